@@ -1,0 +1,89 @@
+"""The `lwseg` command. Subcommands are found through the entry-point group `lwseg.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol
+
+from lwseg_ros import __version__
+from lwseg_ros.errors import LwsegError
+
+
+class Command(Protocol):
+    """What a module behind a `lwseg.commands` entry point offers."""
+
+    HELP: str
+    EXAMPLE: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's options."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do the work and return the exit code; may raise LwsegError."""
+
+
+def installed_commands() -> dict[str, EntryPoint]:
+    """Find the subcommands that the installed packages offer, by name."""
+    return {entry.name: entry for entry in sorted(entry_points(group="lwseg.commands"), key=lambda e: e.name)}
+
+
+def usage(commands: Sequence[str]) -> str:
+    """List the subcommands without importing any of them."""
+    return (
+        "usage: lwseg COMMAND [options]\n\n"
+        f"Lightweight segmentation for ROS 2, version {__version__}.\n\n"
+        f"commands: {', '.join(commands)}\n\n"
+        "`lwseg COMMAND --help` explains a command and shows an example, such as\n  lwseg demo -o out/demo"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return 0 on success, 2 for wrong usage, 1 otherwise."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = installed_commands()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage(list(commands)))
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"lwseg_ros {__version__}")
+        return 0
+    name = arguments[0]
+    if name not in commands:
+        print(f"lwseg: no command {name!r}; there are: {', '.join(commands)}", file=sys.stderr)
+        return 2
+    try:
+        command: Command = commands[name].load()
+    except ModuleNotFoundError as error:
+        extra = "training" if commands[name].value.startswith("training") else "cpu"
+        print(
+            f"lwseg {name}: the Python module {error.name!r} is not installed; "
+            f"try `pip install 'lwseg_ros[{extra}]'`",
+            file=sys.stderr,
+        )
+        return 1
+    parser = argparse.ArgumentParser(
+        prog=f"lwseg {name}",
+        description=command.HELP,
+        epilog=f"example:\n  {command.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    try:
+        args = parser.parse_args(arguments[1:])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        return command.run(args)
+    except LwsegError as error:
+        print(f"lwseg {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"lwseg {name}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The errors of this package. Each message names the value, what was accepted, and what to do."""
+
+
+class LwsegError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class ModelFileError(LwsegError):
+    """A model file is missing, corrupt, foreign or at odds with itself."""
+
+
+class BackendError(LwsegError):
+    """A runtime failed while building or running a model."""
+
+
+class BackendUnavailableError(BackendError):
+    """A runtime, or the device it needs, is not on this machine."""
+
+
+class ImageError(LwsegError):
+    """An image message or an image file cannot be used."""
+
+
+class BagError(LwsegError):
+    """A bag, or a topic in it, cannot be used."""
+
+
+class DatasetError(LwsegError):
+    """A data set folder is not what it should be."""
+
+
+class RecipeError(LwsegError):
+    """A training recipe, or an override of one, makes no sense."""

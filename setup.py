@@ -1,0 +1,85 @@
+"""Package metadata, read by pip and by colcon alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "lwseg_ros"
+
+EXTRAS = {
+    # rclpy and the message packages, for machines without a ROS distribution
+    "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],
+    "cpu": ["openvino>=2024.4", "onnxruntime>=1.18"],
+    "rtx": ["tensorrt-rtx-cu13>=1.1; platform_system == 'Linux'", "cuda-python>=12.6"],
+    "training": ["torch>=2.4", "matplotlib>=3.8", "fvcore>=0.1.5"],
+    "dev": [
+        "pytest>=8",
+        "ruff>=0.8",
+        "mypy>=1.13",
+        "types-PyYAML",
+        "colcon-common-extensions",
+        "colcon-ros",
+    ],
+}
+
+
+def shared_files() -> list[tuple[str, list[str]]]:
+    """List what a ROS 2 install space needs outside the Python package."""
+    shares = {f"share/{PACKAGE}/{folder}": sorted(map(str, Path(folder).glob("*.*"))) for folder in ("launch", "config")}
+    return [
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/models", sorted(map(str, Path("lwseg_ros/models").glob("*.onnx")))),
+        *shares.items(),
+    ]
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Lightweight semantic segmentation with calibrated uncertainty for ROS 2",
+    long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    author="The lwseg_ros maintainers",
+    maintainer="The lwseg_ros maintainers",
+    maintainer_email="maintainers@lwseg.example.org",
+    python_requires=">=3.10",
+    packages=find_packages(include=["lwseg_ros", "lwseg_ros.*", "training", "training.*"]),
+    package_data={
+        "lwseg_ros": ["models/*.onnx", "data/*", "data/*/*", "replay/*.html", "py.typed"],
+        "training": ["recipes/*.yaml"],
+    },
+    data_files=shared_files(),
+    install_requires=[
+        "setuptools",
+        "numpy>=1.23",
+        "opencv-python>=4.6",
+        "onnx>=1.14",
+        "rosbags>=0.10",
+        "jinja2>=3.0",
+        "pyyaml>=6.0",
+        "tqdm>=4.60",
+    ],
+    extras_require={**EXTRAS, "all": sorted({requirement for group in EXTRAS.values() for requirement in group})},
+    entry_points={
+        "console_scripts": [
+            "lwseg = lwseg_ros.cli:main",
+            "segment = lwseg_ros.node:main",
+        ],
+        "lwseg.commands": [
+            "networks = training.commands.networks",
+            "train = training.commands.train",
+            "export = training.commands.export",
+            "evaluate = lwseg_ros.commands.evaluate",
+            "build = lwseg_ros.commands.build",
+            "predict = lwseg_ros.commands.predict",
+            "bench = lwseg_ros.commands.bench",
+            "replay = lwseg_ros.commands.replay",
+            "demo = lwseg_ros.commands.demo",
+        ],
+    },
+    zip_safe=False,
+)

@@ -1,0 +1,1 @@
+"""What makes the models: networks, data sets, recipes, the trainer and the export."""

@@ -1,0 +1,1 @@
+"""The subcommands that training adds to `lwseg`."""
