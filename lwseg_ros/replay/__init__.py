@@ -1,0 +1,1 @@
+"""Bag reading, live and offline replay, and the report."""
