@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     command.add_arguments(parser)
     try:
-        args = parser.parse_args(arguments[1:])
+        args = parser.parse_intermixed_args(arguments[1:])
     except SystemExit as stop:
         return int(stop.code or 0)
     try:

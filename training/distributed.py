@@ -1,0 +1,47 @@
+"""One process of a run, alone or started by torchrun beside others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+
+
+@dataclass(frozen=True)
+class Process:
+    """Which process this is, of how many, on which device."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+
+@contextmanager
+def training_process(device: str = "auto") -> Iterator[Process]:
+    """Join the run that torchrun started, if it did; yield what this process is.
+
+    Args:
+        device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+    """
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    chosen = torch.device(kind, int(os.environ.get("LOCAL_RANK", 0))) if kind == "cuda" else torch.device(kind)
+    if kind == "cuda":
+        torch.cuda.set_device(chosen)
+    if world_size == 1:
+        yield Process(rank, world_size, chosen)
+        return
+    distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
+    try:
+        yield Process(rank, world_size, chosen)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,63 @@
+"""What training minimises. Logits float [N, C, h, w] and labels int64 [N, H, W], 255 where ignored, give a scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.augmentation import IGNORE
+from training.losses.lovasz import lovasz_softmax
+from training.losses.ohem import hard_example_mean
+from training.networks.layers import resize_bilinear
+from training.recipe import LossSection
+
+
+class SegmentationLoss(nn.Module):
+    """The loss a recipe asks for: of the prediction, plus the weighted losses of auxiliary heads.
+
+    Args:
+        settings: the recipe's section.
+        frequencies: float64 [C], each class's share of the labelled pixels.
+    """
+
+    def __init__(self, settings: LossSection, frequencies: np.ndarray) -> None:
+        super().__init__()
+        self.settings = settings
+        self.weights: Tensor | None
+        self.register_buffer("weights", class_weights(settings, frequencies))
+
+    def forward(self, outputs: Tensor | Sequence[Tensor], label: Tensor) -> Tensor:
+        """Return the scalar loss; ``outputs`` is the logits, or the logits followed by auxiliary logits of any size."""
+        heads = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        factors = [1.0, *self.settings.auxiliary_weights]
+        if len(heads) > len(factors):
+            raise ValueError(
+                f"{len(heads) - 1} auxiliary heads, but auxiliary_weights {self.settings.auxiliary_weights}"
+            )
+        losses = [factor * self._of_head(head, label) for head, factor in zip(heads, factors, strict=False)]
+        return torch.stack(losses).sum()
+
+    def _of_head(self, logits: Tensor, label: Tensor) -> Tensor:
+        settings = self.settings
+        logits = resize_bilinear(logits.float(), (label.shape[-2], label.shape[-1]))
+        per_pixel = nn.functional.cross_entropy(
+            logits, label, self.weights, ignore_index=IGNORE, label_smoothing=settings.label_smoothing, reduction="none"
+        )
+        if settings.kind == "ohem":
+            loss = hard_example_mean(per_pixel, label != IGNORE, settings.ohem_threshold, settings.ohem_min_kept)
+        else:
+            loss = per_pixel.sum() / (label != IGNORE).sum().clamp(min=1)
+        if settings.lovasz > 0:
+            loss = loss + settings.lovasz * lovasz_softmax(logits, label)
+        return loss
+
+
+def class_weights(settings: LossSection, frequencies: np.ndarray) -> Tensor | None:
+    """Weigh rare classes up: 1 / ln(offset + frequency), scaled so that the mean over the labelled pixels is 1; float32 [C]."""
+    if settings.class_weights == "none":
+        return None
+    weights = 1 / np.log(settings.weight_offset + frequencies)
+    return torch.tensor(weights / (weights * frequencies).sum(), dtype=torch.float32)

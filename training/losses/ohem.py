@@ -1,0 +1,27 @@
+"""Online hard example mining (Shrivastava et al., CVPR 2016), over the pixels of a batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def hard_example_mean(loss: Tensor, counted: Tensor, threshold: float, min_kept: float) -> Tensor:
+    """Average the losses of hard pixels: those whose true class has a probability under ``threshold``.
+
+    Args:
+        loss: float [N, H, W], cross-entropy a pixel.
+        counted: bool [N, H, W], False where the label is ignored.
+        threshold: probability in (0, 1).
+        min_kept: the least share of the counted pixels to keep, hardest first, in (0, 1].
+    """
+    losses = loss[counted]
+    if losses.numel() == 0:
+        return loss.sum() * 0
+    least = max(1, math.ceil(min_kept * losses.numel()))
+    hard = losses > -math.log(threshold)
+    if int(hard.sum()) < least:
+        return torch.topk(losses, least).values.mean()
+    return losses[hard].mean()

@@ -1,0 +1,57 @@
+"""Layers that several networks share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ConvBN(nn.Sequential):
+    """A convolution without bias, batch normalisation, and ReLU unless ``activation`` is False. Keeps H and W at stride 1."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        activation: bool = True,
+    ) -> None:
+        padding = dilation * (kernel_size - 1) // 2
+        layers: list[nn.Module] = [
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False),
+            nn.BatchNorm2d(out_channels),
+        ]
+        if activation:
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers)
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A depth-wise 3x3 convolution without bias that keeps H and W; ``multiplier`` maps are made of each channel.
+
+    On a CPU it always computes in float32: oneDNN's bfloat16 weight gradient of dilated depth-wise convolutions reads memory
+    that nobody wrote (seen with PyTorch 2.13 at dilation 3 and 64 channels, in a quarter of the steps).
+    """
+
+    def __init__(self, channels: int, *, multiplier: int = 1, dilation: int = 1) -> None:
+        super().__init__(
+            channels, channels * multiplier, 3, padding=dilation, dilation=dilation, groups=channels, bias=False
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        if features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(features)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(features.float())
+
+
+def resize_bilinear(features: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Resize [N, C, h, w] to [N, C, H, W], pixel centres aligned as in OpenCV's and ONNX's half-pixel bilinear."""
+    if features.shape[-2:] == size_hw:
+        return features
+    return F.interpolate(features, size=size_hw, mode="bilinear", align_corners=False)

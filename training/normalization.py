@@ -1,0 +1,43 @@
+"""From camera bytes to what a network takes."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+MEAN_RGB = (0.485, 0.456, 0.406)
+STD_RGB = (0.229, 0.224, 0.225)
+
+Normalization = Literal["fixed", "per_image"]
+"""``fixed`` subtracts and scales by constants; ``per_image`` by each image's own mean and deviation a channel, which
+takes exposure and colour cast out."""
+
+
+class Normalize(nn.Module):
+    """Turn uint8 BGR [N, H, W, 3] into normalised float32 RGB [N, 3, H, W]."""
+
+    def __init__(
+        self,
+        kind: Normalization = "fixed",
+        mean_rgb: tuple[float, float, float] = MEAN_RGB,
+        std_rgb: tuple[float, float, float] = STD_RGB,
+    ) -> None:
+        super().__init__()
+        if kind not in get_args(Normalization):
+            raise ValueError(f"normalization {kind!r} is none of {get_args(Normalization)}")
+        self.kind = kind
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", 255 * torch.tensor(mean_rgb).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std_rgb).view(3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        # The cast comes first: TensorRT's parser takes uint8 only into a cast.
+        rgb = image.float().permute(0, 3, 1, 2)[:, [2, 1, 0]]
+        if self.kind == "per_image":
+            mean = rgb.mean(dim=(2, 3), keepdim=True)
+            deviation = (rgb - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()
+            return (rgb - mean) / (deviation + 1)
+        return (rgb - self.mean) / self.std

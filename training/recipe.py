@@ -1,0 +1,177 @@
+"""Recipes: everything that decides what a training run makes, in one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lwseg_ros.errors import RecipeError
+from training.normalization import Normalization
+
+RECIPE_FOLDER = Path(__file__).parent / "recipes"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSection(_Section):
+    """Which registered network, with which options of its own."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class DatasetSection(_Section):
+    """What is trained and judged on.
+
+    ``leave_out`` names sequences that are taken out of the training split and judged on instead of ``validation_split``.
+    """
+
+    name: str = "camvid"
+    train_split: str = "train"
+    validation_split: str = "val"
+    leave_out: tuple[str, ...] = ()
+
+
+class AugmentationSection(_Section):
+    """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is."""
+
+    crop_hw: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    aspect: float = Field(0.0, ge=0, lt=1)
+    rotation_deg: float = Field(0.0, ge=0, le=45)
+    flip: float = Field(0.5, ge=0, le=1)
+    photometric: float = Field(1.0, ge=0, le=1)
+    brightness: float = Field(0.0, ge=0, lt=1)
+    contrast: float = Field(0.0, ge=0, lt=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    hue_deg: float = Field(0.0, ge=0, le=180)
+    gamma: float = Field(0.0, ge=0, lt=1)
+    color_gain: float = Field(0.0, ge=0, lt=1)
+    gray: float = Field(0.0, ge=0, le=1)
+    blur: float = Field(0.0, ge=0, le=1)
+    noise: float = Field(0.0, ge=0, le=64)
+    class_mix: float = Field(0.0, ge=0, le=1)
+
+
+class LossSection(_Section):
+    """What is minimised: cross-entropy over all pixels or over the hard ones (OHEM), and optionally Lovasz-softmax beside it.
+
+    ``class_weights``: ``none``, or ``inverse_log``: 1 / ln(weight_offset + class frequency), normalised to a mean of 1 over pixels.
+    """
+
+    kind: Literal["cross_entropy", "ohem"] = "cross_entropy"
+    class_weights: Literal["none", "inverse_log"] = "none"
+    weight_offset: float = Field(1.02, gt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ohem_threshold: float = Field(0.7, gt=0, lt=1)
+    ohem_min_kept: float = Field(1 / 16, gt=0, le=1)
+    lovasz: float = Field(0.0, ge=0)
+    auxiliary_weights: tuple[float, ...] = ()
+
+
+class OptimizerSection(_Section):
+    """SGD or AdamW. Biases and normalisation parameters are not decayed."""
+
+    kind: Literal["sgd", "adamw"]
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    clip_norm: float | None = Field(None, gt=0)
+
+
+class ScheduleSection(_Section):
+    """Polynomial decay to zero after a linear warm-up. Give either epochs or steps."""
+
+    epochs: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, gt=0)
+    warmup_steps: int = Field(0, ge=0)
+    power: float = Field(0.9, gt=0)
+
+
+class Recipe(_Section):
+    """A whole training run. ``workers`` prepare samples; by default one fewer than there are cores, at most 12."""
+
+    network: NetworkSection
+    dataset: DatasetSection
+    augmentation: AugmentationSection
+    normalization: Normalization = "fixed"
+    loss: LossSection = LossSection()
+    optimizer: OptimizerSection
+    schedule: ScheduleSection
+    batch_size: int = Field(gt=0)
+    precision: Literal["fp32", "bf16"] = "bf16"
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    seed: int = 0
+    workers: int | None = Field(None, ge=0)
+    evaluate_every_epochs: float = Field(5, gt=0)
+    checkpoint_every_steps: int = Field(100, gt=0)
+
+    def to_yaml(self) -> str:
+        """Write the recipe out in full, defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def resolve_recipe(name_or_path: str) -> Path:
+    """Find a recipe by path, or by the name of one that is shipped."""
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = RECIPE_FOLDER / f"{name_or_path}.yaml"
+    if shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(recipe.stem for recipe in RECIPE_FOLDER.glob("*.yaml")))
+    raise RecipeError(f"no recipe {name_or_path!r}: give the path of a YAML file, or one of: {names}")
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and change single values of it.
+
+    Args:
+        path: of the YAML file.
+        overrides: ``key=value`` with dots between levels, such as ``optimizer.lr=0.01``; values are read as YAML.
+
+    Raises RecipeError that names each value that does not fit.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"the recipe {path} is not a mapping of sections such as network, dataset and schedule")
+    for override in overrides:
+        _override(values, override)
+    return parse_recipe(values, source=str(path))
+
+
+def parse_recipe(values: dict[str, Any], source: str = "recipe") -> Recipe:
+    """Validate a recipe that was read as plain dictionaries."""
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
+        raise RecipeError(f"{source}: {faults}") from error
+    if (recipe.schedule.epochs is None) == (recipe.schedule.steps is None):
+        raise RecipeError(f"{source}: schedule needs either epochs or steps, and not both")
+    return recipe
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(f"{override!r} is not key=value, such as optimizer.lr=0.01")
+    *sections, name = key.split(".")
+    target = values
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise RecipeError(f"{override!r}: {section} is a value, not a section")
+    try:
+        target[name] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{override!r}: the value is not YAML: {error}") from error

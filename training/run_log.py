@@ -1,0 +1,64 @@
+"""The log of a run, a JSON line an entry, and its picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+
+class RunLog:
+    """Entries of a run, in memory and in a file; those past a step can be dropped when the run resumes from before them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: list[dict[str, Any]] = []
+
+    def resume(self, step: int) -> None:
+        """Read the file and keep what was logged up to a step."""
+        if self.path.is_file():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                try:
+                    entry = json.loads(line)
+                except json.JSONDecodeError:  # the last line of a run that was killed while writing it
+                    continue
+                if entry["step"] <= step:
+                    self.entries.append(entry)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries), encoding="utf-8")
+        temporary.replace(self.path)
+
+    def append(self, **entry: Any) -> None:
+        """Add an entry, which holds at least ``step``."""
+        self.entries.append(entry)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Return the steps and values of the entries that hold ``name``."""
+        pairs = [(entry["step"], entry[name]) for entry in self.entries if entry.get(name) is not None]
+        return [step for step, _ in pairs], [value for _, value in pairs]
+
+    def draw(self, path: Path, title: str) -> None:
+        """Draw the learning curves as a picture, PNG or SVG by the path's suffix."""
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+        left.plot(*self.series("loss"), color="tab:blue", linewidth=1)
+        left.set(xlabel="step", ylabel="training loss", yscale="log", title=title)
+        rate = left.twinx()
+        rate.plot(*self.series("lr"), color="tab:gray", linewidth=1, linestyle=":")
+        rate.set_ylabel("learning rate (dotted)")
+        right.plot(*self.series("miou"), color="tab:orange", marker=".", label="mIoU")
+        right.plot(*self.series("pixel_accuracy"), color="tab:green", marker=".", label="pixel accuracy")
+        right.set(xlabel="step", ylim=(0, 1), title="validation")
+        right.grid(alpha=0.3)
+        right.legend(loc="lower right")
+        temporary = path.with_name(f".{os.getpid()}.{path.name}")
+        figure.savefig(temporary)
+        pyplot.close(figure)
+        temporary.replace(path)

@@ -1,0 +1,134 @@
+"""Training samples in an order that depends on the seed and the sample's number alone.
+
+Sample number k is the same image with the same variations in whichever process, and after whatever interruption, it is
+asked for. Exact resume and equal results from several processes follow from that; nothing about the order is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lwseg_ros.datasets import Split, load_split, read_pair
+from lwseg_ros.errors import DatasetError
+from training.augmentation import IGNORE, augment, mix_classes
+from training.recipe import AugmentationSection, DatasetSection
+
+
+def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
+    """Find what a recipe trains on and what it judges on.
+
+    With ``leave_out``, the named sequences of the training split are judged on and are not trained on. A sequence is the
+    part of an image's file name before the first underscore.
+
+    Raises DatasetError where the folder, a split or a sequence is not there.
+    """
+    train = load_split(section.name, root, section.train_split)
+    if not section.leave_out:
+        return train, load_split(section.name, root, section.validation_split)
+    sequences = {sequence_of(image) for image, _ in train.pairs}
+    unknown = set(section.leave_out) - sequences
+    if unknown:
+        raise DatasetError(f"no sequence {sorted(unknown)} in {section.train_split}; there are: {sorted(sequences)}")
+    left_out = tuple(pair for pair in train.pairs if sequence_of(pair[0]) in section.leave_out)
+    kept = tuple(pair for pair in train.pairs if sequence_of(pair[0]) not in section.leave_out)
+    if not kept:
+        raise DatasetError(f"leaving out {sorted(section.leave_out)} leaves nothing to train on")
+    name = "left out " + " ".join(section.leave_out)
+    return replace(train, pairs=kept), replace(train, pairs=left_out, split=name)
+
+
+def sequence_of(image: Path) -> str:
+    """Return the recording that an image belongs to: its file name up to the first underscore."""
+    return image.name.partition("_")[0]
+
+
+class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
+    """A split's pairs, decoded once and kept: image uint8 BGR [H, W, 3], label uint8 [H, W] with 255 where ignored."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return len(self.split.pairs)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if index not in self._cache:
+            image, label = read_pair(*self.split.pairs[index])
+            if self.split.ignore_id is not None:
+                label[label == self.split.ignore_id] = IGNORE
+            self._cache[index] = image, label
+        return self._cache[index]
+
+
+class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
+    """Varied samples by number: epoch after epoch, each in an order of its own."""
+
+    def __init__(self, images: LabelledImages, settings: AugmentationSection, seed: int) -> None:
+        self.images = images
+        self.settings = settings
+        self.seed = seed
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return image uint8 BGR [H, W, 3] and label uint8 [H, W] of the crop's size."""
+        epoch, position = divmod(number, len(self.images))
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+        random = np.random.default_rng([self.seed, epoch, position])
+        image, label = augment(*self.images[order[position]], self.settings, random)
+        if random.random() < self.settings.class_mix:
+            other = int(random.integers(len(self.images)))
+            image, label = mix_classes(image, label, *augment(*self.images[other], self.settings, random), random)
+        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(np.ascontiguousarray(label))
+
+
+class StepSampler:
+    """The sample numbers of each step from ``first_step`` on, for one of ``world_size`` processes."""
+
+    def __init__(self, batch_size: int, first_step: int, last_step: int, rank: int = 0, world_size: int = 1) -> None:
+        if batch_size % world_size:
+            raise DatasetError(f"a batch of {batch_size} cannot be shared out evenly among {world_size} processes")
+        self.batch_size = batch_size
+        self.steps = range(first_step, last_step)
+        self.share = batch_size // world_size
+        self.offset = rank * self.share
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self.steps:
+            first = step * self.batch_size + self.offset
+            yield list(range(first, first + self.share))
+
+
+def training_loader(samples: TrainingSamples, sampler: StepSampler, workers: int, pin: bool) -> DataLoader:
+    """Yield image uint8 [n, H, W, 3] and label uint8 [n, H, W], one batch a step, prepared ahead by ``workers`` processes."""
+    return DataLoader(
+        samples,
+        batch_sampler=sampler,  # type: ignore[arg-type]
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread,
+        pin_memory=pin,
+    )
+
+
+def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:
+    """Return each class's share of the labelled pixels, float64 [num_classes], summing to 1."""
+    counts = np.zeros(256, dtype=np.int64)
+    for index in range(len(images)):
+        counts += np.bincount(images[index][1].ravel(), minlength=256)
+    return counts[:num_classes] / max(1, counts[:num_classes].sum())
+
+
+def _one_thread(_worker: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
