@@ -1,0 +1,151 @@
+"""Publish a bag's camera images from a process of their own: `python -m lwseg_ros.replay.live_player CONFIG.json`.
+
+Messages go out as the bytes that the bag holds, decoded by nobody; only the stamp in their header is set to the time of
+publishing, as a camera driver does, so that ages and latencies mean what they mean on a vehicle. Standard output tells
+what was published when, one line of JSON each. Standard input says `go`, and at rate `max` a line for every further
+frame; its end is the signal to stop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+
+from lwseg_ros.errors import BagError
+from lwseg_ros.replay.bag import Bag, BagMessage
+from lwseg_ros.replay.cdr import with_stamp_ns
+from lwseg_ros.replay.live_collector import emit, load_message_type
+
+# DDS tells both ends of a match one after the other; what is published in between reaches nobody.
+SETTLE_S = 0.5
+
+
+class InputEndedError(Exception):
+    """Standard input ended: whoever started this process is gone or has had enough."""
+
+
+class Commands:
+    """Lines of standard input, whose end interrupts every wait."""
+
+    def __init__(self) -> None:
+        """Start to read."""
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        # a daemon, because a read from a pipe cannot be interrupted; it holds nothing that needs care at exit
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def next(self) -> str:
+        """Wait for a line; raises InputEndedError at the end."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._lines.get(timeout=0.1)
+            if self._ended.is_set():
+                raise InputEndedError
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for some time; raises InputEndedError at the end."""
+        if self._ended.wait(max(0.0, seconds)):
+            raise InputEndedError
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            self._lines.put(line.strip())
+        self._ended.set()
+
+
+class Player(Node):
+    """Publishers of a bag's image topic and, where the bag has one, of its camera_info."""
+
+    def __init__(self, bag: Bag, config: dict[str, Any], commands: Commands) -> None:
+        """Create the publishers; nothing is published yet."""
+        super().__init__("lwseg_replay_player")
+        self._commands = commands
+        self._bag = bag
+        self._image = bag.image_topic(config["image_topic"])
+        self._info = bag.camera_info_topic(self._image)
+        self._rate: float | None = config["rate"]
+        self._image_publisher = self._publisher(self._image.name, self._image.msgtype)
+        self._info_publisher = self._publisher(self._info.name, self._info.msgtype) if self._info else None
+
+    def matched(self) -> bool:
+        """Tell whether somebody listens to the images."""
+        return bool(self._image_publisher.get_subscription_count())
+
+    def play(self) -> None:
+        """Publish every image at its time; raises BagError, and InputEndedError at the end of standard input."""
+        start_ns, first_log_ns, last_stamp_ns = time.monotonic_ns(), None, 0
+        for index, (image, info) in enumerate(self._frames()):
+            if self._rate is not None:
+                first_log_ns = image.log_ns if first_log_ns is None else first_log_ns
+                due_ns = start_ns + (image.log_ns - first_log_ns) / self._rate
+                self._commands.sleep((due_ns - time.monotonic_ns()) / 1e9)
+            elif index:
+                self._commands.next()
+            # stamps identify the answers, so no two may be equal
+            stamp_ns = last_stamp_ns = max(time.time_ns(), last_stamp_ns + 1)
+            if info is not None and self._info_publisher is not None:
+                self._info_publisher.publish(with_stamp_ns(info.raw, stamp_ns))
+            raw = with_stamp_ns(image.raw, stamp_ns)
+            publish_ns = time.monotonic_ns()
+            self._image_publisher.publish(raw)
+            emit(event="published", index=index, stamp_ns=stamp_ns, publish_ns=publish_ns)
+
+    def _frames(self) -> Iterator[tuple[BagMessage, BagMessage | None]]:
+        """Yield every image with the latest camera_info before it."""
+        info = None
+        for message in self._bag.messages(*filter(None, (self._image, self._info))):
+            if message.topic == self._image.name:
+                yield message, info
+            else:
+                info = message
+
+    def _publisher(self, name: str, msgtype: str) -> Any:
+        return self.create_publisher(load_message_type(msgtype), name, qos_profile_sensor_data)
+
+
+def main() -> int:
+    """Wait for a match and for `go`, play, and wait for the end of standard input."""
+    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    rclpy.init(args=[])
+    commands = Commands()
+    executor = SingleThreadedExecutor()
+    spinner = threading.Thread(target=executor.spin, daemon=True)
+    try:
+        with Bag(config["bag"]) as bag, contextlib.suppress(InputEndedError):
+            player = Player(bag, config, commands)
+            executor.add_node(player)
+            spinner.start()
+            while not player.matched():
+                commands.sleep(0.02)
+            commands.sleep(SETTLE_S)
+            emit(event="ready")
+            commands.next()
+            player.play()
+            emit(event="done")
+            while True:  # leaving at once could take the last image along
+                commands.next()
+    except BagError as error:
+        emit(event="failed", message=str(error))
+        return 1
+    finally:
+        executor.shutdown()
+        if spinner.is_alive():
+            spinner.join(timeout=5.0)
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Child processes that talk in lines of JSON, and the closed-off ROS environment that they share."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import queue
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lwseg_ros.errors import LwsegError
+
+Events = queue.SimpleQueue  # of dict: the JSON of one line, and "source": the child's name
+
+STDERR_TAIL_LINES = 12
+# The highest domain whose ports lie below the range that Linux hands out on its own is 101.
+DOMAIN_IDS = range(1, 102)
+
+
+class Child:
+    """A Python process whose output is read by a thread, and which does not survive the `with` block."""
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], *, environment: Mapping[str, str], folder: Path, events: Events
+    ) -> None:
+        """Start `python ARGUMENTS`; its standard error goes to a file in the folder, its lines of JSON to the queue."""
+        self.name = name
+        self._log_path = folder / f"{name}.stderr"
+        self._events = events
+        with self._log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=dict(environment),
+                text=True,
+                # Ctrl-C is for the parent, which stops its children in order
+                start_new_session=True,
+            )
+        self._reader = threading.Thread(target=self._read, name=f"read {name}")
+        self._reader.start()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self._process.poll()
+
+    def send(self, line: str) -> None:
+        """Write a line to its standard input; one that is gone is noticed by its exit code instead."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End its input, interrupt it if that is not enough, and kill it if need be. May be called again."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        for number, patience_s in ((signal.SIGINT, timeout_s / 2), (signal.SIGTERM, timeout_s / 2)):
+            if self._process.poll() is not None:
+                break
+            self._process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience_s)
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def last_words(self) -> str:
+        """Return the end of its standard error."""
+        lines = self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-STDERR_TAIL_LINES:]) or "(nothing on its standard error)"
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            # libraries may print to standard output too; only JSON objects are events
+            with contextlib.suppress(json.JSONDecodeError):
+                event: Any = json.loads(line)
+                if isinstance(event, dict):
+                    self._events.put({**event, "source": self.name})
+
+
+def ros_environment(domain_id: int | None = None) -> dict[str, str]:
+    """Copy this process's environment with a ROS domain of its own, confined to this machine.
+
+    A vehicle on the same network must neither see the replayed images nor be seen. Large images need Fast DDS's
+    LARGE_DATA transports on both ends: with the default ones an image of 6 MB arrives never.
+    """
+    environment = dict(os.environ)
+    environment["ROS_DOMAIN_ID"] = str(free_domain_id() if domain_id is None else domain_id)
+    # Humble knows only the first variable, the distributions after it prefer the second
+    if environment.get("ROS_DISTRO") == "humble":
+        environment["ROS_LOCALHOST_ONLY"] = "1"
+    else:
+        environment.pop("ROS_LOCALHOST_ONLY", None)
+        environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    environment.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
+    return environment
+
+
+def free_domain_id() -> int:
+    """Pick a ROS domain that nobody on this machine uses, by the port that its first participant would hold.
+
+    Raises:
+        LwsegError: all are taken.
+    """
+    # in random order, so that two replays started at once do not pick the same
+    for domain_id in random.sample(DOMAIN_IDS, len(DOMAIN_IDS)):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", 7400 + 250 * domain_id + 10))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue
+                raise LwsegError(f"cannot look for a free ROS domain: {error}") from error
+            return domain_id
+    raise LwsegError("all ROS domains from 1 to 101 are in use on this machine; stop some ROS 2 processes")
