@@ -1,0 +1,79 @@
+"""The runtimes that can run a model file, behind one small interface."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import cast
+
+from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, Probe, Runtime
+from lwseg_ros.errors import BackendError
+from lwseg_ros.model import ModelFile
+
+__all__ = [
+    "BACKENDS",
+    "CPU_PRECISIONS",
+    "Backend",
+    "BackendChoice",
+    "BackendOptions",
+    "Probe",
+    "load_runtime",
+    "open_backend",
+]
+
+# In the order in which `auto` tries them; the module is imported when its runtime is chosen.
+BACKENDS: dict[str, str] = {
+    "tensorrt": "lwseg_ros.backends.tensorrt",
+    "openvino": "lwseg_ros.backends.openvino",
+    "onnxruntime": "lwseg_ros.backends.onnxruntime",
+}
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """An opened backend and why it is this one.
+
+    reason: for logs, always there. fallback_reason: set when a better backend was to be expected on this machine
+    (TensorRT or a CUDA device is there) or was tried and failed; a diagnosed state, not an error.
+    """
+
+    backend: Backend
+    reason: str
+    fallback_reason: str | None = None
+
+
+def load_runtime(name: str) -> Runtime:
+    """Import one runtime's module; raises BackendError, which lists the names, for another name."""
+    if name not in BACKENDS:
+        raise BackendError(f"backend {name!r} is unknown, expected one of auto, {', '.join(BACKENDS)}")
+    return cast(Runtime, importlib.import_module(BACKENDS[name]))
+
+
+def open_backend(model: ModelFile, name: str = "auto", options: BackendOptions | None = None) -> BackendChoice:
+    """Open a model in the named runtime, or with "auto" in the best that works here.
+
+    `auto` takes TensorRT where a CUDA device and a TensorRT library are, else OpenVINO, else ONNX Runtime. Raises
+    BackendUnavailableError when the named runtime or its device is not there, BackendError when it fails.
+    """
+    options = options or BackendOptions()
+    if name != "auto":
+        return BackendChoice(load_runtime(name).open(model, options), f"{name} was asked for")
+    passed_over: list[str] = []
+    explained: list[str] = []
+    for candidate in BACKENDS:
+        runtime = load_runtime(candidate)
+        probe = runtime.probe(options)
+        if not probe.available:
+            passed_over.append(f"{candidate}: {probe.detail}")
+            if probe.expected:
+                explained.append(f"{candidate}: {probe.detail}")
+            continue
+        try:
+            backend = runtime.open(model, options)
+        except BackendError as error:
+            passed_over.append(f"{candidate}: {error}")
+            explained.append(f"{candidate}: {error}")
+            continue
+        instead = f"; not {'; not '.join(passed_over)}" if passed_over else ""
+        return BackendChoice(backend, f"{candidate} ({probe.detail}){instead}", "; ".join(explained) or None)
+    raise BackendError("no backend could be opened: " + "; ".join(passed_over))

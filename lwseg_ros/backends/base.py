@@ -1,0 +1,105 @@
+"""What every runtime offers, and what is asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from lwseg_ros.errors import BackendError, ImageError
+from lwseg_ros.model import ModelFile
+
+CPU_PRECISIONS = ("auto", "bf16", "fp32")
+
+
+@dataclass(frozen=True)
+class BackendOptions:
+    """How to open a runtime; checked when made, raises BackendError.
+
+    max_batch: the largest N that `infer` is given, >= 1.
+    num_threads: for runtimes on the CPU; 0 lets the runtime decide.
+    cache_dir: where TensorRT engines are kept; None takes `engine_cache.default_folder()`.
+    device_id: which CUDA device.
+    cpu_precision: arithmetic of OpenVINO on the CPU: "fp32", "bf16", or "auto" (see backends/openvino.py).
+    """
+
+    max_batch: int = 1
+    num_threads: int = 0
+    cache_dir: Path | None = None
+    device_id: int = 0
+    cpu_precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for name, least in (("max_batch", 1), ("num_threads", 0), ("device_id", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise BackendError(f"{name} is {value!r}, expected a whole number of at least {least}")
+        if self.cpu_precision not in CPU_PRECISIONS:
+            raise BackendError(f"cpu_precision is {self.cpu_precision!r}, expected one of {', '.join(CPU_PRECISIONS)}")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a runtime finds on this machine before any model is opened.
+
+    available: whether opening it is worth a try.
+    expected: whether a user of this machine would expect it to be used, so that not using it needs explaining.
+    detail: library and device found, or what is missing and how to get it.
+    """
+
+    available: bool
+    expected: bool
+    detail: str
+
+
+class Backend(Protocol):
+    """A model opened in a runtime. One thread at a time.
+
+    name: key in BACKENDS. library_version: of the runtime. device: in words.
+    precision: of the arithmetic that really runs.
+    """
+
+    name: str
+    library_version: str
+    device: str
+    precision: str
+
+    def infer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Segment a batch.
+
+        images: uint8 BGR [N, H, W, 3], C-contiguous, H and W the model's, 1 <= N <= max_batch; only read, and not
+        used after the call. Returns label uint8 [N, H, W] (class ids) and uncertainty uint8 [N, H, W] (0 certain,
+        255 not at all), both the caller's own. Raises ImageError for anything else than such images, BackendError
+        when closed or when the runtime fails.
+        """
+
+    def close(self) -> None:
+        """Free memory and threads; again is harmless."""
+
+
+class Runtime(Protocol):
+    """A module in this package: one runtime."""
+
+    def probe(self, options: BackendOptions) -> Probe:
+        """Look for library and device, cheaply and without raising."""
+
+    def open(self, model: ModelFile, options: BackendOptions) -> Backend:
+        """Open a model; raises BackendUnavailableError or BackendError, and then leaves nothing behind."""
+
+
+def check_images(images: np.ndarray, input_size_hw: tuple[int, int], max_batch: int) -> None:
+    """Demand uint8 [N, H, W, 3], C-contiguous, 1 <= N <= max_batch; raises ImageError."""
+    if not isinstance(images, np.ndarray):
+        raise ImageError(f"images are a {type(images).__name__}, expected a numpy array")
+    height, width = input_size_hw
+    if images.dtype != np.uint8:
+        raise ImageError(f"images are {images.dtype}, expected uint8")
+    if images.ndim != 4 or images.shape[1:] != (height, width, 3):
+        raise ImageError(f"images have shape {images.shape}, expected (N, {height}, {width}, 3)")
+    if not 1 <= len(images) <= max_batch:
+        raise ImageError(f"a batch of {len(images)} images, expected 1 to {max_batch}; open with a larger max_batch")
+    if not images.flags.c_contiguous:
+        raise ImageError("images are not C-contiguous; pass them through numpy.ascontiguousarray")

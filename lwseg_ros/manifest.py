@@ -1,0 +1,211 @@
+"""The manifest: what a model file says of itself, as JSON in its ONNX metadata."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from lwseg_ros.errors import ModelFileError
+
+FORMAT_VERSION = 1
+PRECISIONS = ("fp32", "fp16", "int8")
+UNCERTAINTY_KINDS = ("least_confidence", "margin", "entropy")
+MAX_CLASS_ID = 254  # 255 is what label images mean by "no class"
+MAX_SIDE = 16384
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class.
+
+    id: its value in label images, 0..254. name: as in the data set. color_rgb: 0..255 each, RGB.
+    """
+
+    id: int
+    name: str
+    color_rgb: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        """Check every field; raises ModelFileError."""
+        if not _is_int(self.id, 0, MAX_CLASS_ID):
+            raise ModelFileError(f"manifest field 'classes': class id {self.id!r} is not in 0..{MAX_CLASS_ID}")
+        if not (isinstance(self.name, str) and self.name):
+            raise ModelFileError(f"manifest field 'classes': class {self.id} has name {self.name!r}, expected a text")
+        if not (_is_triple(self.color_rgb) and all(_is_int(level, 0, 255) for level in self.color_rgb)):
+            raise ModelFileError(
+                f"manifest field 'classes': class {self.name!r} has color_rgb {self.color_rgb!r}, "
+                "expected three levels in 0..255"
+            )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a model file says of itself; checked when made, raises ModelFileError.
+
+    format_version: of this manifest, FORMAT_VERSION.
+    network: registry name, as `lwseg networks` lists it.
+    classes: in the order of their ids or not; ids unique.
+    ignore_id: the value of unlabelled pixels in the data set's label images, None where there are none.
+    dataset: what it was trained on.
+    input_size_hw: pixels; images are resized to it.
+    mean_rgb, std_rgb: the normalisation inside the graph, in units of 0..1.
+    precision: of the weights and the arithmetic in the graph, one of PRECISIONS.
+    uncertainty_kind: one of UNCERTAINTY_KINDS.
+    temperature: the logits' divisor inside the graph, > 0.
+    training: commit, recipe, epochs, ... validation: split, miou, ece, ...
+    weights_sha256: see `model.weights_sha256`; empty until `model.save_model` computes it.
+    """
+
+    network: str
+    classes: tuple[ClassInfo, ...]
+    dataset: str
+    input_size_hw: tuple[int, int]
+    mean_rgb: tuple[float, float, float]
+    std_rgb: tuple[float, float, float]
+    precision: str = "fp32"
+    uncertainty_kind: str = "least_confidence"
+    temperature: float = 1.0
+    ignore_id: int | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    validation: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        """Check every field; raises ModelFileError."""
+        if self.format_version != FORMAT_VERSION:
+            raise ModelFileError(
+                f"manifest field 'format_version' is {self.format_version!r}, this version of lwseg_ros reads "
+                f"{FORMAT_VERSION}; install the lwseg_ros that wrote it, or export it again"
+            )
+        for name in ("network", "dataset"):
+            self._demand(name, isinstance(getattr(self, name), str) and getattr(self, name) != "", "a text")
+        self._check_classes()
+        self._demand(
+            "input_size_hw",
+            isinstance(self.input_size_hw, tuple)
+            and len(self.input_size_hw) == 2
+            and all(_is_int(side, 1, MAX_SIDE) for side in self.input_size_hw),
+            f"height and width in 1..{MAX_SIDE}",
+        )
+        self._demand("mean_rgb", _is_triple(self.mean_rgb) and all(map(_is_finite, self.mean_rgb)), "three numbers")
+        self._demand(
+            "std_rgb",
+            _is_triple(self.std_rgb) and all(_is_finite(value) and value > 0 for value in self.std_rgb),
+            "three numbers above 0",
+        )
+        self._demand("precision", self.precision in PRECISIONS, "one of " + ", ".join(PRECISIONS))
+        self._demand(
+            "uncertainty_kind", self.uncertainty_kind in UNCERTAINTY_KINDS, "one of " + ", ".join(UNCERTAINTY_KINDS)
+        )
+        self._demand("temperature", _is_finite(self.temperature) and self.temperature > 0, "a number above 0")
+        for name in ("training", "validation"):
+            self._demand(name, isinstance(getattr(self, name), dict), "an object")
+        self._demand(
+            "weights_sha256",
+            isinstance(self.weights_sha256, str) and bool(re.fullmatch(r"([0-9a-f]{64})?", self.weights_sha256)),
+            "64 lower-case hex digits",
+        )
+
+    def _check_classes(self) -> None:
+        self._demand(
+            "classes",
+            isinstance(self.classes, tuple)
+            and len(self.classes) >= 2
+            and all(isinstance(info, ClassInfo) for info in self.classes),
+            "at least two classes",
+        )
+        for what, values in (("id", [info.id for info in self.classes]), ("name", [c.name for c in self.classes])):
+            repeated = sorted({value for value in values if values.count(value) > 1}, key=str)
+            if repeated:
+                raise ModelFileError(f"manifest field 'classes': class {what} {repeated[0]!r} is used more than once")
+        self._demand(
+            "ignore_id",
+            self.ignore_id is None
+            or (_is_int(self.ignore_id, 0, 255) and self.ignore_id not in [info.id for info in self.classes]),
+            "null, or a value in 0..255 that is no class id",
+        )
+
+    def _demand(self, name: str, accepted: bool, expected: str) -> None:
+        if not accepted:
+            raise ModelFileError(f"manifest field {name!r} is {getattr(self, name)!r}, expected {expected}")
+
+    @property
+    def num_classes(self) -> int:
+        """Count the classes."""
+        return len(self.classes)
+
+    @property
+    def palette_bgr(self) -> np.ndarray:
+        """Return the classes' colours as uint8 [256, 3], BGR, row = class id; black where there is no class."""
+        palette = np.zeros((256, 3), np.uint8)
+        for info in self.classes:
+            palette[info.id] = info.color_rgb[::-1]
+        return palette
+
+    def to_json(self) -> str:
+        """Write as JSON; raises ModelFileError when training or validation hold what JSON cannot."""
+        try:
+            return json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False)
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(f"manifest cannot be written as JSON ({error}); use plain finite values") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read what `to_json` wrote; unknown fields are refused. Raises ModelFileError."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelFileError(f"its manifest is not JSON ({error})") from error
+        if not isinstance(values, dict):
+            raise ModelFileError(f"its manifest is a JSON {type(values).__name__}, expected an object")
+        # The version first: another version may well have other fields.
+        if values.get("format_version") != FORMAT_VERSION:
+            raise ModelFileError(
+                f"manifest field 'format_version' is {values.get('format_version')!r}, this version of lwseg_ros "
+                f"reads {FORMAT_VERSION}; install the lwseg_ros that wrote it, or export it again"
+            )
+        _check_keys("manifest", values, {entry.name for entry in fields(cls)})
+        for name in ("input_size_hw", "mean_rgb", "std_rgb"):
+            values[name] = _as_tuple(values[name])
+        if not isinstance(values["classes"], list):
+            raise ModelFileError(f"manifest field 'classes' is {values['classes']!r}, expected a list")
+        values["classes"] = tuple(_class_from_json(entry) for entry in values["classes"])
+        return cls(**values)
+
+
+def _class_from_json(entry: Any) -> ClassInfo:
+    if not isinstance(entry, dict):
+        raise ModelFileError(f"manifest field 'classes' holds {entry!r}, expected an object")
+    _check_keys("manifest field 'classes': a class", entry, {"id", "name", "color_rgb"})
+    return ClassInfo(id=entry["id"], name=entry["name"], color_rgb=_as_tuple(entry["color_rgb"]))
+
+
+def _check_keys(what: str, values: dict[str, Any], expected: set[str]) -> None:
+    missing = sorted(expected - values.keys())
+    if missing:
+        raise ModelFileError(f"{what} lacks {', '.join(map(repr, missing))}")
+    unknown = sorted(values.keys() - expected)
+    if unknown:
+        raise ModelFileError(f"{what} has unknown {', '.join(map(repr, unknown))}; fields are {sorted(expected)}")
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_int(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_triple(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 3

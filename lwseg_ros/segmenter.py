@@ -1,0 +1,150 @@
+"""Images in, labels and uncertainty out. Knows no ROS and no runtime."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from lwseg_ros.backends import Backend, BackendChoice, BackendOptions, open_backend
+from lwseg_ros.errors import ImageError
+from lwseg_ros.model import DEFAULT_MODEL, Manifest, ModelFile, load_model, resolve_model
+
+OUTPUT_SIZES = ("camera", "model")
+# OpenCV addresses pixels with 16-bit coordinates in places.
+MAX_SIDE = 16384
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a model says of one image.
+
+    label: uint8 [H, W], class ids. uncertainty: uint8 [H, W], 0 certain, 255 not at all.
+    """
+
+    label: np.ndarray
+    uncertainty: np.ndarray
+
+
+class Segmenter:
+    """A model opened in a runtime; a context manager. Calls from several threads run one after the other.
+
+    last_engine_ms: time of the last `segment` inside `Backend.infer`, summed over its batches.
+    """
+
+    def __init__(self, model: ModelFile, choice: BackendChoice, max_batch: int = 1) -> None:
+        """Take over an opened backend that accepts up to max_batch images; `Segmenter.open` is the usual way."""
+        self.model = model
+        self.choice = choice
+        self.last_engine_ms = 0.0
+        self._max_batch = max_batch
+        self._batch = np.empty((max_batch, *model.manifest.input_size_hw, 3), np.uint8)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls, model: str | Path = DEFAULT_MODEL, backend: str = "auto", *, options: BackendOptions | None = None
+    ) -> Segmenter:
+        """Open a model file or a shipped model in a runtime; see `model.resolve_model` and `backends.open_backend`.
+
+        Raises ModelFileError, BackendUnavailableError or BackendError.
+        """
+        options = options or BackendOptions()
+        loaded = load_model(resolve_model(model))
+        return cls(loaded, open_backend(loaded, backend, options), options.max_batch)
+
+    @property
+    def backend(self) -> Backend:
+        """Return the opened backend."""
+        return self.choice.backend
+
+    @property
+    def manifest(self) -> Manifest:
+        """Return the model's manifest."""
+        return self.model.manifest
+
+    def segment(self, images: Sequence[np.ndarray], *, output_size: str = "camera") -> list[Segmentation]:
+        """Segment images of any sizes, in batches of up to max_batch.
+
+        images: uint8 BGR [H, W, 3], any strides; only read. output_size: "camera" returns each image's own pixels
+        (labels nearest, uncertainty linear), "model" the model's. Raises ImageError, before anything runs, when one
+        of the images cannot be used, and BackendError when the runtime fails or is closed.
+        """
+        if output_size not in OUTPUT_SIZES:
+            raise ImageError(f"output_size is {output_size!r}, expected one of {', '.join(OUTPUT_SIZES)}")
+        for index, image in enumerate(images):
+            _check_image(image, index)
+        segmentations: list[Segmentation] = []
+        with self._lock:
+            engine_s = 0.0
+            for start in range(0, len(images), self._max_batch):
+                chunk = images[start : start + self._max_batch]
+                batch = self._fill_batch(chunk)
+                started = time.perf_counter()
+                labels, uncertainties = self.backend.infer(batch)
+                engine_s += time.perf_counter() - started
+                for image, label, uncertainty in zip(chunk, labels, uncertainties, strict=True):
+                    size_hw = image.shape[:2] if output_size == "camera" else label.shape
+                    segmentations.append(_resized(label, uncertainty, size_hw))
+            self.last_engine_ms = engine_s * 1e3
+        return segmentations
+
+    def close(self) -> None:
+        """Close the backend; again is harmless."""
+        with self._lock:
+            self.backend.close()
+
+    def __enter__(self) -> Segmenter:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the backend."""
+        self.close()
+
+    def _fill_batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return uint8 [N, H, W, 3] at the model's size: the image itself where it fits as it is, else a buffer."""
+        height, width = self.manifest.input_size_hw
+        if len(images) == 1 and images[0].shape[:2] == (height, width) and images[0].flags.c_contiguous:
+            return images[0][None]
+        for slot, image in zip(self._batch, images, strict=False):
+            if image.shape[:2] == (height, width):
+                np.copyto(slot, image)
+            else:
+                cv2.resize(image, (width, height), dst=slot, interpolation=_interpolation(image, height, width))
+        return self._batch[: len(images)]
+
+
+def _interpolation(image: np.ndarray, height: int, width: int) -> int:
+    """Average over areas when shrinking, so that thin things do not vanish between samples; else linear."""
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+
+
+def _resized(label: np.ndarray, uncertainty: np.ndarray, size_hw: tuple[int, ...]) -> Segmentation:
+    """Bring the model's pixels to another size. All ways of resizing used here map pixel centres alike."""
+    height, width = size_hw
+    if label.shape == (height, width):
+        return Segmentation(label, uncertainty)
+    return Segmentation(
+        # INTER_NEAREST rounds down instead of to the nearest centre, which shifts labels by up to half a pixel.
+        label=cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
+        uncertainty=cv2.resize(uncertainty, (width, height), interpolation=cv2.INTER_LINEAR),
+    )
+
+
+def _check_image(image: np.ndarray, index: int) -> None:
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"image {index} is a {type(image).__name__}, expected a numpy array")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ImageError(f"image {index} is {image.dtype} {list(image.shape)}, expected uint8 [H, W, 3], BGR")
+    if not all(1 <= side <= MAX_SIDE for side in image.shape[:2]):
+        raise ImageError(f"image {index} has size {image.shape[:2]}, expected sides of 1 to {MAX_SIDE} pixels")

@@ -1,0 +1,21 @@
+"""Fixtures for all tests. Helpers in this folder are importable: `from tiny_model import write_tiny_model`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# Tests in subfolders find the helpers beside this file too, whatever folder pytest was started in.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny_model import write_tiny_model
+
+from lwseg_ros.model import ModelFile
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    """A small real model file, 48 x 64; `tiny_model.path` is where it lies."""
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny.onnx")
