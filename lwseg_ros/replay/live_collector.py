@@ -7,6 +7,7 @@ standard input is the signal to stop, so a collector never outlives the process 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import sys
@@ -20,8 +21,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 
-# Deep enough for a burst: nothing may be lost here that the node did publish.
-QOS = QoSProfile(depth=200, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+# Reliable and deep enough for a burst: nothing may be lost here that the node did publish.
+QOS = QoSProfile(depth=200, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
 
 
 def emit(**event: Any) -> None:
@@ -30,24 +31,27 @@ def emit(**event: Any) -> None:
     sys.stdout.flush()
 
 
-def load_message_type(msgtype: str) -> Any:
-    """Import a message class by its name, such as `sensor_msgs/msg/Image`."""
-    package, _, name = msgtype.partition("/msg/")
-    return getattr(importlib.import_module(f"{package}.msg"), name)
+def load_message_type(*msgtypes: str) -> Any:
+    """Import the first message class that is installed, by names such as `sensor_msgs/msg/Image`."""
+    for msgtype in msgtypes:
+        package, _, name = msgtype.partition("/msg/")
+        with contextlib.suppress(ModuleNotFoundError):
+            return getattr(importlib.import_module(f"{package}.msg"), name)
+    raise ModuleNotFoundError(f"none of these message types is installed: {', '.join(msgtypes)}")
 
 
 class Collector(Node):
     """Append serialized messages of several topics to a spool file."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        """Subscribe to `config["topics"]`, a list of {kind, name, msgtype}, and open `config["spool"]`."""
+        """Subscribe to `config["topics"]`, a list of {kind, name, msgtypes}, and open `config["spool"]`."""
         super().__init__("lwseg_replay_collector")
         self._topics = config["topics"]
         self._spool = Path(config["spool"]).open("wb")  # noqa: SIM115  closed with the node
         self._offset = 0
         for topic in self._topics:
             self.create_subscription(
-                load_message_type(topic["msgtype"]), topic["name"], self._callback(topic["kind"]), QOS, raw=True
+                load_message_type(*topic["msgtypes"]), topic["name"], self._callback(topic["kind"]), QOS, raw=True
             )
 
     def matched(self) -> bool:

@@ -1,0 +1,72 @@
+"""Replay a bag straight through the segmenter: no ROS, no clock, every frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.evaluation import Answer, Frame, judge
+from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
+from lwseg_ros.segmenter import Segmenter
+
+
+def replay_offline(
+    path: Path,
+    segmenter: Segmenter,
+    *,
+    topic: str | None = None,
+    label_topic: str | None = None,
+    num_pictures: int = 0,
+    progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
+) -> ReplayResult:
+    """Segment every frame of a bag and judge it.
+
+    Args:
+        topic: the image topic; None takes the only one.
+        label_topic: the ground truth; None takes the only topic called `label`, if there is one.
+        num_pictures: how many frames to keep for the report.
+        progress: gets the number of frames and returns what to call after each.
+
+    Raises:
+        BagError: the bag or a topic in it cannot be used.
+    """
+    with Bag(path) as bag:
+        truth = bag.label_topic(label_topic)
+        image = bag.image_topic(topic, exclude=truth.name if truth else None)
+        engine_ms: list[float] = []
+
+        def answer_of(_: Frame, photo: np.ndarray) -> Answer:
+            segmentation = segmenter.segment([photo])[0]
+            engine_ms.append(segmenter.last_engine_ms)
+            return Answer(segmentation.label, segmentation.uncertainty)
+
+        start_s = time.monotonic()
+        evaluation, pictures, num_bad = judge(
+            bag,
+            image,
+            truth,
+            segmenter.manifest,
+            answer_of,
+            num_pictures=num_pictures,
+            progress=progress(image.count),
+        )
+        elapsed_s = time.monotonic() - start_s
+        backend, choice = segmenter.backend, segmenter.choice
+        return ReplayResult(
+            source=str(path),
+            image_topic=image.name,
+            label_topic=truth.name if truth else None,
+            mode="offline, straight through the segmenter",
+            model=segmenter.model,
+            engine=Engine(backend.name, backend.precision, backend.device, backend.library_version, choice.reason),
+            counts=FrameCounts(image.count, len(engine_ms), 0, num_bad),
+            rate_hz=len(engine_ms) / elapsed_s,
+            latencies_ms=(),
+            engine_ms=tuple(engine_ms),
+            evaluation=evaluation,
+            pictures=tuple(pictures),
+        )

@@ -1,0 +1,96 @@
+"""What a replay measured, and its figures as `report.json` holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lwseg_ros.metrics import finite_or_none
+from lwseg_ros.model import ModelFile
+from lwseg_ros.replay.evaluation import Evaluation, Picture
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What ran the network: backend, precision, device and library version, and why this backend."""
+
+    backend: str
+    precision: str
+    device: str
+    library_version: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """What became of the frames: published = segmented + dropped + bad."""
+
+    published: int
+    segmented: int
+    dropped: int
+    bad: int
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """Everything that a report tells.
+
+    Attributes:
+        source: the bag's path, as given.
+        image_topic: the topic that was replayed.
+        label_topic: the ground truth, or None.
+        mode: what was done, in words, such as `live node, recorded rate`.
+        model: the model file.
+        engine: what ran it.
+        counts: what became of the frames.
+        rate_hz: labels per second; nan when unknown.
+        latencies_ms: publishing to receiving the label in another process, per published frame; None where no label
+            came; empty when not measured.
+        engine_ms: the runtime's own time per inference.
+        evaluation: figures of merit.
+        pictures: some frames to look at.
+    """
+
+    source: str
+    image_topic: str
+    label_topic: str | None
+    mode: str
+    model: ModelFile
+    engine: Engine
+    counts: FrameCounts
+    rate_hz: float
+    latencies_ms: tuple[float | None, ...]
+    engine_ms: tuple[float, ...]
+    evaluation: Evaluation
+    pictures: tuple[Picture, ...]
+
+    def figures(self) -> dict[str, Any]:
+        """Collect the figures for `report.json`; one that was not measured is None."""
+        return {
+            "model": self.model.path.name,
+            "backend": self.engine.backend,
+            "precision": self.engine.precision,
+            "frames": vars(self.counts).copy(),
+            "rate_hz": finite_or_none(self.rate_hz),
+            "latency_ms": {
+                **percentiles(self.answered_latencies_ms, (50, 95, 99)),
+                "max": max(self.answered_latencies_ms, default=None),
+            },
+            "engine_ms": percentiles(self.engine_ms, (50, 95)),
+            **self.evaluation.figures(),
+        }
+
+    @property
+    def answered_latencies_ms(self) -> list[float]:
+        """The latencies of the frames whose label came."""
+        return [latency for latency in self.latencies_ms if latency is not None]
+
+
+def percentiles(values: Sequence[float], wanted: Sequence[int]) -> dict[str, float | None]:
+    """Compute percentiles as {"p50": ...}; None where there are no values."""
+    found = np.percentile(values, wanted) if len(values) else [math.nan] * len(wanted)
+    return {f"p{number}": finite_or_none(value) for number, value in zip(wanted, found, strict=True)}
