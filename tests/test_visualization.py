@@ -1,0 +1,35 @@
+"""Pictures, against values worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lwseg_ros.visualization import colorize, heat_map, overlay
+
+PALETTE = np.zeros((256, 3), np.uint8)
+PALETTE[1] = (200, 100, 50)
+LABEL = np.array([[0, 1], [1, 255]], np.uint8)
+
+
+def test_colorize() -> None:
+    expected = [[[0, 0, 0], [200, 100, 50]], [[200, 100, 50], [0, 0, 0]]]
+    np.testing.assert_array_equal(colorize(LABEL, PALETTE), expected)
+
+
+def test_overlay_weighs_photo_and_colours() -> None:
+    photo = np.full((2, 2, 3), 40, np.uint8)
+    np.testing.assert_array_equal(overlay(photo, LABEL, PALETTE, 0.0), photo)
+    np.testing.assert_array_equal(overlay(photo, LABEL, PALETTE, 1.0), colorize(LABEL, PALETTE))
+    np.testing.assert_array_equal(overlay(photo, LABEL, PALETTE, 0.25)[0], [[30, 30, 30], [80, 55, 42]])
+
+
+def test_overlay_has_the_size_of_the_label() -> None:
+    photo = np.full((8, 6, 3), 40, np.uint8)
+    np.testing.assert_array_equal(overlay(photo, LABEL, PALETTE, 0.0), np.full((2, 2, 3), 40))
+
+
+def test_heat_map_brightens_with_uncertainty() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    luminance = heat_map(levels).astype(float) @ [0.114, 0.587, 0.299]
+    assert luminance.shape == (16, 16)
+    assert np.all(np.diff(luminance.ravel()[::16]) > 0)
