@@ -20,6 +20,8 @@ from lwseg_ros.image_headers import read_header
 
 # 8192 x 8192; a larger size in a message is a broken header, not a camera.
 MAX_PIXELS = 1 << 26
+# What resizing can address.
+MAX_SIDE = 16384
 
 Converter = Callable[[np.ndarray], np.ndarray]
 
@@ -198,9 +200,10 @@ def _check_size(height: int, width: int, layout: _Layout, encoding: str) -> None
             f"an image of height {height} and width {width} in {encoding} is empty or too small; "
             f"at least {layout.minimum} x {layout.minimum} pixels are needed"
         )
-    if height * width > MAX_PIXELS:
+    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
         raise ImageError(
-            f"an image of height {height} and width {width} is too large: {height * width} pixels, at most {MAX_PIXELS}"
+            f"an image of height {height} and width {width} is too large: "
+            f"at most {MAX_PIXELS} pixels and {MAX_SIDE} to a side are accepted"
         )
     if height % layout.multiple_hw[0] or width % layout.multiple_hw[1]:
         raise ImageError(

@@ -1,0 +1,107 @@
+"""Counts, rates and latencies of one camera's frames. Every frame that came in is accounted for."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+# superseded: a newer frame came before this one was taken. stale: older than `max_age_ms`. bad: not a usable image.
+# error: the backend failed. inactive: the node was deactivated while the frame waited.
+DROP_CAUSES = ("superseded", "stale", "bad", "error", "inactive")
+
+WINDOW_S = 10.0
+
+
+@dataclass(frozen=True)
+class FrameSnapshot:
+    """One camera's figures at one moment; `received` = `segmented` + all `dropped` + those still on their way."""
+
+    received: int
+    segmented: int
+    dropped: Mapping[str, int]
+    rate_in_hz: float
+    rate_out_hz: float
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    silence_s: float
+    """Seconds since the last frame came in, or since counting began."""
+
+
+class FrameStatistics:
+    """Count frames and keep the last ten seconds' rates and latencies. Safe to use from several threads.
+
+    Times are of a steady clock, in seconds.
+    """
+
+    def __init__(self, started_s: float) -> None:
+        self._lock = threading.Lock()
+        self._started_s = started_s
+        self._last_arrival_s = started_s
+        self._received = 0
+        self._segmented = 0
+        self._dropped = dict.fromkeys(DROP_CAUSES, 0)
+        self._arrivals_s: deque[float] = deque()
+        self._outputs: deque[tuple[float, float]] = deque()
+
+    def restart(self, now_s: float) -> None:
+        """Begin new windows, as after a pause; the counts stay."""
+        with self._lock:
+            self._started_s = self._last_arrival_s = now_s
+            self._arrivals_s.clear()
+            self._outputs.clear()
+
+    def add_arrival(self, now_s: float) -> None:
+        """Count a frame that came in."""
+        with self._lock:
+            self._received += 1
+            self._last_arrival_s = now_s
+            self._arrivals_s.append(now_s)
+            _forget(self._arrivals_s, now_s)
+
+    def add_output(self, now_s: float, latency_ms: float) -> None:
+        """Count a frame whose label was published."""
+        with self._lock:
+            self._segmented += 1
+            self._outputs.append((now_s, latency_ms))
+            while self._outputs[0][0] < now_s - WINDOW_S:
+                self._outputs.popleft()
+
+    def add_drop(self, cause: str) -> None:
+        """Count a frame that was dropped for one of `DROP_CAUSES`."""
+        with self._lock:
+            self._dropped[cause] += 1
+
+    def snapshot(self, now_s: float) -> FrameSnapshot:
+        """Take all figures at one moment."""
+        with self._lock:
+            window_s = max(1.0, min(WINDOW_S, now_s - self._started_s))
+            recent = [(time_s, latency_ms) for time_s, latency_ms in self._outputs if time_s >= now_s - window_s]
+            p50_ms, p99_ms = percentiles([latency_ms for _, latency_ms in recent])
+            return FrameSnapshot(
+                received=self._received,
+                segmented=self._segmented,
+                dropped=MappingProxyType(dict(self._dropped)),
+                rate_in_hz=sum(time_s >= now_s - window_s for time_s in self._arrivals_s) / window_s,
+                rate_out_hz=len(recent) / window_s,
+                latency_p50_ms=p50_ms,
+                latency_p99_ms=p99_ms,
+                silence_s=now_s - self._last_arrival_s,
+            )
+
+
+def percentiles(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Give the 50th and 99th percentile, or None twice when there is nothing to measure."""
+    if not values:
+        return None, None
+    p50, p99 = np.percentile(values, (50, 99))
+    return float(p50), float(p99)
+
+
+def _forget(times_s: deque[float], now_s: float) -> None:
+    while times_s[0] < now_s - WINDOW_S:
+        times_s.popleft()

@@ -1,0 +1,338 @@
+"""The lifecycle node `segment`: the ROS 2 edge. Parameters, topics, states and diagnostics; no pixel work."""
+
+from __future__ import annotations
+
+import queue
+import re
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+try:
+    import rclpy
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "rclpy is not installed: source /opt/ros/<distribution>/setup.bash, or `pip install 'lwseg_ros[ros]'`",
+        name="rclpy",
+    ) from error
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+from rclpy.utilities import remove_ros_args
+
+from lwseg_ros import images
+from lwseg_ros.backends import BackendOptions
+from lwseg_ros.errors import LwsegError
+from lwseg_ros.frame_statistics import FrameSnapshot
+from lwseg_ros.frames import Frame
+from lwseg_ros.mailbox import Mailbox
+from lwseg_ros.node_camera import CameraInput
+from lwseg_ros.node_diagnostics import camera_status, inference_status, silence_reason
+from lwseg_ros.node_parameters import PARAMETERS, Settings, faults, help_text
+from lwseg_ros.node_publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
+from lwseg_ros.segment_worker import SegmentWorker
+from lwseg_ros.segmenter import Segmenter
+
+WARNING_PERIOD_S = 5.0
+USAGE = "usage: segment [--ros-args -p NAME:=VALUE -r image:=/camera/image_raw ...]"
+
+
+class SegmentNode(LifecycleNode):
+    """Segment the images of one or several cameras.
+
+    Configured it holds the model and its publishers; active also its subscriptions and the worker thread. Diagnostics run
+    in every state.
+    """
+
+    def __init__(self) -> None:
+        """Declare the parameters; raises what rclpy raises for an override that does not fit."""
+        super().__init__("segment")
+        self._state = "unconfigured"
+        self._settings = Settings()
+        self._segmenter: Segmenter | None = None
+        self._outputs = PublisherGroup(self)
+        self._model_publishers: ModelPublishers | None = None
+        self._inputs: dict[str, CameraInput] = {}
+        self._sink: ResultSink | None = None
+        self._worker: SegmentWorker | None = None
+        self._warned_s: dict[tuple[str, str], float] = {}
+        self._silent: set[str] = set()
+        self._reported: dict[str, FrameSnapshot] = {}
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # A steady clock, so that a paused simulation is diagnosed too.
+        self._timer = self.create_timer(1.0, self._publish_diagnostics, clock=self._steady_clock)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        for name, parameter in PARAMETERS.items():
+            default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+            self.declare_parameter(name, default, parameter.descriptor())
+
+    # States
+
+    def autostart(self) -> bool:
+        """Configure and activate if the parameter says so; False when that failed."""
+        if not self._settings.autostart:
+            self.get_logger().info("waiting for lifecycle transitions (autostart is false)")
+            return True
+        steps: tuple[Callable[[], TransitionCallbackReturn], ...] = (self.trigger_configure, self.trigger_activate)
+        return all(step() == TransitionCallbackReturn.SUCCESS for step in steps)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and create the publishers."""
+        return self._transition(
+            "configure", "inactive", self._configure, lambda: super(SegmentNode, self).on_configure(state)
+        )
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and segment."""
+        return self._transition(
+            "activate", "active", lambda: super(SegmentNode, self).on_activate(state), self._activate
+        )
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and finish the batch in hand."""
+        return self._transition(
+            "deactivate", "inactive", self._stop, lambda: super(SegmentNode, self).on_deactivate(state)
+        )
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model and the publishers."""
+        return self._transition(
+            "clean up", "unconfigured", lambda: super(SegmentNode, self).on_cleanup(state), self._release
+        )
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop in whatever state and let go of everything."""
+        return self._transition("shut down", "finalized", self._release)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured after an unexpected failure."""
+        return self._transition("recover", "unconfigured", self._release)
+
+    def close(self) -> None:
+        """End in the finalized state, whatever the present one."""
+        if self._state != "finalized":
+            self.trigger_shutdown()
+
+    def _transition(self, name: str, goal: str, *actions: Callable[[], Any]) -> TransitionCallbackReturn:
+        """Run a transition's actions; rclpy itself would swallow their exceptions without a word."""
+        try:
+            for action in actions:
+                action()
+        except LwsegError as error:
+            self.get_logger().error(f"cannot {name}: {error}")
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            self.get_logger().error(f"cannot {name}:\n{traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+        self._state = goal
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> None:
+        settings = self._settings
+        options = BackendOptions(
+            max_batch=len(settings.cameras),
+            num_threads=settings.num_threads,
+            cache_dir=Path(settings.engine_cache_dir) if settings.engine_cache_dir else None,
+        )
+        self._segmenter = Segmenter.open(settings.model, settings.backend, options=options)
+        choice, backend = self._segmenter.choice, self._segmenter.backend
+        if choice.fallback_reason:
+            self.get_logger().warning(f"falling back to {backend.name}: {choice.fallback_reason}")
+        self.get_logger().info(
+            f"{self._segmenter.model.path} on {backend.name} {backend.library_version} "
+            f"({backend.device}, {backend.precision}): {choice.reason}"
+        )
+        model = self._segmenter.model
+        self._inputs = {camera: CameraInput(self, camera, settings) for camera in settings.cameras}
+        self._model_publishers = ModelPublishers(self._outputs, model)
+        self._sink = ResultSink(
+            {camera: CameraPublishers(self._outputs, camera, model) for camera in settings.cameras},
+            self._model_publishers,
+            camera_info=lambda camera: self._inputs[camera].camera_info,
+            settings=lambda: self._settings,
+        )
+
+    def _activate(self) -> None:
+        if self._segmenter is None or self._model_publishers is None or self._sink is None:
+            raise RuntimeError("the node is not configured")
+        self._model_publishers.publish_label_info(self.get_clock().now().to_msg())
+        mailbox: Mailbox[Frame] = Mailbox(self._settings.cameras)
+        self._worker = SegmentWorker(
+            self._segmenter,
+            mailbox,
+            decode=images.decode_compressed if self._settings.transport == "compressed" else images.to_bgr,
+            settings=lambda: self._settings,
+            clock_ns=lambda: self.get_clock().now().nanoseconds,
+            sink=self._sink,
+            statistics={camera: source.statistics for camera, source in self._inputs.items()},
+            report=self._warn,
+        )
+        self._worker.start()
+        for source in self._inputs.values():
+            source.open(mailbox)
+
+    def _stop(self) -> None:
+        for source in self._inputs.values():
+            source.close()
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    def _release(self) -> None:
+        self._stop()
+        self._outputs.close()
+        self._model_publishers = self._sink = None
+        self._inputs = {}
+        self._reported = {}
+        self._silent.clear()
+        if self._segmenter is not None:
+            self._segmenter.close()
+            self._segmenter = None
+
+    # Parameters
+
+    def _on_set_parameters(self, parameters: Sequence[Any]) -> SetParametersResult:
+        values = {parameter.name: parameter.value for parameter in parameters}
+        found = faults(values, unconfigured=self._state == "unconfigured")
+        if found:
+            return SetParametersResult(successful=False, reason="; ".join(found))
+        self._settings = self._settings.changed(values)
+        self._timer.timer_period_ns = int(1e9 / self._settings.diagnostics_rate_hz)
+        return SetParametersResult(successful=True)
+
+    # Diagnostics
+
+    def _warn(self, camera: str, text: str) -> None:
+        """Log what happened to a frame, but every kind of trouble of a camera only once in five seconds."""
+        now_s = time.monotonic()
+        kind = (camera, re.sub(r"\d+", "#", text))
+        if now_s - self._warned_s.get(kind, -WARNING_PERIOD_S) < WARNING_PERIOD_S:
+            return
+        if len(self._warned_s) > 100:  # texts may hold what a broken publisher makes up
+            self._warned_s.clear()
+        self._warned_s[kind] = now_s
+        self.get_logger().warning(f"a frame{f' of {camera}' if camera else ''} {text}")
+
+    def _publish_diagnostics(self) -> None:
+        now_s = time.monotonic()
+        hardware_id = self._segmenter.backend.device if self._segmenter else "none"
+        name = self.get_fully_qualified_name().lstrip("/")
+        cameras = []
+        errors = 0
+        for camera, source in self._inputs.items():
+            snapshot, state = source.statistics.snapshot(now_s), source.state()
+            previous = self._reported.get(camera, snapshot)
+            self._reported[camera] = snapshot
+            errors += snapshot.dropped["error"] - previous.dropped["error"]
+            active = self._state == "active"
+            self._log_silence(
+                camera, silence_reason(snapshot, state, self._settings.input_timeout_s) if active else None
+            )
+            cameras.append(
+                camera_status(
+                    name,
+                    camera,
+                    snapshot,
+                    previous,
+                    state,
+                    foreign_stamps=source.foreign_stamps,
+                    active=active,
+                    input_timeout_s=self._settings.input_timeout_s,
+                    hardware_id=hardware_id,
+                )
+            )
+        timings = list(self._worker.timings) if self._worker else []
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.status = [inference_status(name, self._state, self._segmenter, timings, errors, hardware_id), *cameras]
+        self._diagnostics.publish(message)
+
+    def _log_silence(self, camera: str, reason: str | None) -> None:
+        """Log the beginning and the end of a camera's silence, not what lies between."""
+        if reason and camera not in self._silent:
+            self._silent.add(camera)
+            self.get_logger().warning(reason)
+        elif not reason and camera in self._silent:
+            self._silent.remove(camera)
+            self.get_logger().info(f"images{f' of {camera}' if camera else ''} come in")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; return 0 then, 1 when it cannot start or run, 2 for wrong usage."""
+    arguments = list(sys.argv if argv is None else argv)
+    try:
+        own = remove_ros_args(arguments)[1:]
+        if own and own[0] in ("-h", "--help"):
+            print(f"{USAGE}\n\nparameters:\n{help_text()}")
+            return 0
+        if own:
+            print(f"segment: no argument {own[0]!r}; see --help", file=sys.stderr)
+            return 2
+        # The handlers below end the process in order; rclpy's own would pull the context away under the worker.
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:
+        print(f"segment: wrong ROS arguments: {error}; see --help", file=sys.stderr)
+        return 2
+    try:
+        return _run()
+    finally:
+        rclpy.try_shutdown()
+
+
+def _run() -> int:
+    ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # the one queue that a signal handler may use
+
+    def on_signal(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+        ends.put(None)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    try:
+        node = SegmentNode()
+    except (rclpy.exceptions.ParameterException, rclpy.exceptions.InvalidParameterValueException) as error:
+        print(f"segment: {error}", file=sys.stderr)
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    done: Future[None] = Future(executor=executor)
+
+    def spin() -> None:
+        try:
+            executor.spin_until_future_complete(done)
+        except BaseException as error:
+            ends.put(error)
+
+    thread = threading.Thread(target=spin, name="executor")
+    try:
+        if not node.autostart():
+            return 1
+        thread.start()
+        failure = ends.get()
+        if failure is not None:
+            node.get_logger().fatal("".join(traceback.format_exception(failure)))
+            return 1
+        return 0
+    finally:
+        done.set_result(None)
+        executor.wake()
+        if thread.ident is not None:
+            thread.join()
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

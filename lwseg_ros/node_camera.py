@@ -1,0 +1,113 @@
+"""One camera's subscriptions: they only count a message and leave it in the mailbox."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from lwseg_ros.frame_statistics import FrameStatistics
+from lwseg_ros.frames import Frame, frame_age
+from lwseg_ros.mailbox import Mailbox
+from lwseg_ros.node_diagnostics import InputState
+from lwseg_ros.node_parameters import Settings
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+except ImportError:  # its name until ROS 2 Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+
+
+class CameraInput:
+    """Receive one camera's images and calibration while open."""
+
+    def __init__(self, node: LifecycleNode, camera: str, settings: Settings) -> None:
+        """Prepare a closed input; `camera` is empty for a single camera without a name."""
+        self.statistics = FrameStatistics(time.monotonic())
+        self.camera_info: CameraInfo | None = None
+        self.foreign_stamps = False
+        self._node = node
+        self._camera = camera
+        self._compressed = settings.transport == "compressed"
+        self._message_type = CompressedImage if self._compressed else Image
+        self._qos = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=settings.input_depth,
+            reliability=ReliabilityPolicy[settings.input_reliability.upper()],
+        )
+        self._mailbox: Mailbox[Frame] | None = None
+        self._subscriptions: list[Any] = []
+        self._incompatible_qos = ""
+        self._lost = 0
+
+    def open(self, mailbox: Mailbox[Frame]) -> None:
+        """Subscribe, and leave every image in the mailbox."""
+        self._mailbox = mailbox
+        self._incompatible_qos = ""
+        self.statistics.restart(time.monotonic())
+        base = f"{self._camera}/image" if self._camera else "image"
+        # Resolved first, so that remapping `image` moves `image/compressed` along, as image_transport does.
+        topic = f"{self._node.resolve_topic_name(base)}/compressed" if self._compressed else base
+        self._subscriptions.append(self._subscribe(topic))
+        info_topic = f"{self._camera}/camera_info" if self._camera else "camera_info"
+        self._subscriptions.append(
+            self._node.create_subscription(CameraInfo, info_topic, self._on_camera_info, qos_profile_sensor_data)
+        )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.pop())
+        self._mailbox = None
+
+    def state(self) -> InputState:
+        """Ask the middleware who publishes on the topic, and how that fits."""
+        topic = self._subscriptions[0].topic_name if self._subscriptions else ""
+        publishers = self._node.get_publishers_info_by_topic(topic) if topic else []
+        return InputState(
+            topic=topic,
+            message_type=f"sensor_msgs/msg/{self._message_type.__name__}",
+            publisher_types=tuple(publisher.topic_type for publisher in publishers),
+            incompatible_qos=self._incompatible_qos if publishers else "",
+            lost=self._lost,
+        )
+
+    def _subscribe(self, topic: str) -> Any:
+        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos, message_lost=self._on_lost)
+        try:
+            return self._node.create_subscription(
+                self._message_type, topic, self._on_image, self._qos, event_callbacks=events
+            )
+        except UnsupportedEventTypeError:  # not every middleware reports these
+            return self._node.create_subscription(self._message_type, topic, self._on_image, self._qos)
+
+    def _on_image(self, message: Any) -> None:
+        mailbox = self._mailbox
+        if mailbox is None:
+            return
+        now_s = time.monotonic()
+        stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        frame = Frame(self._camera, message, stamp_ns, now_s)
+        now_ns = self._node.get_clock().now().nanoseconds
+        self.foreign_stamps = not frame_age(frame, now_ns=now_ns, now_s=now_s).from_stamp
+        self.statistics.add_arrival(now_s)
+        replaced = mailbox.put(self._camera, frame)
+        if replaced is not None:
+            self.statistics.add_drop("inactive" if replaced is frame else "superseded")
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self.camera_info = message
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        self._incompatible_qos = QoSPolicyKind(event.last_policy_kind).name
+        topic = self._subscriptions[0].topic_name if self._subscriptions else "image"
+        self._node.get_logger().warning(
+            f"a publisher on {topic} does not fit in {self._incompatible_qos}; nothing will come from it. "
+            "Check the parameter input_reliability, or the publisher's QoS"
+        )
+
+    def _on_lost(self, event: Any) -> None:
+        self._lost = event.total_count

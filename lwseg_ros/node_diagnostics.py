@@ -1,0 +1,142 @@
+"""The node's state as diagnostic statuses: one for inference, one for every camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from lwseg_ros.frame_statistics import FrameSnapshot, percentiles
+from lwseg_ros.segment_worker import Timing
+from lwseg_ros.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class InputState:
+    """What the middleware knows about a camera's topic."""
+
+    topic: str
+    message_type: str
+    """The type that we subscribe, such as sensor_msgs/msg/Image."""
+    publisher_types: tuple[str, ...] = ()
+    """The type of every publisher on the topic."""
+    incompatible_qos: str = ""
+    """The QoS policy in which a publisher does not fit, or empty."""
+    lost: int = 0
+    """Messages that the middleware reports as lost on their way."""
+
+
+def inference_status(
+    name: str, state: str, segmenter: Segmenter | None, timings: Sequence[Timing], errors: int, hardware_id: str
+) -> DiagnosticStatus:
+    """Report the lifecycle state, the model, the backend and its times. `errors` are those since the last report."""
+    values: dict[str, object] = {"state": state}
+    level, message = DiagnosticStatus.OK, state
+    if segmenter is not None:
+        backend, choice = segmenter.backend, segmenter.choice
+        engine_p50_ms, engine_p99_ms = percentiles([timing.engine_ms for timing in timings])
+        processing_p50_ms, processing_p99_ms = percentiles([timing.processing_ms for timing in timings])
+        values |= {
+            "model": str(segmenter.model.path),
+            "model_sha256": segmenter.model.sha256,
+            "network": segmenter.manifest.network,
+            "backend": backend.name,
+            "backend_version": backend.library_version,
+            "device": backend.device,
+            "precision": backend.precision,
+            "backend_reason": choice.reason,
+            "fallback_reason": choice.fallback_reason or "",
+            "engine_ms_p50": engine_p50_ms,
+            "engine_ms_p99": engine_p99_ms,
+            "processing_ms_p50": processing_p50_ms,
+            "processing_ms_p99": processing_p99_ms,
+        }
+        if choice.fallback_reason:
+            level, message = (
+                DiagnosticStatus.WARN,
+                f"{state}, on {backend.name} as a fallback: {choice.fallback_reason}",
+            )
+    if errors:
+        level, message = DiagnosticStatus.ERROR, f"{state}, {errors} frames failed since the last report"
+    return _status(level, f"{name}: inference", message, hardware_id, values)
+
+
+def camera_status(
+    name: str,
+    camera: str,
+    snapshot: FrameSnapshot,
+    previous: FrameSnapshot,
+    source: InputState,
+    *,
+    foreign_stamps: bool,
+    active: bool,
+    input_timeout_s: float,
+    hardware_id: str,
+) -> DiagnosticStatus:
+    """Report one camera's rates, latency and drops, and say what is wrong with its input."""
+    new_drops = {cause: count - previous.dropped[cause] for cause, count in snapshot.dropped.items()}
+    level, message = DiagnosticStatus.OK, "segmenting" if active else "inactive"
+    if active and (silence := silence_reason(snapshot, source, input_timeout_s)):
+        level, message = DiagnosticStatus.ERROR, silence
+    elif new_drops["error"]:
+        level, message = DiagnosticStatus.ERROR, f"{new_drops['error']} frames failed since the last report"
+    elif new_drops["bad"] or new_drops["stale"]:
+        level = DiagnosticStatus.WARN
+        message = f"dropped since the last report: {new_drops['bad']} bad frames, {new_drops['stale']} stale ones"
+    elif active and source.incompatible_qos:
+        level = DiagnosticStatus.WARN
+        message = f"a publisher on {source.topic} does not fit in {source.incompatible_qos}; nothing comes from it"
+    elif active and foreign_stamps:
+        level = DiagnosticStatus.WARN
+        message = "the stamps are missing or from another clock; age and latency count from the arrival"
+    values: dict[str, object] = {
+        "topic": source.topic,
+        "type": source.message_type,
+        "publishers": len(source.publisher_types),
+        "rate_in_hz": snapshot.rate_in_hz,
+        "rate_out_hz": snapshot.rate_out_hz,
+        "latency_ms_p50": snapshot.latency_p50_ms,
+        "latency_ms_p99": snapshot.latency_p99_ms,
+        "received": snapshot.received,
+        "segmented": snapshot.segmented,
+        **{f"dropped_{cause}": count for cause, count in snapshot.dropped.items()},
+        "lost_in_transport": source.lost,
+        "silence_s": snapshot.silence_s,
+        "incompatible_qos": source.incompatible_qos,
+        "latency_from": "arrival" if foreign_stamps else "stamp",
+    }
+    return _status(level, f"{name}: camera {camera}".rstrip(), message, hardware_id, values)
+
+
+def silence_reason(snapshot: FrameSnapshot, source: InputState, input_timeout_s: float) -> str | None:
+    """Say why no image comes, as far as one can tell; None while images come."""
+    if snapshot.silence_s <= input_timeout_s:
+        return None
+    prefix = f"no image on {source.topic} for {snapshot.silence_s:.1f} s"
+    if not source.publisher_types:
+        return f"{prefix}: nobody publishes it; check the topic's name and its remapping"
+    if source.message_type not in source.publisher_types:
+        return (
+            f"{prefix}: it carries {', '.join(sorted(set(source.publisher_types)))}, not {source.message_type}; "
+            "check the parameter transport"
+        )
+    if source.incompatible_qos:
+        return (
+            f"{prefix}: its publisher does not fit in {source.incompatible_qos}; check the parameter input_reliability"
+        )
+    return (
+        f"{prefix}, though it has a publisher: either that is silent, or its images are too large for the transport; "
+        "with Fast DDS set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for publisher and node"
+    )
+
+
+def _status(level: bytes, name: str, message: str, hardware_id: str, values: dict[str, object]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name=name, message=message, hardware_id=hardware_id, values=pairs)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,198 @@
+"""The node's parameters: one table from which declaration, validation, help, documentation and launch arguments follow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from lwseg_ros.backends import BACKENDS
+from lwseg_ros.segmenter import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from rcl_interfaces.msg import ParameterDescriptor
+
+_CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
+
+Change = Literal["any time", "unconfigured", "at start"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All parameters' values at one moment."""
+
+    model: str = DEFAULT_MODEL
+    backend: str = "auto"
+    cameras: tuple[str, ...] = ("",)
+    transport: Literal["raw", "compressed"] = "raw"
+    input_reliability: Literal["best_effort", "reliable"] = "best_effort"
+    input_depth: int = 5
+    num_threads: int = 0
+    engine_cache_dir: str = ""
+    output_size: Literal["camera", "model"] = "camera"
+    uncertainty_encoding: Literal["mono8", "32FC1"] = "mono8"
+    overlay_alpha: float = 0.5
+    max_age_ms: float = 1000.0
+    input_timeout_s: float = 2.0
+    diagnostics_rate_hz: float = 1.0
+    autostart: bool = True
+
+    def changed(self, values: Mapping[str, Any]) -> Settings:
+        """Give the settings with some parameters' (valid) values replaced; names that are not ours are left out."""
+        known = {name: PARAMETERS[name].convert(value) for name, value in values.items() if name in PARAMETERS}
+        return replace(self, **known)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What one parameter is for, which values it takes, and when it may change."""
+
+    description: str
+    change: Change
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    default: Any = None
+
+    @property
+    def accepted(self) -> str:
+        """The values it takes, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.minimum is not None:
+            return f"{self.minimum:g} to {self.maximum:g}"
+        return {bool: "true or false", tuple: "a list of camera names"}.get(type(self.default), "a text")
+
+    def convert(self, value: Any) -> Any:
+        """Give a ROS value the type of the default: lists become tuples, and a whole number serves as a float."""
+        if isinstance(self.default, tuple):
+            return tuple(value)
+        return float(value) if isinstance(self.default, float) else value
+
+    def fault(self, name: str, value: Any) -> str | None:
+        """Say what is wrong with a value, or None."""
+        if isinstance(self.default, tuple):
+            return _cameras_fault(name, value)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        fits = number if isinstance(self.default, float) else type(value) is type(self.default)
+        if fits and self.choices:
+            fits = value in self.choices
+        if fits and self.minimum is not None and self.maximum is not None:
+            fits = self.minimum <= value <= self.maximum
+        return None if fits else f"{name} is {value!r}; accepted: {self.accepted}"
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Describe it to ROS."""
+        from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+        when = {
+            "any time": "Can change at any time.",
+            "unconfigured": "Can change only while the node is unconfigured.",
+            "at start": "Read-only: set at start.",
+        }[self.change]
+        descriptor = ParameterDescriptor(
+            description=f"{self.description} {when}",
+            additional_constraints=self.accepted,
+            read_only=self.change == "at start",
+            # So that `max_age_ms:=200` is as good as `200.0`; `fault` checks the type.
+            dynamic_typing=isinstance(self.default, float),
+        )
+        if self.minimum is not None and self.maximum is not None:
+            if isinstance(self.default, float):
+                descriptor.floating_point_range = [FloatingPointRange(from_value=self.minimum, to_value=self.maximum)]
+            else:
+                integers = IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum), step=1)
+                descriptor.integer_range = [integers]
+        return descriptor
+
+
+def _cameras_fault(name: str, value: Sequence[str]) -> str | None:
+    if isinstance(value, str) or not all(isinstance(camera, str) for camera in value):
+        return f"{name} is {value!r}; accepted: a list of camera names"
+    if tuple(value) in ((), ("",)):
+        return None
+    wrong = [camera for camera in value if not _CAMERA_NAME.fullmatch(camera)]
+    if wrong:
+        return f"{name} holds {wrong[0]!r}; accepted: letters, digits and _ with a letter first, levels parted by /"
+    if len(set(value)) != len(value):
+        return f"{name} is {list(value)}; accepted: every camera once"
+    return None
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Settings)}
+
+
+def _table(**parameters: Parameter) -> dict[str, Parameter]:
+    return {name: replace(parameter, default=_DEFAULTS[name]) for name, parameter in parameters.items()}
+
+
+PARAMETERS = _table(
+    model=Parameter("Model file: a path, or the name of a shipped model.", "unconfigured"),
+    backend=Parameter(
+        "Inference runtime; auto takes the best one that this machine can run.", "unconfigured", ("auto", *BACKENDS)
+    ),
+    cameras=Parameter(
+        "Names of several cameras: subscribes <name>/image, publishes ~/<name>/label. "
+        "A single empty name means one camera without a name.",
+        "unconfigured",
+    ),
+    transport=Parameter(
+        "Subscribe Image on `image`, or CompressedImage on `image/compressed`.", "unconfigured", ("raw", "compressed")
+    ),
+    input_reliability=Parameter(
+        "QoS reliability of the image subscription; best_effort receives from every publisher.",
+        "unconfigured",
+        ("best_effort", "reliable"),
+    ),
+    input_depth=Parameter("QoS history depth of the image subscription.", "unconfigured", minimum=1, maximum=100),
+    num_threads=Parameter(
+        "Threads for inference on a CPU; 0 lets the runtime choose.", "unconfigured", minimum=0, maximum=256
+    ),
+    engine_cache_dir=Parameter(
+        "Folder of the TensorRT engine cache; empty means the user's cache folder.", "unconfigured"
+    ),
+    output_size=Parameter("Publish results in the camera's pixels or in the model's.", "any time", ("camera", "model")),
+    uncertainty_encoding=Parameter(
+        "mono8: 0 certain to 255 not at all; 32FC1: the same as floats from 0 to 1.", "any time", ("mono8", "32FC1")
+    ),
+    overlay_alpha=Parameter("Weight of the class colours in ~/overlay.", "any time", minimum=0.0, maximum=1.0),
+    max_age_ms=Parameter(
+        "Drop a frame that is older than this when its turn comes; 0 keeps all. Age is by the stamp; by arrival where the stamp is "
+        "missing or from another clock.",
+        "any time",
+        minimum=0.0,
+        maximum=60_000.0,
+    ),
+    input_timeout_s=Parameter(
+        "Diagnose a camera as silent after this time without an image.", "any time", minimum=0.1, maximum=3600.0
+    ),
+    diagnostics_rate_hz=Parameter("Rate of /diagnostics.", "any time", minimum=0.1, maximum=50.0),
+    autostart=Parameter("Configure and activate at start; otherwise wait for lifecycle transitions.", "at start"),
+)
+
+
+def faults(values: Mapping[str, Any], *, unconfigured: bool) -> list[str]:
+    """List what is wrong with a change of some parameters in the node's present state."""
+    found: list[str] = []
+    for name, value in values.items():
+        parameter = PARAMETERS.get(name)
+        if parameter is None:
+            continue
+        if parameter.change == "unconfigured" and not unconfigured:
+            found.append(f"{name} can change only while the node is unconfigured: deactivate it and clean it up first")
+            continue
+        fault = parameter.fault(name, value)
+        if fault:
+            found.append(fault)
+    return found
+
+
+def help_text() -> str:
+    """List all parameters for `--help`."""
+    lines = []
+    for name, parameter in PARAMETERS.items():
+        default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        lines.append(f"  {name} (default {default!r}; {parameter.accepted}; changes: {parameter.change})")
+        lines.append(f"      {parameter.description}")
+    return "\n".join(lines)

@@ -1,0 +1,205 @@
+"""What the node publishes: one `CameraPublishers` a camera, one `ModelPublishers` for what all cameras share."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Float64, Header, String
+
+from lwseg_ros import images, visualization
+from lwseg_ros.camera_info import scale_camera_info
+from lwseg_ros.frames import SegmentedFrame
+from lwseg_ros.model import ModelFile
+from lwseg_ros.node_parameters import Settings
+from lwseg_ros.segment_worker import Timing
+
+# Reliable publishers serve reliable and best-effort subscribers alike.
+OUTPUT_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+# The debug message of the Autoware ecosystem, under its names past and present.
+_STAMPED_PACKAGES = ("autoware_internal_debug_msgs", "tier4_debug_msgs")
+
+
+def private_topic(camera: str, name: str) -> str:
+    """Name an output topic: ~/label, or ~/front/label for the camera front."""
+    return f"~/{camera}/{name}" if camera else f"~/{name}"
+
+
+class PublisherGroup:
+    """The publishers of one configuration, destroyed together."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        """Start empty."""
+        self._node = node
+        self._publishers: list[Any] = []
+
+    def create(self, message_type: Any, topic: str, qos: QoSProfile = OUTPUT_QOS) -> Any:
+        """Create a publisher that is silent while the node is not active."""
+        self._publishers.append(self._node.create_lifecycle_publisher(message_type, topic, qos))
+        return self._publishers[-1]
+
+    def close(self) -> None:
+        """Destroy all."""
+        while self._publishers:
+            self._node.destroy_lifecycle_publisher(self._publishers.pop())
+
+
+class MillisecondsPublisher:
+    """Publish a duration: Float64Stamped where the ecosystem's messages are installed, else std_msgs/Float64."""
+
+    def __init__(self, group: PublisherGroup, topic: str) -> None:
+        """Create the publisher of one topic."""
+        self._stamped = _import_message(_STAMPED_PACKAGES, "Float64Stamped")
+        self._publisher = group.create(self._stamped or Float64, topic)
+
+    def publish(self, stamp: Any, value_ms: float) -> None:
+        """Publish a value in milliseconds under the stamp of the frame it is about."""
+        if self._stamped is None:
+            self._publisher.publish(Float64(data=value_ms))
+        else:
+            self._publisher.publish(self._stamped(stamp=stamp, data=value_ms))
+
+
+class CameraPublishers:
+    """Publish one camera's results. The header of every message is the source's."""
+
+    def __init__(self, group: PublisherGroup, camera: str, model: ModelFile) -> None:
+        """Create the camera's publishers."""
+        self._palette_bgr = model.manifest.palette_bgr
+        self._label, self._uncertainty, self._overlay, self._color = (
+            group.create(Image, private_topic(camera, name)) for name in ("label", "uncertainty", "overlay", "color")
+        )
+        self._camera_info = group.create(CameraInfo, private_topic(camera, "camera_info"))
+        self._latency = MillisecondsPublisher(group, private_topic(camera, "debug/pipeline_latency_ms"))
+
+    def publish(self, result: SegmentedFrame, camera_info: CameraInfo | None, settings: Settings) -> None:
+        """Publish label, uncertainty and, where the camera has one, camera_info."""
+        header = result.frame.message.header
+        segmentation = result.segmentation
+        _publish_image(self._label, header, segmentation.label, "mono8")
+        if settings.uncertainty_encoding == "32FC1":
+            floats = np.multiply(segmentation.uncertainty, 1 / 255, dtype=np.float32)
+            _publish_image(self._uncertainty, header, floats, "32FC1")
+        else:
+            _publish_image(self._uncertainty, header, segmentation.uncertainty, "mono8")
+        if camera_info is not None:
+            scaled = scale_camera_info(camera_info, segmentation.label.shape)
+            scaled.header = header
+            self._camera_info.publish(scaled)
+
+    def publish_extras(self, result: SegmentedFrame, latency_ms: float, settings: Settings) -> None:
+        """Publish the latency, and the pictures for people if somebody looks at them."""
+        header = result.frame.message.header
+        self._latency.publish(header.stamp, latency_ms)
+        label = result.segmentation.label
+        if self._color.get_subscription_count():
+            _publish_image(self._color, header, visualization.colorize(label, self._palette_bgr), "bgr8")
+        if self._overlay.get_subscription_count():
+            overlay = visualization.overlay(result.image, label, self._palette_bgr, settings.overlay_alpha)
+            _publish_image(self._overlay, header, overlay, "bgr8")
+
+
+class ModelPublishers:
+    """Publish what belongs to the model and the machine rather than to a camera."""
+
+    def __init__(self, group: PublisherGroup, model: ModelFile) -> None:
+        """Create the publishers; label_info only where vision_msgs is installed."""
+        self._model = model
+        self._json = group.create(String, "~/label_info_json", LATCHED_QOS)
+        self._label_info_type = _import_message(("vision_msgs",), "LabelInfo")
+        self._vision_class = _import_message(("vision_msgs",), "VisionClass")
+        if self._label_info_type is not None:
+            self._label_info = group.create(self._label_info_type, "~/label_info", LATCHED_QOS)
+        self._processing_time = MillisecondsPublisher(group, "~/debug/processing_time_ms")
+        self._engine_time = MillisecondsPublisher(group, "~/debug/engine_time_ms")
+
+    def publish_label_info(self, stamp: Any) -> None:
+        """Publish the classes, for those who subscribe now and later."""
+        self._json.publish(String(data=label_info_json(self._model)))
+        if self._label_info_type is not None:
+            message = self._label_info_type(header=Header(stamp=stamp))
+            fill_label_info(message, self._vision_class, self._model)
+            self._label_info.publish(message)
+
+    def publish_times(self, stamp: Any, timing: Timing) -> None:
+        """Publish how long a frame took."""
+        self._processing_time.publish(stamp, timing.processing_ms)
+        self._engine_time.publish(stamp, timing.engine_ms)
+
+
+class ResultSink:
+    """Where the worker leaves its results: the publishers of the frame's camera."""
+
+    def __init__(
+        self,
+        cameras: Mapping[str, CameraPublishers],
+        model: ModelPublishers,
+        *,
+        camera_info: Callable[[str], CameraInfo | None],
+        settings: Callable[[], Settings],
+    ) -> None:
+        """Collect the publishers; camera_info gives a camera's newest calibration, settings the present ones."""
+        self._cameras = cameras
+        self._model = model
+        self._camera_info = camera_info
+        self._settings = settings
+
+    def publish(self, result: SegmentedFrame) -> None:
+        """Publish label, uncertainty and camera_info."""
+        camera = result.frame.camera
+        self._cameras[camera].publish(result, self._camera_info(camera), self._settings())
+
+    def publish_extras(self, result: SegmentedFrame, timing: Timing) -> None:
+        """Publish times and, if somebody looks at them, pictures."""
+        self._model.publish_times(result.frame.message.header.stamp, timing)
+        self._cameras[result.frame.camera].publish_extras(result, timing.latency_ms, self._settings())
+
+
+def label_info_json(model: ModelFile) -> str:
+    """Describe the label image's ids, and where they come from, as JSON."""
+    manifest = model.manifest
+    classes = [{"id": c.id, "name": c.name, "color_rgb": list(c.color_rgb)} for c in manifest.classes]
+    return json.dumps(
+        {
+            "classes": classes,
+            "ignore_id": manifest.ignore_id,
+            "dataset": manifest.dataset,
+            "network": manifest.network,
+            "uncertainty_kind": manifest.uncertainty_kind,
+            "model_sha256": model.sha256,
+        }
+    )
+
+
+def fill_label_info(message: Any, vision_class: Callable[..., Any], model: ModelFile) -> None:
+    """Fill a vision_msgs/LabelInfo. The threshold is 0: every pixel has its most probable class."""
+    message.class_map = [vision_class(class_id=c.id, class_name=c.name) for c in model.manifest.classes]
+    message.threshold = 0.0
+
+
+def _publish_image(publisher: Any, header: Header, pixels: np.ndarray, encoding: str) -> None:
+    message = Image(header=header)
+    images.fill(message, pixels, encoding)
+    publisher.publish(message)
+
+
+def _import_message(packages: tuple[str, ...], name: str) -> Any:
+    """Give a message type of the first package that is installed, or None."""
+    for package in packages:
+        try:
+            return getattr(importlib.import_module(f"{package}.msg"), name)
+        except (ImportError, AttributeError):
+            continue
+    return None
