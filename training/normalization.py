@@ -35,7 +35,7 @@ class Normalize(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         # The cast comes first: TensorRT's parser takes uint8 only into a cast.
-        rgb = image.float().permute(0, 3, 1, 2)[:, [2, 1, 0]]
+        rgb = image.float().permute(0, 3, 1, 2).flip(1)
         if self.kind == "per_image":
             mean = rgb.mean(dim=(2, 3), keepdim=True)
             deviation = (rgb - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()

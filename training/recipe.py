@@ -59,6 +59,17 @@ class AugmentationSection(_Section):
     class_mix: float = Field(0.0, ge=0, le=1)
 
 
+class EarlySection(_Section):
+    """The first part of the schedule on smaller images, which costs less and learns most of what there is to learn.
+
+    ``share`` of the steps; ``crop_hw`` and ``scale`` stand in for the augmentation's.
+    """
+
+    share: float = Field(gt=0, lt=1)
+    crop_hw: tuple[int, int]
+    scale: tuple[float, float]
+
+
 class LossSection(_Section):
     """What is minimised: cross-entropy over all pixels or over the hard ones (OHEM), and optionally Lovasz-softmax beside it.
 
@@ -101,7 +112,8 @@ class Recipe(_Section):
     dataset: DatasetSection
     augmentation: AugmentationSection
     normalization: Normalization = "fixed"
-    loss: LossSection = LossSection()
+    early: EarlySection | None = None
+    loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
     optimizer: OptimizerSection
     schedule: ScheduleSection
     batch_size: int = Field(gt=0)

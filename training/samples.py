@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from lwseg_ros.datasets import Split, load_split, read_pair
 from lwseg_ros.errors import DatasetError
 from training.augmentation import IGNORE, augment, mix_classes
-from training.recipe import AugmentationSection, DatasetSection
+from training.recipe import DatasetSection, Recipe
 
 
 def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
@@ -72,20 +72,27 @@ class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
     """Varied samples by number: epoch after epoch, each in an order of its own."""
 
-    def __init__(self, images: LabelledImages, settings: AugmentationSection, seed: int) -> None:
+    def __init__(self, images: LabelledImages, recipe: Recipe, total_steps: int) -> None:
         self.images = images
-        self.settings = settings
-        self.seed = seed
+        self.seed = recipe.seed
+        self.settings = self.early_settings = recipe.augmentation
+        self.early_samples = 0
+        if recipe.early is not None:
+            change = {"crop_hw": recipe.early.crop_hw, "scale": recipe.early.scale}
+            self.early_settings = recipe.augmentation.model_copy(update=change)
+            # A whole number of steps, so that all images of a batch have one size.
+            self.early_samples = round(recipe.early.share * total_steps) * recipe.batch_size
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         """Return image uint8 BGR [H, W, 3] and label uint8 [H, W] of the crop's size."""
         epoch, position = divmod(number, len(self.images))
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
         random = np.random.default_rng([self.seed, epoch, position])
-        image, label = augment(*self.images[order[position]], self.settings, random)
-        if random.random() < self.settings.class_mix:
+        settings = self.early_settings if number < self.early_samples else self.settings
+        image, label = augment(*self.images[order[position]], settings, random)
+        if random.random() < settings.class_mix:
             other = int(random.integers(len(self.images)))
-            image, label = mix_classes(image, label, *augment(*self.images[other], self.settings, random), random)
+            image, label = mix_classes(image, label, *augment(*self.images[other], settings, random), random)
         return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(np.ascontiguousarray(label))
 
 
@@ -113,7 +120,7 @@ def training_loader(samples: TrainingSamples, sampler: StepSampler, workers: int
     """Yield image uint8 [n, H, W, 3] and label uint8 [n, H, W], one batch a step, prepared ahead by ``workers`` processes."""
     return DataLoader(
         samples,
-        batch_sampler=sampler,  # type: ignore[arg-type]
+        batch_sampler=sampler,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,

@@ -77,7 +77,7 @@ class Trainer:
 
         torch.manual_seed(recipe.seed)
         network = build_network(recipe.network.name, len(self.classes), **recipe.network.options)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.normalize = Normalize(recipe.normalization).to(self.device)
         frequencies = class_frequencies(self.train_images, len(self.classes))
         self.loss = SegmentationLoss(recipe.loss, frequencies).to(self.device)
@@ -112,7 +112,7 @@ class Trainer:
         recipe, process = self.recipe, self.process
         workers = recipe.workers if recipe.workers is not None else min(12, max(1, (os.cpu_count() or 2) - 1))
         sampler = StepSampler(recipe.batch_size, self.step, self.total_steps, process.rank, process.world_size)
-        samples = TrainingSamples(self.train_images, recipe.augmentation, recipe.seed)
+        samples = TrainingSamples(self.train_images, recipe, self.total_steps)
         loader = training_loader(samples, sampler, workers, pin=self.device.type == "cuda")
         handlers = {number: signal.signal(number, self.request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         progress = tqdm(

@@ -1,0 +1,54 @@
+"""`lwseg export`: from a checkpoint to a model file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lwseg_ros.sizes import parse_size_hw
+from training.checkpoint import load_checkpoint
+from training.export import export_checkpoint
+from training.inference_graph import UNCERTAINTY_KINDS
+
+HELP = (
+    "Calibrate a checkpoint on its validation split and write it as one model file. Refuses to write a file whose output "
+    "differs from PyTorch's."
+)
+EXAMPLE = "lwseg export runs/dwrseg_b/best.pt -o dwrseg_b.onnx --data data/camvid"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of a run")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the model file to write")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data set (default: data)")
+    parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="of the network (default: fp32)")
+    parser.add_argument(
+        "--uncertainty", choices=UNCERTAINTY_KINDS, default="least_confidence", help="default: least_confidence"
+    )
+    parser.add_argument(
+        "--size", type=parse_size_hw, metavar="HxW", help="input size (default: that of the validation images)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, then print what was measured."""
+    print(f"calibrating and exporting {args.checkpoint} ...", flush=True)
+    model, calibration, parity = export_checkpoint(
+        load_checkpoint(args.checkpoint),
+        args.data,
+        args.output,
+        precision=args.precision,
+        uncertainty_kind=args.uncertainty,
+        size_hw=args.size,
+    )
+    validation = model.manifest.validation
+    print(
+        f"temperature {calibration.temperature:.3f} "
+        f"(NLL {calibration.nll_before:.4f} -> {calibration.nll_after:.4f} on {validation['split']})\n"
+        f"same labels as PyTorch on {parity.equal_labels:.4%} of the pixels of {parity.images} images, "
+        f"uncertainty at most {parity.uncertainty_difference}/255 away\n"
+        f"validation: mIoU {validation['miou']:.4f}, ECE {validation['ece']:.4f}\n"
+        f"{model.path}: {len(model.data) / 1e6:.1f} MB, {args.precision}, SHA-256 {model.sha256[:16]}"
+    )
+    return 0
