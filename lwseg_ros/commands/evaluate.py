@@ -1,0 +1,83 @@
+"""`lwseg evaluate`: a model's figures on a labelled picture folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lwseg_ros.backends import BACKENDS
+from lwseg_ros.datasets import DATASETS, Split, load_split, read_pair
+from lwseg_ros.replay.evaluation import Answer, Evaluation
+from lwseg_ros.segmenter import Segmenter
+
+HELP = "Evaluate a model on a labelled split: mIoU, per-class IoU, pixel accuracy, ECE, error-detection AUROC, AURC."
+EXAMPLE = "lwseg evaluate dwrseg_b_camvid --dataset camvid --data ~/camvid --split val"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("model", help="model file or shipped model")
+    parser.add_argument("--dataset", required=True, choices=sorted(DATASETS))
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data set's folder")
+    parser.add_argument("--split", required=True, help="such as val")
+    parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print."""
+    split = load_split(args.dataset, args.data, args.split)
+    with Segmenter.open(args.model, args.backend) as segmenter:
+        split.check_classes(segmenter.manifest.classes)
+        figures = {
+            "model": segmenter.model.path.name,
+            "backend": segmenter.backend.name,
+            "precision": segmenter.backend.precision,
+            "dataset": split.dataset,
+            "split": split.split,
+            "images": len(split.pairs),
+            **evaluate(segmenter, split),
+        }
+    print(json.dumps(figures, indent=2) if args.json else table(figures))
+    return 0
+
+
+def evaluate(segmenter: Segmenter, split: Split) -> dict[str, Any]:
+    """Segment every photo of a split and judge it; returns the figures, None where one does not exist.
+
+    Raises:
+        DatasetError: a file of the split cannot be used.
+    """
+    evaluation = Evaluation(segmenter.manifest)
+    for image_path, label_path in tqdm(split.pairs, desc="evaluating", unit="image", file=sys.stderr):
+        image, truth = read_pair(image_path, label_path)
+        segmentation = segmenter.segment([image])[0]
+        evaluation.add(Answer(segmentation.label, segmentation.uncertainty), truth)
+    figures = evaluation.figures()
+    del figures["temporal_consistency"]  # the pictures of a split need not follow each other
+    return figures
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Put the figures into lines of text."""
+
+    def show(value: float | None) -> str:
+        return "     -" if value is None else f"{value:6.4f}"
+
+    uncertainty = figures["uncertainty"]
+    lines = [
+        f"{figures['model']} on {figures['backend']} ({figures['precision']}), "
+        f"{figures['dataset']} {figures['split']}, {figures['images']} images",
+        *(f"  IoU {name:<14} {show(iou)}" for name, iou in figures["per_class_iou"].items()),
+        f"mIoU               {show(figures['miou'])}",
+        f"pixel accuracy     {show(figures['pixel_accuracy'])}",
+        f"ECE                {show(uncertainty['ece'])}",
+        f"AUROC of errors    {show(uncertainty['auroc'])}",
+        f"AURC               {show(uncertainty['aurc'])}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,136 @@
+"""Write `report.json` for programs and `report.html`, one file that opens offline, for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from lwseg_ros import __version__
+from lwseg_ros.errors import LwsegError
+from lwseg_ros.files import write_atomically
+from lwseg_ros.replay import figures as draw
+from lwseg_ros.replay.results import ReplayResult
+
+LIBRARIES = ("numpy", "opencv-python", "onnx", "rosbags", "ros-rclpy", "openvino", "onnxruntime", "tensorrt-rtx-cu13")
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One row of the table of classes: colour as CSS, IoU, and the class's share of the true pixels."""
+
+    name: str
+    color: str
+    iou: float | None
+    share: float | None
+
+
+def write_report(result: ReplayResult, folder: Path) -> Path:
+    """Write both files into the folder, which is made where it is missing, and return the path of the HTML.
+
+    Raises:
+        LwsegError: the folder cannot be written.
+    """
+    pages = {"report.json": json.dumps(result.figures(), indent=2) + "\n", "report.html": render(result)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in pages.items():
+            write_atomically(folder / name, text.encode())
+    except OSError as error:
+        raise LwsegError(f"cannot write the report to {folder}: {error.strerror}; choose another with -o") from error
+    return folder / "report.html"
+
+
+def render(result: ReplayResult) -> str:
+    """Render the HTML report."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    environment.filters["percent"] = lambda value: "not measured" if value is None else f"{value * 100:.1f} %"
+    figures = result.figures()
+    manifest = result.model.manifest
+    return environment.get_template("report.html").render(
+        result=result,
+        figures=figures,
+        manifest=manifest,
+        version=__version__,
+        classes=_class_rows(result, figures),
+        latency_svg=jinja2.utils.markupsafe.Markup(draw.latency_svg(result.latencies_ms, figures["engine_ms"]["p50"])),
+        reliability_svg=jinja2.utils.markupsafe.Markup(draw.reliability_svg(result.evaluation.uncertainty)),
+        strip=draw.strip(result.pictures, manifest),
+        provenance=_flat({"training": manifest.training, "validation": manifest.validation}),
+        machine=machine(),
+        libraries=library_versions(),
+    )
+
+
+def machine() -> dict[str, str]:
+    """Describe this computer: processor, cores, system, Python."""
+    return {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
+        "Python": platform.python_version(),
+        "ROS": os.environ.get("ROS_DISTRO", "from the Python wheels"),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """List the versions of the libraries that take part, those that are installed."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _class_rows(result: ReplayResult, figures: dict[str, Any]) -> list[ClassRow]:
+    counts = result.evaluation.confusion.counts
+    shares = counts.sum(axis=1) / counts.sum() if counts.sum() else [None] * len(counts)
+    return [
+        ClassRow(
+            name=info.name,
+            color="#{:02x}{:02x}{:02x}".format(*info.color_rgb),
+            iou=figures["per_class_iou"][info.name],
+            share=None if share is None else float(share),
+        )
+        for info, share in zip(result.model.manifest.classes, shares, strict=True)
+    ]
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def _number(value: float | None, digits: int = 1, unit: str = "") -> str:
+    return "not measured" if value is None else f"{value:.{digits}f}{unit}"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Turn nested values into `a.b: text`, to be shown in a table."""
+    rows: dict[str, str] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict):
+            rows.update(_flat(value, f"{key}."))
+        else:
+            rows[key] = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return rows
