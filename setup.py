@@ -13,7 +13,14 @@ EXTRAS = {
     "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],
     "cpu": ["openvino>=2024.4", "onnxruntime>=1.18"],
     "rtx": ["tensorrt-rtx-cu13>=1.1; platform_system == 'Linux'", "cuda-python>=12.6"],
-    "training": ["torch>=2.4", "matplotlib>=3.8", "fvcore>=0.1.5"],
+    "training": [
+        "torch>=2.6",
+        "onnxscript>=0.3",
+        "onnxruntime>=1.18",
+        "pydantic>=2.5",
+        "matplotlib>=3.8",
+        "fvcore>=0.1.5",
+    ],
     "dev": [
         "pytest>=8",
         "ruff>=0.8",
