@@ -77,6 +77,7 @@ setup(
             "segment = lwseg_ros.node:main",
         ],
         "lwseg.commands": [
+            "compare = training.commands.compare",
             "networks = training.commands.networks",
             "train = training.commands.train",
             "export = training.commands.export",

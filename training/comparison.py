@@ -1,0 +1,84 @@
+"""Recipes compared on recordings that they never saw: train without a sequence, judge on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lwseg_ros.files import write_atomically
+from training.distributed import Process
+from training.recipe import Recipe
+from training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class LeftOutRun:
+    """One recipe trained without one sequence and judged on it by its last weights, not its best: nothing is chosen on
+    what is left out. mIoU in [0, 1]."""
+
+    recipe: str
+    sequence: str
+    miou: float
+    pixel_accuracy: float
+    steps: int
+    training_seconds: float
+    device: str
+
+
+def run_left_out(
+    name: str, recipe: Recipe, sequence: str, data_root: Path, folder: Path, process: Process
+) -> LeftOutRun:
+    """Train a recipe without a sequence in ``folder``, or go on with it, or read its result if it is finished there."""
+    dataset = recipe.dataset.model_copy(update={"leave_out": (sequence,)})
+    recipe = recipe.model_copy(update={"dataset": dataset})
+    summary_file = folder / "summary.json"
+    summary: dict[str, Any] = {}
+    if summary_file.is_file():
+        summary = json.loads(summary_file.read_text(encoding="utf-8"))
+    if not _is_result_of(summary, recipe):
+        summary = Trainer(recipe, data_root, folder, process, resume=True).fit()
+    last = summary["last"]
+    return LeftOutRun(
+        name,
+        sequence,
+        last["miou"],
+        last["pixel_accuracy"],
+        summary["steps"],
+        summary["training_seconds"],
+        summary["device"],
+    )
+
+
+def comparison_table(runs: Sequence[LeftOutRun]) -> str:
+    """Lay out a Markdown table: a row a recipe, a column a sequence, and the mean over the sequences."""
+    sequences = list(dict.fromkeys(run.sequence for run in runs))
+    lines = [
+        "| recipe | " + " | ".join(f"without {s}" for s in sequences) + " | mean | steps | hours | device |",
+        "| --- " * (len(sequences) + 5) + "|",
+    ]
+    for name in dict.fromkeys(run.recipe for run in runs):
+        own = {run.sequence: run for run in runs if run.recipe == name}
+        cells = [f"{own[s].miou:.3f}" if s in own else "" for s in sequences]
+        mean = f"{sum(run.miou for run in own.values()) / len(own):.3f}" if len(own) == len(sequences) else ""
+        steps = "/".join(str(run.steps) for run in own.values())
+        hours = sum(run.training_seconds for run in own.values()) / 3600
+        devices = ", ".join(sorted({run.device for run in own.values()}))
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {mean} | {steps} | {hours:.1f} | {devices} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_comparison(runs: Sequence[LeftOutRun], out: Path) -> None:
+    """Write comparison.md and comparison.json into a folder."""
+    write_atomically(out / "comparison.md", comparison_table(runs).encode())
+    write_atomically(out / "comparison.json", (json.dumps([vars(run) for run in runs], indent=2) + "\n").encode())
+
+
+def _is_result_of(summary: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether a summary is that of this very recipe; how many processes prepared samples does not matter."""
+    made_by, asked = dict(summary.get("recipe", {})), recipe.model_dump(mode="json")
+    made_by.pop("workers", None)
+    asked.pop("workers")
+    return made_by == asked
