@@ -293,12 +293,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run() -> int:
     ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # the one queue that a signal handler may use
 
-    def on_signal(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
-        ends.put(None)
-
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+        signal.signal(number, lambda _number, _frame: ends.put(None))
     try:
         node = SegmentNode()
     except (rclpy.exceptions.ParameterException, rclpy.exceptions.InvalidParameterValueException) as error:
