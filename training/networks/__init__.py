@@ -46,5 +46,5 @@ def build_network(name: str, num_classes: int, **options: Any) -> nn.Module:
         raise RecipeError(f"a segmentation needs 2 classes or more, not {num_classes}")
     try:
         return NETWORKS[name].build(num_classes=num_classes, **options)
-    except TypeError as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # what layers raise for sizes without sense
         raise RecipeError(f"network {name!r} does not take the options {options}: {error}") from error
