@@ -1,0 +1,30 @@
+"""Fixtures of the training tests: the miniature data set, and one short run on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from camvid_miniature import miniature_recipe, write_miniature
+
+from training.distributed import Process
+from training.recipe import parse_recipe
+from training.trainer import Trainer
+
+ALONE = Process(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a miniature CamVid: 9 training images of three sequences, 3 to validate on, 64 x 96."""
+    return write_miniature(tmp_path_factory.mktemp("camvid"))
+
+
+@pytest.fixture(scope="session")
+def run_folder(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run that learned the miniature."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    recipe = miniature_recipe(schedule={"steps": 60, "warmup_steps": 5}, evaluate_every_epochs=10)
+    Trainer(parse_recipe(recipe), miniature, out, ALONE).fit()
+    return out
