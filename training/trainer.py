@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from lwseg_ros.errors import LwsegError, RecipeError
+from training.allocator import keep_freed_memory
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.distributed import Process
 from training.evaluation import autocast, evaluate_network
@@ -65,6 +66,8 @@ class Trainer:
         self.out = out
         self.process = process
         self.device = process.device
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
         train_split, validation_split = load_splits(recipe.dataset, data_root)
         self.classes = train_split.classes

@@ -42,7 +42,7 @@ class SegmentationLoss(nn.Module):
 
     def _of_head(self, logits: Tensor, label: Tensor) -> Tensor:
         settings = self.settings
-        logits = resize_bilinear(logits.float(), (label.shape[-2], label.shape[-1]))
+        logits = resize_bilinear(logits, (label.shape[-2], label.shape[-1])).float()
         per_pixel = nn.functional.cross_entropy(
             logits, label, self.weights, ignore_index=IGNORE, label_smoothing=settings.label_smoothing, reduction="none"
         )
