@@ -141,23 +141,23 @@ class Trainer:
         """Take the steps that the loader yields; log, evaluate and save on the way."""
         losses: list[Tensor] = []
         norms: list[float] = []
-        waited = 0.0
-        started = ready = time.perf_counter()
+        waited_s = worked_s = 0.0
+        ready = time.perf_counter()
         for image, label in loader:
-            waited += time.perf_counter() - ready
+            begun = time.perf_counter()
             loss, norm = self.train_step(image, label)
             losses.append(loss)
             norms.append(norm)
             self.step += 1
             progress.update()
+            waited_s += begun - ready
+            worked_s += time.perf_counter() - begun
             if self.step % LOG_EVERY_STEPS == 0 or self.step == self.total_steps:
-                elapsed = time.perf_counter() - started
-                self.seconds += elapsed
-                self.log_steps(losses, norms, elapsed, waited, progress)
-                losses, norms, waited, started = [], [], 0.0, time.perf_counter()
+                self.seconds += waited_s + worked_s
+                self.log_steps(losses, norms, waited_s, worked_s, progress)
+                losses, norms, waited_s, worked_s = [], [], 0.0, 0.0
             if self.step % self.evaluate_every == 0 or self.step == self.total_steps:
                 self.evaluate()
-                started += time.perf_counter() - ready if not losses else 0.0
             if self.step % self.recipe.checkpoint_every_steps == 0 or self.step == self.total_steps:
                 self.save("last.pt")
             if self.stop_requested:
@@ -210,9 +210,9 @@ class Trainer:
             )
 
     def log_steps(
-        self, losses: list[Tensor], norms: list[float], elapsed: float, waited: float, progress: tqdm
+        self, losses: list[Tensor], norms: list[float], waited_s: float, worked_s: float, progress: tqdm
     ) -> None:
-        """Log the mean of the steps since the last entry."""
+        """Log the means over the steps since the last entry."""
         finite = [norm for norm in norms if math.isfinite(norm)]
         entry = {
             "step": self.step,
@@ -221,8 +221,8 @@ class Trainer:
             "lr": self.learning_rate(),
             "grad_norm": sum(finite) / len(finite) if finite else None,
             "skipped_steps": self.skipped,
-            "images_per_s": len(losses) * self.recipe.batch_size / elapsed,
-            "loader_wait_share": waited / elapsed,
+            "images_per_s": len(losses) * self.recipe.batch_size / (waited_s + worked_s),
+            "loader_wait_share": waited_s / (waited_s + worked_s),
         }
         progress.set_postfix(epoch=entry["epoch"], loss=f"{entry['loss']:.3f}", best=f"{self.best_miou:.3f}")
         if self.process.is_main:
