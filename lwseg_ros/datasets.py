@@ -97,9 +97,9 @@ def read_pair(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.ndarra
     """
     image = cv2.imread(str(image_path), cv2.IMREAD_COLOR)
     label = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
-    for path, pixels in ((image_path, image), (label_path, label)):
-        if pixels is None:
-            raise DatasetError(f"cannot read {path}: missing, or no picture that OpenCV knows; check or replace it")
+    if image is None or label is None:
+        path = image_path if image is None else label_path
+        raise DatasetError(f"cannot read {path}: missing, or no picture that OpenCV knows; check or replace it")
     if label.ndim != 2 or label.dtype != np.uint8:
         raise DatasetError(
             f"label {label_path} is {label.dtype} {label.shape}; it has to be 8-bit grey with one class id a pixel "

@@ -54,7 +54,7 @@ def evaluate(segmenter: Segmenter, split: Split) -> dict[str, Any]:
         DatasetError: a file of the split cannot be used.
     """
     evaluation = Evaluation(segmenter.manifest)
-    for image_path, label_path in tqdm(split.pairs, desc="evaluating", unit="image", file=sys.stderr):
+    for image_path, label_path in tqdm(split.pairs, desc="evaluating", unit="image", file=sys.stderr, mininterval=0.5):
         image, truth = read_pair(image_path, label_path)
         segmentation = segmenter.segment([image])[0]
         evaluation.add(Answer(segmentation.label, segmentation.uncertainty), truth)

@@ -145,7 +145,7 @@ def _bars() -> Iterator[Callable[[str, int], Callable[[], object]]]:
     opened: list[tqdm[Any]] = []
 
     def bar(title: str, total: int) -> Callable[[], object]:
-        opened.append(tqdm(total=total, desc=f"{title:<16}", unit="frame", file=sys.stderr))
+        opened.append(tqdm(total=total, desc=f"{title:<16}", unit="frame", file=sys.stderr, mininterval=0.5))
         return opened[-1].update
 
     try:

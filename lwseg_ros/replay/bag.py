@@ -199,4 +199,7 @@ class Bag:
             raise
         except Exception as error:
             detail = str(error).strip().split("\n")[0]
-            raise BagError(f"the bag {self.path} {what}: {type(error).__name__}: {detail}") from error
+            raise BagError(
+                f"the bag {self.path} {what} ({type(error).__name__}: {detail}); "
+                "if the recording was cut off, `mcap recover` or `ros2 bag reindex` may save the rest"
+            ) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lwseg_ros.errors import BagError, ImageError
+from lwseg_ros.errors import BagError, ImageError, ModelFileError
 from lwseg_ros.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
 from lwseg_ros.model import Manifest
 from lwseg_ros.replay.bag import Bag, BagMessage, Topic
@@ -54,7 +54,10 @@ class Evaluation:
     """Figures of merit over frames in their order; a figure that cannot be measured is None."""
 
     def __init__(self, manifest: Manifest) -> None:
-        """Start with no frame seen."""
+        """Start with no frame seen; raises ModelFileError where the class ids are not 0 to C - 1."""
+        ids = sorted(info.id for info in manifest.classes)
+        if ids != list(range(len(ids))):
+            raise ModelFileError(f"the model's class ids are {ids}; only ids 0 to {len(ids) - 1} can be judged")
         self._manifest = manifest
         self.confusion = ConfusionMatrix(manifest.num_classes, manifest.ignore_id)
         self.uncertainty = UncertaintyMetrics(manifest.num_classes, manifest.ignore_id, manifest.uncertainty_kind)
@@ -72,7 +75,7 @@ class Evaluation:
 
     def figures(self) -> dict[str, Any]:
         """Compute miou, pixel_accuracy, per_class_iou, uncertainty and temporal_consistency, ready for JSON."""
-        names = [c.name for c in self._manifest.classes]
+        names = [info.name for info in sorted(self._manifest.classes, key=lambda info: info.id)]
         return {
             "miou": finite_or_none(self.confusion.miou),
             "pixel_accuracy": finite_or_none(self.confusion.pixel_accuracy),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,7 +22,7 @@ WRONG_BGR = (60, 60, 235)
 IGNORED_BGR = (120, 120, 120)
 
 WIDTH, HEIGHT = 1000, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 34
+LEFT, RIGHT, TOP, BOTTOM = 52, 128, 14, 34
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ def latency_svg(latencies_ms: Sequence[float | None], engine_p50_ms: float | Non
     guides = [(f"p95 {p95:.1f} ms", p95, "guide"), (f"p50 {p50:.1f} ms", p50, "guide")]
     if engine_p50_ms is not None:
         guides.append((f"engine p50 {engine_p50_ms:.1f} ms", engine_p50_ms, "guide engine"))
-    last_y = -math.inf
-    for text, value, css in guides:
-        text_y = max(y(value) - 4, last_y + 13)  # labels of close lines go below each other
-        last_y = text_y
+    previous_y = -math.inf
+    for text, value, css in sorted(guides, key=lambda guide: -guide[1]):
+        text_y = max(y(value) + 4, previous_y + 15)  # texts of close lines go below each other
+        previous_y = text_y
         parts.append(f'<line class="{css}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
-        parts.append(f'<text class="{css}" x="{WIDTH - RIGHT}" y="{text_y:.1f}" text-anchor="end">{text}</text>')
+        parts.append(f'<text class="{css}" x="{WIDTH - RIGHT + 6}" y="{text_y:.1f}">{text}</text>')
     path, pen_down = [], False
     for index, value in enumerate(latencies_ms):
         if value is None:
@@ -146,9 +146,7 @@ def reliability_svg(metrics: UncertaintyMetrics, num_bins: int = 10) -> str:
     def y(value: float) -> float:
         return 10 + (1 - value) * side
 
-    parts = [
-        f'<rect class="frame" x="{left}" y="10" width="{side}" height="{side}"/>',
-    ]
+    parts = [f'<rect class="frame" x="{left}" y="10" width="{side}" height="{side}"/>']
     for index in range(num_bins):
         if pixels[index]:
             accuracy = right[index] / pixels[index]
@@ -173,8 +171,7 @@ def _svg(parts: Sequence[str], label: str) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def _axes(top: float, y: object, unit: str) -> str:
-    assert callable(y)
+def _axes(top: float, y: Callable[[float], float], unit: str) -> str:
     parts = []
     for step in range(5):
         value = top * step / 4

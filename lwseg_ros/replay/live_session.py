@@ -24,7 +24,6 @@ DURATION_TYPES = (
     "tier4_debug_msgs/msg/Float64Stamped",
     "std_msgs/msg/Float64",
 )
-DIAGNOSTICS_PERIOD_S = 1.0
 # No answer for this long after the last image means that the missing ones will not come.
 SILENCE_S = 5.0
 READY = {"node", "collector", "player"}
@@ -79,6 +78,7 @@ class LiveSession:
         self._ready: set[str] = set()
         self._done = False
         self._num_asked = 0
+        self._num_dropped = 0
         self._progress_s = 0.0
 
     def __enter__(self) -> LiveSession:
@@ -102,7 +102,7 @@ class LiveSession:
         self._stack.close()
 
     def run(self) -> None:
-        """Wait until all are ready, play, and wait for the last answers and, where some are missing, for the reason.
+        """Wait until all are ready, play, and wait until every frame is answered or known to be dropped.
 
         Raises:
             LiveReplayError: a process died, or the node did not get ready.
@@ -116,17 +116,13 @@ class LiveSession:
             )
         self._ask_for_next()
         self._wait_until(lambda: self._done)
-        if not self._wait_until(self._all_answered, SILENCE_S):
-            # why a frame is missing stands in the diagnostics that follow
-            now_ns = time.monotonic_ns()
-            self._wait_until(
-                lambda: self._recording.received["diagnostics"][-1].receive_ns > now_ns, 3 * DIAGNOSTICS_PERIOD_S
-            )
+        # a frame that the node neither answered nor counted as dropped was lost on its way
+        self._wait_until(self._all_settled, SILENCE_S)
 
-    def _all_answered(self) -> bool:
+    def _all_settled(self) -> bool:
         received = self._recording.received
         num_complete = min(len(received[kind]) for kind in ("label", "uncertainty", "engine_time"))
-        return num_complete >= len(self._recording.published)
+        return num_complete + self._num_dropped >= len(self._recording.published)
 
     def _wait_until(self, condition: Callable[[], bool], quiet_s: float | None = None) -> bool:
         """Handle events until the condition holds; give up after `quiet_s` in which no image came or went."""
@@ -143,7 +139,7 @@ class LiveSession:
             if quiet_s is not None and now_s - self._progress_s > quiet_s:
                 return False
             if self._options.rate is None and self._num_asked and now_s - self._progress_s > SILENCE_S:
-                self._ask_for_next()  # a bad image has no answer to wait for
+                self._ask_for_next()  # the image was lost: nobody will answer it
         return True
 
     def _handle(self, event: dict[str, Any]) -> None:
@@ -160,16 +156,22 @@ class LiveSession:
                 self._note_progress("label", len(recording.received["label"]))
                 if self._options.rate is None:
                     self._ask_for_next()
-            elif event["kind"] == "diagnostics" and "node" not in self._ready:
-                self._read_node_state(item)
+            elif event["kind"] == "diagnostics":
+                self._read_diagnostics(item)
         elif event["event"] == "done":
             self._done = True
         elif event["event"] == "failed":
             raise BagError(event["message"])
 
-    def _read_node_state(self, item: Received) -> None:
-        if self._recording.diagnostics(item).get("state") == "active":
+    def _read_diagnostics(self, item: Received) -> None:
+        values = self._recording.diagnostics(item)
+        if values.get("state") == "active":
             self._ready.add("node")
+        num_dropped = sum(int(value) for key, value in values.items() if key.startswith("dropped_"))
+        if num_dropped > self._num_dropped:
+            self._num_dropped = num_dropped
+            if self._options.rate is None:
+                self._ask_for_next()  # a dropped image has no answer to wait for
 
     def _note_progress(self, kind: str, count: int) -> None:
         self._progress_s = time.monotonic()

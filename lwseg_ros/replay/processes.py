@@ -23,6 +23,8 @@ from lwseg_ros.errors import LwsegError
 Events = queue.SimpleQueue  # of dict: the JSON of one line, and "source": the child's name
 
 STDERR_TAIL_LINES = 12
+# How long a child may take to end by itself when its input has ended.
+GRACE_S = 0.3
 # The highest domain whose ports lie below the range that Linux hands out on its own is 101.
 DOMAIN_IDS = range(1, 102)
 
@@ -76,6 +78,8 @@ class Child:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE_S)
         for number, patience_s in ((signal.SIGINT, timeout_s / 2), (signal.SIGTERM, timeout_s / 2)):
             if self._process.poll() is not None:
                 break

@@ -107,7 +107,7 @@ def _class_rows(result: ReplayResult, figures: dict[str, Any]) -> list[ClassRow]
             iou=figures["per_class_iou"][info.name],
             share=None if share is None else float(share),
         )
-        for info, share in zip(result.model.manifest.classes, shares, strict=True)
+        for info, share in zip(sorted(result.model.manifest.classes, key=lambda c: c.id), shares, strict=True)
     ]
 
 

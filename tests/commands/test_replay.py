@@ -1,0 +1,67 @@
+"""`lwseg replay`: options, output and exit codes. The live way is in tests/integration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from bag_files import painted_messages, write_messages
+
+from lwseg_ros.cli import main
+from lwseg_ros.model import ModelFile
+
+
+def test_offline_writes_a_report_and_prints_the_figures(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(3))
+    out = tmp_path / "report"
+    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "--backend", "onnxruntime"]
+    assert main([*arguments, "-o", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "3 published, 3 segmented, 0 dropped, 0 bad" in printed
+    assert "p50 not measured" in printed
+    assert f"report: {out / 'report.html'}" in printed
+    assert main([*arguments, "-o", str(out), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures == json.loads((out / "report.json").read_text())
+    assert figures["miou"] > 0.8
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_bad_bags_end_in_one_line_and_exit_code_1(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str], offline: bool
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(3))
+    options = ["--model", str(tiny_model.path), "--backend", "onnxruntime", "-o", str(tmp_path / "out"), *(["--offline"] if offline else [])]
+    cases = {
+        str(tmp_path / "nowhere"): "lwseg replay: no bag at",
+        str(tmp_path): "holds no metadata.yaml",
+    }
+    for path, message in cases.items():
+        assert main(["replay", path, *options]) == 1
+        assert message in capsys.readouterr().err
+    assert main(["replay", str(bag), "--topic", "/front", *options]) == 1
+    assert "has no image topic '/front'. Topics: /cam/camera_info" in capsys.readouterr().err
+    (bag / "bag.mcap").write_bytes((bag / "bag.mcap").read_bytes()[:3000])
+    assert main(["replay", str(bag), *options]) == 1
+    assert "cannot be opened" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "fast", "nan", "inf"])
+def test_a_senseless_rate_is_wrong_usage(tmp_path: Path, rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(tmp_path), f"--rate={rate}", "-o", str(tmp_path)]) == 2
+    assert f"'{rate}' is neither a factor above 0" in capsys.readouterr().err
+
+
+def test_a_missing_model_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(1))
+    assert main(["replay", str(bag), "--model", "no_such_model", "-o", str(tmp_path / "out")]) == 1
+    assert "no model 'no_such_model'" in capsys.readouterr().err
+
+
+def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--help"]) == 0
+    assert "example:\n  lwseg replay" in capsys.readouterr().out

@@ -1,0 +1,143 @@
+"""Live replay with the real node, player and collector in processes of their own, over real DDS."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bag_files import COMPRESSED_IMAGE, PHOTO_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
+
+from lwseg_ros.model import ModelFile
+from lwseg_ros.replay.live import LiveOptions, LiveReplayError, replay_live
+from lwseg_ros.replay.offline import replay_offline
+from lwseg_ros.segmenter import Segmenter
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed: pip install 'lwseg_ros[ros]'")
+pytestmark = pytest.mark.integration
+
+NUM_FRAMES = 15
+
+
+def children(parent: int | None = None) -> dict[int, str]:
+    """List this process's running children as {pid: command line}."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status, command = (folder / "stat").read_text(), (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        state, parent_pid = status.rpartition(")")[2].split()[:2]
+        if int(parent_pid) == (parent or os.getpid()) and state != "Z":
+            found[int(folder.name)] = command.replace(b"\0", b" ").decode()
+    return found
+
+
+def options(model: ModelFile, **changes: object) -> LiveOptions:
+    return LiveOptions(**{"model": model.path, "backend": "onnxruntime", "startup_timeout_s": 60.0, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_every_frame_comes_back_and_live_equals_offline(
+    tmp_path: Path, tiny_model: ModelFile, compressed: bool
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(NUM_FRAMES, compressed=compressed))
+    events: list[tuple[str, int]] = []
+    live = replay_live(bag, options(tiny_model), num_pictures=2, on_event=lambda *event: events.append(event))
+    figures = live.figures()
+    assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES, "dropped": 0, "bad": 0}
+    assert figures["rate_hz"] == pytest.approx(15.0, rel=0.2)
+    assert 0 < figures["engine_ms"]["p50"] < figures["latency_ms"]["p50"] <= figures["latency_ms"]["max"] < 1000
+    assert len(live.latencies_ms) == len(live.engine_ms) == NUM_FRAMES
+    assert (figures["backend"], figures["precision"]) == ("onnxruntime", "fp32")
+    assert [count for kind, count in events if kind == "label"] == list(range(1, NUM_FRAMES + 1))
+    with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
+        offline = replay_offline(bag, segmenter, num_pictures=2)
+    assert np.array_equal(live.evaluation.confusion.counts, offline.evaluation.confusion.counts)
+    assert np.array_equal(live.evaluation.uncertainty.counts, offline.evaluation.uncertainty.counts)
+    for one, other in zip(live.pictures, offline.pictures, strict=True):
+        assert np.array_equal(one.answer.label, other.answer.label)
+        assert one.answer.uncertainty is not None
+        assert np.array_equal(one.answer.uncertainty, other.answer.uncertainty)
+    assert not children()
+
+
+def test_rate_max_waits_for_each_answer_and_a_corrupt_jpeg_is_counted_as_bad(
+    tmp_path: Path, tiny_model: ModelFile
+) -> None:
+    messages = painted_messages(NUM_FRAMES)
+    broken = next(i for i, m in enumerate(messages) if m[0] == PHOTO_TOPIC and m[1] == stamp_ns(6))
+    data = np.asarray(messages[broken][2].data)[:150]
+    messages[broken] = (PHOTO_TOPIC, stamp_ns(6), TYPES[COMPRESSED_IMAGE](header(stamp_ns(6)), "jpeg", data))
+    result = replay_live(write_messages(tmp_path / "bag", messages), options(tiny_model, rate=None))
+    figures = result.figures()
+    assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES - 1, "dropped": 0, "bad": 1}
+    assert [index for index, latency in enumerate(result.latencies_ms) if latency is None] == [6]
+    assert figures["miou"] > 0.8
+
+
+def test_a_node_that_cannot_start_says_why(tmp_path: Path, tiny_model: ModelFile) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(2))
+    with pytest.raises(LiveReplayError, match=r"(?s)node process ended with exit code 1 .*num_threads.*-5"):
+        replay_live(bag, options(tiny_model, parameters={"num_threads": -5}))
+    assert not children()
+
+
+def test_a_node_that_dies_ends_the_replay_at_once(tmp_path: Path, tiny_model: ModelFile) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(200))
+    killed_s: list[float] = []
+
+    def kill_node(kind: str, count: int) -> None:
+        if kind == "label" and count == 3:
+            node = next(pid for pid, command in children().items() if "lwseg_ros.node" in command)
+            os.kill(node, signal.SIGKILL)
+            killed_s.append(time.monotonic())
+
+    with pytest.raises(LiveReplayError, match="the node process ended with exit code -9 before the replay was over"):
+        replay_live(bag, options(tiny_model), on_event=kill_node)
+    assert time.monotonic() - killed_s[0] < 8
+    assert not children()
+
+
+def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path, tiny_model: ModelFile) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(400))
+    command = [sys.executable, "-m", "lwseg_ros.cli", "replay", str(bag), "--model", str(tiny_model.path)]
+    process = subprocess.Popen([*command, "-o", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True)
+    try:
+        deadline_s = time.monotonic() + 60
+        while len(started := children(process.pid)) < 3:
+            assert time.monotonic() < deadline_s, "the three processes did not start"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "lwseg replay: interrupted" in errors
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_the_report(tmp_path: Path, tiny_model: ModelFile) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(NUM_FRAMES))
+    command = [sys.executable, "-m", "lwseg_ros.cli", "replay", str(bag), "--model", str(tiny_model.path), "--json"]
+    done = subprocess.run(
+        [*command, "--backend", "onnxruntime", "--rate", "2.0", "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures == json.loads((tmp_path / "out" / "report.json").read_text())
+    assert figures["frames"]["segmented"] == NUM_FRAMES
+    assert figures["rate_hz"] == pytest.approx(30.0, rel=0.2)
+    assert "<h2>Latency</h2>" in (tmp_path / "out" / "report.html").read_text()

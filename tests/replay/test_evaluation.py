@@ -1,0 +1,113 @@
+"""Judging answers frame by frame: pairing by stamp, missing answers, labels that do not fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bag_files import LABEL_TOPIC, PHOTO_TOPIC, image_message, painted_messages, write_messages
+from tiny_model import CLASSES, tiny_manifest
+
+from lwseg_ros.errors import BagError, ModelFileError
+from lwseg_ros.model import ClassInfo
+from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.evaluation import Answer, Evaluation, Frame, Picture, frames, judge
+
+
+def judge_bag(path: Path, answer_of: Any, **options: Any) -> tuple[Evaluation, list[Picture], int]:
+    with Bag(path) as bag:
+        truth = bag.label_topic(options.pop("label_topic", None))
+        photos = bag.image_topic(exclude=truth.name if truth else None)
+        return judge(bag, photos, truth, tiny_manifest(), answer_of, **options)
+
+
+def all_road(_: Frame, photo: np.ndarray) -> Answer:
+    return Answer(np.zeros(photo.shape[:2], np.uint8), np.full(photo.shape[:2], 51, np.uint8))
+
+
+def test_every_frame_is_judged_with_its_own_label(tmp_path: Path) -> None:
+    # labels come late and in a bunch, and one is missing
+    messages = painted_messages(8)
+    photos = [m for m in messages if m[0] == PHOTO_TOPIC]
+    labels = [m for m in messages if m[0] == LABEL_TOPIC]
+    late = [(topic, 9_000_000_000, message) for topic, _, message in labels[:3] + labels[4:]]
+    with Bag(write_messages(tmp_path / "bag", photos + late)) as bag:
+        truth = bag.label_topic()
+        assert truth is not None
+        found = list(frames(bag, bag.image_topic(exclude=truth.name), truth))
+    assert [frame.index for frame in found] == list(range(8))
+    assert [frame.truth is None for frame in found] == [False] * 3 + [True] + [False] * 4
+    assert all(frame.truth.stamp_ns == frame.photo.stamp_ns for frame in found if frame.truth)
+
+
+def test_figures_by_hand(tmp_path: Path) -> None:
+    path = write_messages(tmp_path / "bag", painted_messages(4))
+    evaluation, pictures, num_bad = judge_bag(path, all_road, num_pictures=2)
+    truth = pictures[0].truth
+    assert truth is not None
+    road = float((truth == 0).mean())
+    figures = evaluation.figures()
+    assert figures["pixel_accuracy"] == pytest.approx(road)
+    assert figures["per_class_iou"]["road"] == pytest.approx(road)
+    present = len(np.unique(truth))
+    assert figures["miou"] == pytest.approx(road / present)
+    assert set(figures["per_class_iou"]) == {info.name for info in CLASSES}
+    # one level of uncertainty, 51 / 255: confidence 1 - 0.2 * 4 / 5
+    assert figures["uncertainty"]["ece"] == pytest.approx(abs(road - 0.84))
+    assert figures["uncertainty"]["auroc"] == pytest.approx(0.5)
+    assert figures["uncertainty"]["aurc"] == pytest.approx(1 - road)
+    assert figures["temporal_consistency"] == 1.0
+    assert [picture.index for picture in pictures] == [0, 3]
+    assert num_bad == 0
+
+
+def test_frames_without_answer_do_not_count(tmp_path: Path) -> None:
+    path = write_messages(tmp_path / "bag", painted_messages(4))
+
+    def every_second(frame: Frame, photo: np.ndarray) -> Answer | None:
+        return all_road(frame, photo) if frame.index % 2 else None
+
+    evaluation, _, _ = judge_bag(path, every_second)
+    assert evaluation.confusion.num_pixels == 2 * 48 * 64
+    assert evaluation.figures()["temporal_consistency"] is None  # no two frames follow each other
+
+
+def test_without_ground_truth_the_figures_are_null(tmp_path: Path) -> None:
+    path = write_messages(tmp_path / "bag", painted_messages(2, labels=False))
+    figures = judge_bag(path, all_road)[0].figures()
+    assert figures["miou"] is None
+    assert figures["uncertainty"] == {"ece": None, "auroc": None, "aurc": None}
+    assert figures["temporal_consistency"] == 1.0
+
+
+def test_a_missing_uncertainty_costs_only_its_own_figures(tmp_path: Path) -> None:
+    path = write_messages(tmp_path / "bag", painted_messages(2))
+    figures = judge_bag(path, lambda frame, photo: replace(all_road(frame, photo), uncertainty=None))[0].figures()
+    assert figures["miou"] is not None
+    assert figures["uncertainty"]["auroc"] is None
+
+
+def test_a_label_of_another_size_is_refused(tmp_path: Path) -> None:
+    messages = painted_messages(2)
+    stamp = messages[-1][1]
+    messages[-1] = (LABEL_TOPIC, stamp, image_message(np.zeros((48, 65), np.uint8), stamp))
+    path = write_messages(tmp_path / "bag", messages)
+    with pytest.raises(BagError, match=r"label on /cam/label at 1066666667 ns .* is 48 x 65 pixels .* photo 48 x 64"):
+        judge_bag(path, all_road)
+
+
+def test_labels_whose_stamps_fit_nothing_are_refused(tmp_path: Path) -> None:
+    messages = [m for m in painted_messages(2) if m[0] == PHOTO_TOPIC]
+    messages.append((LABEL_TOPIC, 7, image_message(np.zeros((48, 64), np.uint8), 7)))
+    path = write_messages(tmp_path / "bag", messages)
+    with pytest.raises(BagError, match="no stamp on /cam/label equals one on /cam/image/compressed"):
+        judge_bag(path, all_road)
+
+
+def test_class_ids_with_holes_cannot_be_judged() -> None:
+    manifest = replace(tiny_manifest(), classes=(*CLASSES[:-1], ClassInfo(9, "sign", (0, 0, 0))))
+    with pytest.raises(ModelFileError, match=r"class ids are \[0, 1, 2, 3, 9\]; only ids 0 to 4"):
+        Evaluation(manifest)

@@ -1,0 +1,97 @@
+"""Child processes: their events, their last words, and that none survives."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from lwseg_ros.errors import LwsegError
+from lwseg_ros.replay import processes
+from lwseg_ros.replay.processes import Child, Events, free_domain_id, ros_environment
+
+
+def start(code: str, folder: Path, events: Events) -> Child:
+    return Child("child", ["-u", "-c", code], environment=ros_environment(7), folder=folder, events=events)
+
+
+def wait_for_exit(child: Child) -> None:
+    deadline_s = time.monotonic() + 20
+    while child.exit_code is None:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def test_lines_of_json_become_events_and_others_do_not(tmp_path: Path) -> None:
+    events: Events = Events()
+    code = 'print(\'hello\'); print(3); print(\'{"event": "ready", "n": 1}\'); input(); print(\'{"event": "done"}\')'
+    with start(code, tmp_path, events) as child:
+        assert events.get(timeout=20) == {"event": "ready", "n": 1, "source": "child"}
+        child.send("go")
+        assert events.get(timeout=20) == {"event": "done", "source": "child"}
+        wait_for_exit(child)
+    assert child.exit_code == 0
+    with pytest.raises(queue.Empty):
+        events.get_nowait()
+
+
+def test_the_end_of_standard_error_is_kept(tmp_path: Path) -> None:
+    with start("import sys; [print(i, file=sys.stderr) for i in range(50)]; sys.exit(3)", tmp_path, Events()) as child:
+        wait_for_exit(child)
+        child.send("nobody reads this any more")
+        assert child.exit_code == 3
+        assert child.last_words().splitlines() == [str(i) for i in range(38, 50)]
+    with start("pass", tmp_path, Events()) as silent:
+        wait_for_exit(silent)
+    assert silent.last_words() == "(nothing on its standard error)"
+
+
+@pytest.mark.parametrize("ignored", ["SIGINT", "SIGTERM"])
+def test_a_stubborn_child_is_killed(tmp_path: Path, ignored: str) -> None:
+    events: Events = Events()
+    code = (
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        f'signal.signal(signal.{ignored}, signal.SIG_IGN); print(\'{{"event": "ready"}}\'); time.sleep(60)'
+    )
+    child = start(code, tmp_path, events)
+    events.get(timeout=20)
+    started_s = time.monotonic()
+    child.stop(timeout_s=0.4)
+    assert time.monotonic() - started_s < 5
+    assert child.exit_code in (-15, -9)
+    child.stop()
+
+
+def test_a_child_ends_with_an_exception_in_the_parent(tmp_path: Path) -> None:
+    events: Events = Events()
+    child = start("print('{}'); import time; time.sleep(60)", tmp_path, events)
+    events.get(timeout=20)
+    with pytest.raises(RuntimeError, match="boom"), child:
+        raise RuntimeError("boom")
+    assert child.exit_code is not None
+
+
+def test_the_environment_is_closed_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
+    monkeypatch.delenv("ROS_DISTRO", raising=False)
+    monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
+    environment = ros_environment()
+    assert 1 <= int(environment["ROS_DOMAIN_ID"]) <= 101
+    assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert environment["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
+    assert "ROS_LOCALHOST_ONLY" not in environment
+    monkeypatch.setenv("ROS_DISTRO", "humble")
+    assert ros_environment(3)["ROS_LOCALHOST_ONLY"] == "1"
+
+
+def test_a_domain_in_use_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = free_domain_id()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant:
+        participant.bind(("", 7400 + 250 * taken + 10))
+        monkeypatch.setattr(processes, "DOMAIN_IDS", range(taken, taken + 1))
+        with pytest.raises(LwsegError, match="all ROS domains from 1 to 101 are in use"):
+            free_domain_id()
+    assert free_domain_id() == taken
