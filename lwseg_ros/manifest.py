@@ -120,10 +120,8 @@ class Manifest:
             and all(isinstance(info, ClassInfo) for info in self.classes),
             "at least two classes",
         )
-        for what, values in (("id", [info.id for info in self.classes]), ("name", [c.name for c in self.classes])):
-            repeated = sorted({value for value in values if values.count(value) > 1}, key=str)
-            if repeated:
-                raise ModelFileError(f"manifest field 'classes': class {what} {repeated[0]!r} is used more than once")
+        _demand_unique("id", [str(info.id) for info in self.classes])
+        _demand_unique("name", [info.name for info in self.classes])
         self._demand(
             "ignore_id",
             self.ignore_id is None
@@ -177,6 +175,12 @@ class Manifest:
             raise ModelFileError(f"manifest field 'classes' is {values['classes']!r}, expected a list")
         values["classes"] = tuple(_class_from_json(entry) for entry in values["classes"])
         return cls(**values)
+
+
+def _demand_unique(what: str, values: list[str]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ModelFileError(f"manifest field 'classes': class {what} {value!r} is used more than once")
 
 
 def _class_from_json(entry: Any) -> ClassInfo:

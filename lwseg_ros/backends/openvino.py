@@ -1,4 +1,8 @@
-"""OpenVINO on the CPU: the fastest runtime where there is no CUDA device."""
+"""OpenVINO on the CPU: the fastest runtime where there is no CUDA device.
+
+cpu_precision: "fp32" gives the model's own arithmetic; "bf16" is the fastest where the processor has it; "auto" mixes the
+two where the processor has bf16, so that labels stay those of fp32 on 99.9 % of the pixels, and is fp32 elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from lwseg_ros.backends import openvino_mixed
 from lwseg_ros.backends.base import Backend, BackendOptions, Probe, check_images
 from lwseg_ros.errors import BackendError, BackendUnavailableError
 from lwseg_ros.model import ModelFile
 
 MISSING = "the Python package openvino is not installed; `pip install 'lwseg_ros[cpu]'`"
 ELEMENT_TYPES = {"fp32": "f32", "bf16": "bf16"}
-PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16"}
 
 
 def probe(options: BackendOptions) -> Probe:
@@ -42,23 +46,44 @@ class OpenVinoBackend:
         self.library_version: str = openvino.__version__.split("-")[0]
         self._input_size_hw = model.manifest.input_size_hw
         self._max_batch = options.max_batch
+        self._request: Any = None
+        self._tail: Any = None
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
         if options.num_threads:
             config["INFERENCE_NUM_THREADS"] = options.num_threads
-        if options.cpu_precision != "auto":
-            config["INFERENCE_PRECISION_HINT"] = ELEMENT_TYPES[options.cpu_precision]
         try:
             core = openvino.Core()
             self.device: str = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
-            compiled = core.compile_model(core.read_model(model.data, b""), "CPU", config)
-            running = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-            self._request: Any = compiled.create_infer_request()
+            float_precision = options.cpu_precision
+            if float_precision == "auto":
+                has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+                mixed = has_bf16 and self._open_mixed(core, model.data, config)
+                float_precision = "bf16+fp32" if mixed else "fp32"
+            if self._request is None:
+                hint = {"INFERENCE_PRECISION_HINT": ELEMENT_TYPES[float_precision]}
+                self._request = core.compile_model(
+                    core.read_model(model.data, b""), "CPU", config | hint
+                ).create_infer_request()
         except RuntimeError as error:
             raise BackendError(f"openvino {self.library_version} cannot open {model.path}: {error}") from error
-        float_precision = PRECISION_NAMES.get(running, running)
         self.precision = "int8" if model.manifest.precision == "int8" else float_precision
-        names = [output.get_any_name() for output in compiled.outputs]
+        outputs = (self._tail or self._request).get_compiled_model().outputs
+        names = [output.get_any_name() for output in outputs]
         self._label, self._uncertainty = names.index("label"), names.index("uncertainty")
+
+    def _open_mixed(self, core: Any, data: bytes, config: dict[str, Any]) -> bool:
+        """Open body and tail of the model in mixed precision; returns False, changing nothing, where that fails."""
+        parts = openvino_mixed.split_off_tail(core.read_model(data, b""))
+        if parts is None:
+            return False
+        body, tail = parts
+        body = openvino_mixed.keep_fine_layers(core, body)
+        compiled = core.compile_model(body, "CPU", config | {"INFERENCE_PRECISION_HINT": "bf16"})
+        if not openvino_mixed.keeps_fp32(compiled):
+            return False
+        compiled_tail = core.compile_model(tail, "CPU", config | {"INFERENCE_PRECISION_HINT": "f32"})
+        self._request, self._tail = compiled.create_infer_request(), compiled_tail.create_infer_request()
+        return True
 
     def infer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Segment a batch; see `base.Backend.infer`."""
@@ -66,12 +91,16 @@ class OpenVinoBackend:
             raise BackendError("the openvino backend is closed")
         check_images(images, self._input_size_hw, self._max_batch)
         try:
-            # The request reads the images where they are, and its outputs are copied out once: they are its own memory.
-            results = self._request.infer({0: images}, share_inputs=True, share_outputs=False)
+            if self._tail is None:
+                # Read where they are; the outputs, a request's own memory, are copied out once.
+                results = self._request.infer({0: images}, share_inputs=True, share_outputs=False)
+            else:
+                logits = self._request.infer({0: images}, share_inputs=True, share_outputs=True)[0]
+                results = self._tail.infer({0: logits}, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             raise BackendError(f"openvino {self.library_version} failed: {error}") from error
         return results[self._label], results[self._uncertainty]
 
     def close(self) -> None:
         """Free the compiled model; again is harmless."""
-        self._request = None
+        self._request = self._tail = None
