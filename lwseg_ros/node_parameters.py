@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lwseg_ros.backends import BACKENDS
-from lwseg_ros.segmenter import DEFAULT_MODEL
+from lwseg_ros.model import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rcl_interfaces.msg import ParameterDescriptor
@@ -67,7 +67,7 @@ class Parameter:
     def convert(self, value: Any) -> Any:
         """Give a ROS value the type of the default: lists become tuples, and a whole number serves as a float."""
         if isinstance(self.default, tuple):
-            return tuple(value)
+            return tuple(value) or self.default  # an empty list is as good as one empty name
         return float(value) if isinstance(self.default, float) else value
 
     def fault(self, name: str, value: Any) -> str | None:

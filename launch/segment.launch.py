@@ -1,0 +1,100 @@
+"""Start the node `segment`: `ros2 launch lwseg_ros segment.launch.py image:=/camera/image_raw`.
+
+`--show-args` lists the arguments. Every parameter of the node is one; those not given come from the parameters file.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from lwseg_ros.launch_arguments import parameter_values, remappings
+from lwseg_ros.node_parameters import PARAMETERS
+
+SHARE = Path(get_package_share_directory("lwseg_ros"))
+
+ARGUMENTS = [
+    DeclareLaunchArgument(
+        "image",
+        default_value="",
+        description="Image topic; with cameras:=[front, left] one such as /sensing/{camera}/image_raw.",
+    ),
+    DeclareLaunchArgument(
+        "camera_info", default_value="", description="CameraInfo topic; empty: the image's neighbour."
+    ),
+    DeclareLaunchArgument("name", default_value="segment", description="Name of the node."),
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
+    DeclareLaunchArgument(
+        "params_file",
+        default_value=str(SHARE / "config" / "segment.params.yaml"),
+        description="Parameters file; arguments given here come before it.",
+    ),
+    DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
+    DeclareLaunchArgument("log_level", default_value="info", description="Log level of the node."),
+    DeclareLaunchArgument(
+        "respawn", default_value="false", choices=["true", "false"], description="Start the node again when it ends."
+    ),
+    DeclareLaunchArgument(
+        "fastdds_builtin_transports",
+        default_value=EnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", default_value="LARGE_DATA"),
+        description="Transports of Fast DDS. Images of several MB need LARGE_DATA here and at their publisher.",
+    ),
+    DeclareLaunchArgument(
+        "rviz", default_value="false", choices=["true", "false"], description="Show the results in RViz."
+    ),
+    DeclareLaunchArgument(
+        "rviz_config", default_value=str(SHARE / "config" / "lwseg.rviz"), description="Configuration of RViz."
+    ),
+    *(
+        DeclareLaunchArgument(
+            name, default_value="", description=f"{parameter.description} Accepted: {parameter.accepted}."
+        )
+        for name, parameter in PARAMETERS.items()
+    ),
+]
+
+
+def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Turn the arguments into the node."""
+
+    def text(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    parameters = parameter_values({name: text(name) for name in PARAMETERS})
+    # A text such as "1" would otherwise be read as a number.
+    typed = {
+        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        for name, value in parameters.items()
+    }
+    transports = text("fastdds_builtin_transports")
+    node = Node(
+        package="lwseg_ros",
+        executable="segment",
+        name=text("name"),
+        namespace=text("namespace"),
+        parameters=[text("params_file"), {"use_sim_time": text("use_sim_time").lower() == "true", **typed}],
+        remappings=remappings(parameters.get("cameras", []), text("image"), text("camera_info")),
+        additional_env={"FASTDDS_BUILTIN_TRANSPORTS": transports} if transports else {},
+        arguments=["--ros-args", "--log-level", text("log_level")],
+        respawn=text("respawn") == "true",
+        respawn_delay=2.0,
+        output="screen",
+    )
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", text("rviz_config")],
+        parameters=[{"use_sim_time": text("use_sim_time").lower() == "true"}],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+    )
+    return [node, rviz]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the launch."""
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=start_node)])

@@ -1,0 +1,137 @@
+"""Publishers in this process: pictures are computed on demand, and optional message packages are used where they are."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
+
+import ros_harness  # sets the domain before anything starts
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import Image
+from tiny_model import CLASSES, painted_image
+
+from lwseg_ros import images, node_publishers, visualization
+from lwseg_ros.frames import Frame, SegmentedFrame
+from lwseg_ros.model import ModelFile
+from lwseg_ros.node_parameters import Settings
+from lwseg_ros.node_publishers import CameraPublishers, PublisherGroup, fill_label_info, label_info_json
+from lwseg_ros.segmenter import Segmentation
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def node() -> Iterator[LifecycleNode]:
+    context = Context()
+    ros_harness.rclpy.init(context=context)
+    node = LifecycleNode("publishing", context=context)
+    yield node
+    node.destroy_node()
+    ros_harness.rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def result() -> SegmentedFrame:
+    image, label = painted_image((30, 40))
+    message = Image()
+    message.header.frame_id = "front_optical"
+    message.header.stamp.sec = 12
+    return SegmentedFrame(Frame("front", message, 12_000_000_000, 0.0), image, Segmentation(label, label * 50))
+
+
+def wait_until(node: LifecycleNode, condition: Callable[[], Any]) -> None:
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    deadline_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline_s
+        executor.spin_once(timeout_sec=0.02)
+    executor.shutdown()
+
+
+def test_pictures_are_computed_only_for_subscribers(
+    node: LifecycleNode, tiny_model: ModelFile, result: SegmentedFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[str] = []
+    for name in ("overlay", "colorize"):
+        real = getattr(visualization, name)
+
+        def spy(*arguments: Any, name: str = name, real: Callable[..., Any] = real) -> Any:
+            computed.append(name)
+            return real(*arguments)
+
+        monkeypatch.setattr(node_publishers.visualization, name, spy)
+    group = PublisherGroup(node)
+    publishers = CameraPublishers(group, "front", tiny_model)
+    node.trigger_configure()
+    node.trigger_activate()
+    publishers.publish_extras(result, 1.0, Settings())
+    assert computed == []
+
+    received: list[Image] = []
+    subscription = node.create_subscription(Image, "/publishing/front/color", received.append, 5)
+    wait_until(node, lambda: any(p.get_subscription_count() for p in group._publishers))
+    publishers.publish_extras(result, 1.0, Settings())
+    assert computed == ["colorize"]
+    wait_until(node, lambda: received)
+    expected = tiny_model.manifest.palette_bgr[result.segmentation.label]
+    np.testing.assert_array_equal(images.view(received[0]), expected)
+    assert (received[0].header.frame_id, received[0].header.stamp.sec) == ("front_optical", 12)
+
+    node.destroy_subscription(subscription)
+    wait_until(node, lambda: not any(p.get_subscription_count() for p in group._publishers))
+    publishers.publish_extras(result, 1.0, Settings())
+    assert computed == ["colorize"]
+    group.close()
+
+
+def test_the_ecosystem_s_stamped_message_is_used_where_installed(
+    node: LifecycleNode, tiny_model: ModelFile, result: SegmentedFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stands in for autoware_internal_debug_msgs, which no registry has, by another real message with a stamp."""
+    import sys
+    from types import ModuleType
+
+    from std_msgs.msg import Header
+
+    def stamped(*, stamp: Any, data: float) -> Header:
+        return Header(stamp=stamp, frame_id=str(data))
+
+    package = ModuleType("tier4_debug_msgs.msg")
+    package.Float64Stamped = Header  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tier4_debug_msgs", ModuleType("tier4_debug_msgs"))
+    monkeypatch.setitem(sys.modules, "tier4_debug_msgs.msg", package)
+    group = PublisherGroup(node)
+    publisher = node_publishers.MillisecondsPublisher(group, "~/debug/some_ms")
+    publisher._stamped = stamped
+    received: list[Header] = []
+    node.create_subscription(Header, "/publishing/debug/some_ms", received.append, 5)
+    node.trigger_configure()
+    node.trigger_activate()
+    wait_until(node, lambda: group._publishers[0].get_subscription_count())
+    publisher.publish(result.frame.message.header.stamp, 2.5)
+    wait_until(node, lambda: received)
+    assert (received[0].stamp.sec, received[0].frame_id) == (12, "2.5")
+    group.close()
+
+
+def test_label_info(tiny_model: ModelFile) -> None:
+    """vision_msgs is in no registry either, so its fields are checked on a plain object."""
+    message = SimpleNamespace()
+    fill_label_info(message, SimpleNamespace, tiny_model)
+    assert [(c.class_id, c.class_name) for c in message.class_map] == [(c.id, c.name) for c in CLASSES]
+    assert message.threshold == 0.0
+    info = json.loads(label_info_json(tiny_model))
+    assert [c["name"] for c in info["classes"]] == [c.name for c in CLASSES]
+    assert info["ignore_id"] == 255
+    assert info["uncertainty_kind"] == "least_confidence"

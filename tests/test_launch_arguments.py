@@ -1,0 +1,94 @@
+"""Launch arguments' texts, and the launch files as far as they can be judged without the launch package."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lwseg_ros.launch_arguments import LaunchArgumentError, parameter_values, remappings
+from lwseg_ros.node_parameters import PARAMETERS
+
+LAUNCH = Path(__file__).parents[1] / "launch"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("model", "model.onnx", "model.onnx"),
+        ("model", "123", "123"),
+        ("cameras", "[front, left]", ["front", "left"]),
+        ("cameras", "front,left", ["front", "left"]),
+        ("max_age_ms", "200", 200.0),
+        ("num_threads", "2", 2),
+        ("autostart", "false", False),
+        ("autostart", "False", False),
+    ],
+)
+def test_texts_become_values(name: str, text: str, value: Any) -> None:
+    values = parameter_values({name: text, "backend": ""})
+    assert values == {name: value}
+    assert type(values[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("num_threads", "many"), ("max_age_ms", "-1"), ("backend", "abacus"), ("autostart", "2"), ("cameras", "a,a")],
+)
+def test_wrong_texts_are_refused(name: str, text: str) -> None:
+    with pytest.raises(LaunchArgumentError, match=rf"^{name} .*accepted: "):
+        parameter_values({name: text})
+
+
+def test_remappings() -> None:
+    assert remappings([], "", "") == []
+    assert remappings([], "/camera/image_raw", "") == [
+        ("image", "/camera/image_raw"),
+        ("camera_info", "/camera/camera_info"),
+    ]
+    assert remappings([], "picture", "") == [("image", "picture"), ("camera_info", "camera_info")]
+    assert remappings([], "/picture", "/info") == [("image", "/picture"), ("camera_info", "/info")]
+    assert remappings(["front", "left"], "/sensing/{camera}/image", "") == [
+        ("front/image", "/sensing/front/image"),
+        ("front/camera_info", "/sensing/front/camera_info"),
+        ("left/image", "/sensing/left/image"),
+        ("left/camera_info", "/sensing/left/camera_info"),
+    ]
+    with pytest.raises(LaunchArgumentError, match=r"accepted: a topic with \{camera\} in it"):
+        remappings(["front", "left"], "/camera/image", "")
+
+
+def calls(tree: ast.AST, *names: str) -> set[str]:
+    """The texts that are the first argument of calls of some functions."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names and node.args:
+            argument = node.args[0]
+            if isinstance(argument, ast.Constant):
+                found.add(argument.value)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.py")), ids=lambda path: path.name)
+def test_launch_files_use_only_arguments_that_they_declare(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    compile(tree, str(path), "exec")
+    declared = calls(tree, "DeclareLaunchArgument")
+    if path.name == "segment.launch.py":
+        declared |= set(PARAMETERS)  # declared in a loop over the table
+    used = calls(tree, "LaunchConfiguration", "text")
+    assert used
+    assert used <= declared
+
+
+def test_replay_passes_on_only_what_segment_declares() -> None:
+    segment = ast.parse((LAUNCH / "segment.launch.py").read_text(encoding="utf-8"))
+    replay = ast.parse((LAUNCH / "replay.launch.py").read_text(encoding="utf-8"))
+    passed_on: set[str] = {"use_sim_time"}
+    for node in ast.walk(replay):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "passed_on":
+            passed_on |= set(ast.literal_eval(node.value))
+    assert len(passed_on) > 1
+    assert passed_on <= calls(segment, "DeclareLaunchArgument") | set(PARAMETERS)

@@ -1,0 +1,136 @@
+"""What the statuses say about each kind of trouble."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("diagnostic_msgs.msg", reason="diagnostic_msgs is not installed: pip install lwseg_ros[ros]")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from lwseg_ros.backends import BackendOptions
+from lwseg_ros.frame_statistics import DROP_CAUSES, FrameSnapshot
+from lwseg_ros.model import ModelFile
+from lwseg_ros.node_diagnostics import InputState, camera_status, inference_status
+from lwseg_ros.segment_worker import Timing
+from lwseg_ros.segmenter import Segmenter
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+WELL = InputState("/front/image", IMAGE, (IMAGE,))
+SNAPSHOT = FrameSnapshot(
+    received=100,
+    segmented=90,
+    dropped=dict.fromkeys(DROP_CAUSES, 2),
+    rate_in_hz=15.0,
+    rate_out_hz=14.5,
+    latency_p50_ms=23.456,
+    latency_p99_ms=41.0,
+    silence_s=0.05,
+)
+
+
+def status(
+    snapshot: FrameSnapshot = SNAPSHOT,
+    previous: FrameSnapshot = SNAPSHOT,
+    source: InputState = WELL,
+    foreign_stamps: bool = False,
+    active: bool = True,
+) -> DiagnosticStatus:
+    return camera_status(
+        "segment",
+        "front",
+        snapshot,
+        previous,
+        source,
+        foreign_stamps=foreign_stamps,
+        active=active,
+        input_timeout_s=2.0,
+        hardware_id="CPU",
+    )
+
+
+def dropped(**more: int) -> FrameSnapshot:
+    return replace(SNAPSHOT, dropped={**SNAPSHOT.dropped, **{cause: 2 + count for cause, count in more.items()}})
+
+
+def values(found: DiagnosticStatus) -> dict[str, str]:
+    return {pair.key: pair.value for pair in found.values}
+
+
+def test_a_camera_that_works() -> None:
+    found = status()
+    assert (found.level, found.message) == (DiagnosticStatus.OK, "segmenting")
+    assert (found.name, found.hardware_id) == ("segment: camera front", "CPU")
+    expected = {
+        "topic": "/front/image",
+        "publishers": "1",
+        "rate_in_hz": "15.00",
+        "rate_out_hz": "14.50",
+        "latency_ms_p50": "23.46",
+        "latency_ms_p99": "41.00",
+        "received": "100",
+        "segmented": "90",
+        **{f"dropped_{cause}": "2" for cause in DROP_CAUSES},
+    }
+    assert values(found).items() >= expected.items()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "level", "message"),
+    [
+        ({"snapshot": dropped(superseded=9)}, DiagnosticStatus.OK, "segmenting"),
+        ({"snapshot": dropped(bad=3, stale=1)}, DiagnosticStatus.WARN, "3 bad frames, 1 stale ones"),
+        ({"snapshot": dropped(error=2, bad=1)}, DiagnosticStatus.ERROR, "2 frames failed since the last report"),
+        ({"foreign_stamps": True}, DiagnosticStatus.WARN, "from another clock"),
+        ({"source": replace(WELL, incompatible_qos="DURABILITY")}, DiagnosticStatus.WARN, "does not fit in DURABILITY"),
+        ({"active": False, "snapshot": replace(SNAPSHOT, silence_s=99.0)}, DiagnosticStatus.OK, "inactive"),
+    ],
+)
+def test_troubles(arguments: dict[str, object], level: bytes, message: str) -> None:
+    found = status(**arguments)  # type: ignore[arg-type]
+    assert found.level == level
+    assert message in found.message
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (replace(WELL, publisher_types=()), "nobody publishes it; check the topic's name"),
+        (
+            replace(WELL, publisher_types=(COMPRESSED, COMPRESSED)),
+            f"it carries {COMPRESSED}, not {IMAGE}; check the parameter transport",
+        ),
+        (
+            replace(WELL, incompatible_qos="RELIABILITY"),
+            "does not fit in RELIABILITY; check the parameter input_reliability",
+        ),
+        (WELL, "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA"),
+    ],
+)
+def test_silence_is_explained(source: InputState, reason: str) -> None:
+    found = status(replace(SNAPSHOT, silence_s=7.25), source=source)
+    assert found.level == DiagnosticStatus.ERROR
+    assert found.message.startswith("no image on /front/image for 7.2 s")
+    assert reason in found.message
+
+
+def test_inference(tiny_model: ModelFile) -> None:
+    unconfigured = inference_status("segment", "unconfigured", None, [], 0, "none")
+    assert (unconfigured.level, unconfigured.message) == (DiagnosticStatus.OK, "unconfigured")
+    assert values(unconfigured) == {"state": "unconfigured"}
+    with Segmenter.open(tiny_model.path, "onnxruntime", options=BackendOptions(num_threads=1)) as segmenter:
+        timings = [Timing(engine_ms=10.0 + i, processing_ms=20.0 + i, latency_ms=30.0 + i) for i in range(3)]
+        working = inference_status("segment", "active", segmenter, timings, 0, "CPU")
+        failing = inference_status("segment", "active", segmenter, timings, 4, "CPU")
+        segmenter.choice = replace(segmenter.choice, fallback_reason="tensorrt: no CUDA driver")
+        fallen_back = inference_status("segment", "active", segmenter, timings, 0, "CPU")
+    assert working.level == DiagnosticStatus.OK
+    assert (values(working)["engine_ms_p50"], values(working)["processing_ms_p50"]) == ("11.00", "21.00")
+    assert values(working)["model_sha256"] == tiny_model.sha256
+    assert failing.level == DiagnosticStatus.ERROR
+    assert "4 frames failed" in failing.message
+    assert fallen_back.level == DiagnosticStatus.WARN
+    assert fallen_back.message == "active, on onnxruntime as a fallback: tensorrt: no CUDA driver"
+    assert values(fallen_back)["fallback_reason"] == "tensorrt: no CUDA driver"
