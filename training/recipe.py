@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lwseg_ros.errors import RecipeError
 from training.normalization import Normalization
@@ -15,8 +15,18 @@ from training.normalization import Normalization
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 
 
+def _ascending(scale: tuple[float, float]) -> tuple[float, float]:
+    if scale[0] > scale[1]:
+        raise ValueError("the smallest first, then the largest")
+    return scale
+
+
+SizeHW = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+ScaleRange = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_ascending)]
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NetworkSection(_Section):
@@ -41,8 +51,8 @@ class DatasetSection(_Section):
 class AugmentationSection(_Section):
     """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is."""
 
-    crop_hw: tuple[int, int]
-    scale: tuple[float, float] = (1.0, 1.0)
+    crop_hw: SizeHW
+    scale: ScaleRange = (1.0, 1.0)
     aspect: float = Field(0.0, ge=0, lt=1)
     rotation_deg: float = Field(0.0, ge=0, le=45)
     flip: float = Field(0.5, ge=0, le=1)
@@ -66,8 +76,8 @@ class EarlySection(_Section):
     """
 
     share: float = Field(gt=0, lt=1)
-    crop_hw: tuple[int, int]
-    scale: tuple[float, float]
+    crop_hw: SizeHW
+    scale: ScaleRange
 
 
 class LossSection(_Section):
