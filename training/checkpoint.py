@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from training.networks import build_network
 from training.recipe import Recipe, parse_recipe
 
 FORMAT_VERSION = 1
+FIELDS = (
+    *("recipe", "classes", "commit", "step", "total_steps", "epoch", "network", "ema", "ema_updates", "optimizer"),
+    *("best_miou", "skipped", "recently_skipped", "seconds", "torch_version"),
+)
 
 
 class CheckpointError(LwsegError):
@@ -38,17 +43,40 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint {path}; `lwseg train` writes last.pt and best.pt into its --out folder")
     try:
+        # torch.load does not compare the checksums that torch.save wrote.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} in it is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a damaged file
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT_VERSION} written by `lwseg train`")
+    missing = [name for name in FIELDS if name not in state]
+    if missing:
+        raise CheckpointError(f"{path} lacks {', '.join(missing)}; it is no checkpoint that `lwseg train` wrote")
     return state
 
 
 def network_of(state: dict[str, Any]) -> tuple[Recipe, nn.Module]:
-    """Rebuild the network that a checkpoint is to be used as (the averaged weights where there are any), in eval mode."""
+    """Rebuild the network that a checkpoint is to be used as (the averaged weights where there are any), in eval mode.
+
+    Raises CheckpointError where its weights are not those of its recipe's network.
+    """
     recipe = parse_recipe(state["recipe"], source="checkpoint")
     network = build_network(recipe.network.name, len(state["classes"]), **recipe.network.options)
-    network.load_state_dict(state["ema"] if state["ema"] is not None else state["network"])
+    load_weights(network, state["ema"] if state["ema"] is not None else state["network"], recipe.network.name)
     return recipe, network.eval()
+
+
+def load_weights(network: nn.Module, weights: dict[str, Any], name: str) -> None:
+    """Load weights into a network; raises CheckpointError where they are another network's."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        faults = str(error).splitlines()[1:2] or [str(error)]
+        reason = faults[0].strip()[:200]
+        raise CheckpointError(
+            f"the checkpoint's weights do not fit the network {name} of this version: {reason} ...; train it again"
+        ) from error
