@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from training.inference_graph import InferenceGraph
 from training.samples import LabelledImages
 
 PIXELS_PER_IMAGE = 8192
+MAX_TEMPERATURE = 100.0  # and 1/100 the least: a network that is always wrong, or always right, has no finite optimum
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Calibration:
 
 
 def fit_temperature(logits: Tensor, label: Tensor) -> Calibration:
-    """Find T > 0 that minimises the NLL of softmax(logits / T).
+    """Find the T between 0.01 and 100 that minimises the NLL of softmax(logits / T).
 
     Args:
         logits: float32 [P, C].
@@ -34,16 +36,17 @@ def fit_temperature(logits: Tensor, label: Tensor) -> Calibration:
     logits, label = logits.double(), label.long()
     log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+    limit = math.log(MAX_TEMPERATURE)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(logits / log_temperature.exp(), label)
+        loss = nn.functional.cross_entropy(logits / log_temperature.clamp(-limit, limit).exp(), label)
         loss.backward()
         return loss
 
     before = float(nn.functional.cross_entropy(logits, label))
     optimizer.step(closure)
-    temperature = float(log_temperature.detach().exp())
+    temperature = float(log_temperature.detach().clamp(-limit, limit).exp())
     after = float(nn.functional.cross_entropy(logits / temperature, label))
     return Calibration(temperature, before, after)
 
