@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,11 @@ class RunLog:
         temporary.replace(self.path)
 
     def append(self, **entry: Any) -> None:
-        """Add an entry, which holds at least ``step``."""
+        """Add an entry, which holds at least ``step``; numbers that are not finite become null, since JSON knows none."""
+        entry = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in entry.items()
+        }
         self.entries.append(entry)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
