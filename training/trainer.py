@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from lwseg_ros.errors import LwsegError, RecipeError
 from training.allocator import keep_freed_memory
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from training.distributed import Process
 from training.evaluation import autocast, evaluate_network
 from training.losses import SegmentationLoss
@@ -75,7 +75,7 @@ class Trainer:
         self.validation_images = LabelledImages(validation_split)
         self.steps_per_epoch = max(1, math.ceil(len(self.train_images) / recipe.batch_size))
         schedule = recipe.schedule
-        self.total_steps = schedule.steps or round((schedule.epochs or 0) * self.steps_per_epoch)
+        self.total_steps = schedule.steps or max(1, round((schedule.epochs or 0) * self.steps_per_epoch))
         self.evaluate_every = max(1, round(recipe.evaluate_every_epochs * self.steps_per_epoch))
 
         torch.manual_seed(recipe.seed)
@@ -94,7 +94,12 @@ class Trainer:
         self.stop_requested = False
         self.seconds = 0.0
 
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecipeError(
+                f"cannot make the output folder {out} ({error.strerror}); choose another --out"
+            ) from error
         if resume and (out / "last.pt").is_file():
             self.restore(load_checkpoint(out / "last.pt"))
         elif (out / "last.pt").exists():
@@ -279,7 +284,12 @@ class Trainer:
         differing = [key for key in ours if key not in ("workers",) and state["recipe"].get(key) != ours[key]]
         if differing:
             raise RecipeError(f"{self.out} was begun with another recipe; differing: {', '.join(differing)}")
-        self.network.load_state_dict(state["network"])
+        if state["total_steps"] != self.total_steps:
+            raise RecipeError(
+                f"{self.out} was begun as a run of {state['total_steps']} steps, with this data it has "
+                f"{self.total_steps}; resume with the data it was begun with, or choose another --out"
+            )
+        load_weights(self.network, state["network"], self.recipe.network.name)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:
             self.ema.module.load_state_dict(state["ema"])
@@ -292,6 +302,8 @@ class Trainer:
 
     def finish(self) -> dict[str, Any]:
         """Write and return the summary: the last and the best validation figures."""
+        if self.process.is_main and not any("miou" in entry for entry in self.log.entries):
+            self.evaluate()  # a finished run was resumed whose log is gone
         evaluations = [entry for entry in self.log.entries if "miou" in entry]
         summary = {
             "recipe": self.recipe.model_dump(mode="json"),
