@@ -1,0 +1,146 @@
+"""Recipes: what is accepted, how values are overridden, and what the refusals say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from camvid_miniature import miniature_recipe, write_recipe
+
+from lwseg_ros.errors import RecipeError
+from training.networks import build_network
+from training.recipe import RECIPE_FOLDER, load_recipe, parse_recipe, resolve_recipe
+
+SHIPPED = sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+
+
+def with_value(key: str, value: Any) -> dict[str, Any]:
+    """Return the miniature's recipe with one value, named by dots, replaced."""
+    values = miniature_recipe()
+    target = values
+    *sections, name = key.split(".")
+    for section in sections:
+        target = target.setdefault(section, {})
+    target[name] = value
+    return values
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_are_found_by_name_and_make_sense(name: str) -> None:
+    recipe = load_recipe(resolve_recipe(name))
+    build_network(recipe.network.name, 11, **recipe.network.options)
+    assert recipe.dataset.leave_out == ()
+
+
+def test_there_are_shipped_recipes() -> None:
+    assert "pilot" in SHIPPED
+
+
+def test_written_out_in_full_and_read_again_it_is_the_same(tmp_path: Path) -> None:
+    recipe = parse_recipe(miniature_recipe(early={"share": 0.5, "crop_hw": [32, 32], "scale": [0.5, 1.0]}))
+    path = tmp_path / "full.yaml"
+    path.write_text(recipe.to_yaml())
+    assert load_recipe(path) == recipe
+    assert "ohem_threshold: 0.7" in path.read_text()
+
+
+def test_overrides_change_single_values_and_are_read_as_yaml(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "mini.yaml")
+    overrides = [
+        "optimizer.lr=1.0e-3",
+        "schedule.steps=null",
+        "schedule.epochs=2.5",
+        "dataset.leave_out=[0006R0, 0001TP]",
+        "network.options.sir_depthwise=true",
+        "early.share=0.5",
+        "early.crop_hw=[32, 32]",
+        "early.scale=[0.5, 1]",
+    ]
+    recipe = load_recipe(path, overrides)
+    assert recipe.optimizer.lr == 0.001
+    assert recipe.optimizer.weight_decay == 0.01
+    assert (recipe.schedule.steps, recipe.schedule.epochs) == (None, 2.5)
+    assert recipe.dataset.leave_out == ("0006R0", "0001TP")
+    assert recipe.network.options == {"sir_blocks": 1, "dwr2_blocks": 1, "dwr3_blocks": 1, "sir_depthwise": True}
+    assert recipe.early is not None
+    assert recipe.early.crop_hw == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lr", "'optimizer.lr' is not key=value, such as optimizer.lr=0.01"),
+        ("batch_size.x=3", "'batch_size.x=3': batch_size is a value, not a section"),
+        ("seed=[1", "'seed=\\[1': the value is not YAML"),
+        ("optimizer.speed=3", "optimizer.speed = 3: Extra inputs are not permitted"),
+        ("optimiser.lr=3", "optimiser = {'lr': 3}: Extra inputs are not permitted"),
+        ("=3", "Extra inputs are not permitted"),
+    ],
+)
+def test_overrides_that_make_no_sense_are_refused(override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(write_recipe(tmp_path / "mini.yaml"), [override])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("learning_rate", 1, "learning_rate = 1: Extra inputs are not permitted"),
+        ("batch_size", "many", "batch_size = 'many': Input should be a valid integer"),
+        ("batch_size", 0, "batch_size = 0: Input should be greater than 0"),
+        ("optimizer.kind", "adam", "optimizer.kind = 'adam': Input should be 'sgd' or 'adamw'"),
+        ("optimizer.lr", -0.1, "optimizer.lr = -0.1: Input should be greater than 0"),
+        ("optimizer.lr", float("inf"), "optimizer.lr = inf: Input should be a finite number"),
+        ("optimizer.weight_decay", float("nan"), "optimizer.weight_decay = nan"),
+        ("precision", "fp16", "precision = 'fp16': Input should be 'fp32' or 'bf16'"),
+        ("normalization", "none", "normalization = 'none': Input should be 'fixed' or 'per_image'"),
+        ("augmentation.crop_hw", [64], "augmentation.crop_hw.1 = .*: Field required"),
+        ("augmentation.crop_hw", [0, 64], "augmentation.crop_hw.0 = 0: Input should be greater than 0"),
+        ("augmentation.scale", [0, 1], "augmentation.scale.0 = 0: Input should be greater than 0"),
+        ("augmentation.scale", [2, 1], "augmentation.scale = .*: Value error, the smallest first, then the largest"),
+        ("augmentation.flip", 1.5, "augmentation.flip = 1.5: Input should be less than or equal to 1"),
+        ("loss.kind", "focal", "loss.kind = 'focal': Input should be 'cross_entropy' or 'ohem'"),
+        ("ema_decay", 1.0, "ema_decay = 1.0: Input should be less than 1"),
+        ("early", {"share": 1.0, "crop_hw": [8, 8], "scale": [1, 1]}, "early.share = 1.0: Input should be less than 1"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(key: str, value: Any, message: str) -> None:
+    with pytest.raises(RecipeError, match=f"recipe: .*{message}"):
+        parse_recipe(with_value(key, value))
+
+
+def test_all_faults_are_named_at_once() -> None:
+    values = with_value("batch_size", 0)
+    values["precision"] = "int8"
+    with pytest.raises(RecipeError, match=r"batch_size = 0.*; precision = 'int8'"):
+        parse_recipe(values)
+
+
+@pytest.mark.parametrize("schedule", [{}, {"epochs": 2, "steps": 10}])
+def test_schedule_wants_either_epochs_or_steps(schedule: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="schedule needs either epochs or steps, and not both"):
+        parse_recipe(miniature_recipe(schedule=schedule))
+
+
+def test_a_missing_section_is_named() -> None:
+    values = miniature_recipe()
+    del values["optimizer"]
+    with pytest.raises(RecipeError, match="optimizer = .*: Field required"):
+        parse_recipe(values)
+
+
+def test_files_that_are_no_recipe_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no recipe 'nowhere': give the path of a YAML file, or one of: .*pilot"):
+        resolve_recipe("nowhere")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump([1, 2]))
+    with pytest.raises(RecipeError, match=r"recipe\.yaml is not a mapping of sections"):
+        load_recipe(path)
+    path.write_text("network: {name: [")
+    with pytest.raises(RecipeError, match=r"cannot read the recipe .*recipe\.yaml"):
+        load_recipe(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match=r"cannot read the recipe .*recipe\.yaml"):
+        load_recipe(path)
