@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import torch
 
-from lwseg_ros.errors import LwsegError
+from lwseg_ros.errors import LwsegError, ModelFileError
 from lwseg_ros.metrics import ConfusionMatrix, UncertaintyMetrics
 from lwseg_ros.model import ClassInfo, Manifest, ModelFile, save_model
 from training.augmentation import IGNORE
@@ -65,14 +65,19 @@ def export_checkpoint(
         path: of the model file.
         precision: of the network inside the graph.
         uncertainty_kind: see InferenceGraph.
-        size_hw: input size; the size of the validation images by default.
+        size_hw: input size; the size of the validation images by default. The figures are those at this size.
 
-    Raises ParityError, and writes nothing, where the exported graph disagrees with PyTorch.
+    Raises ParityError, and writes nothing, where the exported graph disagrees with PyTorch; ModelFileError where there is
+    no folder for the model file.
     """
+    if not path.parent.is_dir() or path.is_dir():
+        raise ModelFileError(
+            f"cannot write {path}: it has to be a file in a folder that exists; choose another --output"
+        )
     recipe, network = network_of(state)
     _, validation = load_splits(recipe.dataset, data_root)
-    images = LabelledImages(validation)
-    size_hw = size_hw or images[0][0].shape[:2]
+    size_hw = size_hw or LabelledImages(validation)[0][1].shape
+    images = LabelledImages(validation, size_hw)
     graph = InferenceGraph(network, Normalize(recipe.normalization)).eval()
     calibration = fit_temperature(*sample_logits(graph, images))
     graph = InferenceGraph(network, graph.normalize, calibration.temperature, uncertainty_kind).eval()

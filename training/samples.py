@@ -51,10 +51,16 @@ def sequence_of(image: Path) -> str:
 
 
 class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
-    """A split's pairs, decoded once and kept: image uint8 BGR [H, W, 3], label uint8 [H, W] with 255 where ignored."""
+    """A split's pairs, decoded once and kept: image uint8 BGR [H, W, 3], label uint8 [H, W] with 255 where ignored.
 
-    def __init__(self, split: Split) -> None:
+    Args:
+        split: which pairs.
+        size_hw: size to bring image and label to, as `lwseg_ros.segmenter` brings images to a model's; their own by default.
+    """
+
+    def __init__(self, split: Split, size_hw: tuple[int, int] | None = None) -> None:
         self.split = split
+        self.size_hw = size_hw
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
@@ -65,6 +71,8 @@ class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
             image, label = read_pair(*self.split.pairs[index])
             if self.split.ignore_id is not None:
                 label[label == self.split.ignore_id] = IGNORE
+            if self.size_hw is not None and self.size_hw != label.shape:
+                image, label = _resized(image, label, self.size_hw)
             self._cache[index] = image, label
         return self._cache[index]
 
@@ -134,6 +142,16 @@ def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:
     for index in range(len(images)):
         counts += np.bincount(images[index][1].ravel(), minlength=256)
     return counts[:num_classes] / max(1, counts[:num_classes].sum())
+
+
+def _resized(image: np.ndarray, label: np.ndarray, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    height, width = size_hw
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return (
+        cv2.resize(image, (width, height), interpolation=interpolation),
+        cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
+    )
 
 
 def _one_thread(_worker: int) -> None:
