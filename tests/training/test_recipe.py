@@ -127,7 +127,7 @@ def test_schedule_wants_either_epochs_or_steps(schedule: dict[str, Any]) -> None
 def test_a_missing_section_is_named() -> None:
     values = miniature_recipe()
     del values["optimizer"]
-    with pytest.raises(RecipeError, match="optimizer = .*: Field required"):
+    with pytest.raises(RecipeError, match=r"optimizer = .*: Field required"):
         parse_recipe(values)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -18,11 +20,9 @@ def jaccard_loss(truth: np.ndarray, wrong: np.ndarray) -> float:
 def lovasz_extension(truth: np.ndarray, errors: np.ndarray) -> float:
     """Integrate the Jaccard loss of {pixels whose error exceeds t} over t in [0, 1]: the extension, level by level."""
     levels = np.concatenate([[0.0], np.unique(errors)])
-    pieces = (
-        (high - low) * jaccard_loss(truth, errors > (low + high) / 2)
-        for low, high in zip(levels[:-1], levels[1:], strict=True)
+    return sum(
+        (high - low) * jaccard_loss(truth, errors > (low + high) / 2) for low, high in itertools.pairwise(levels)
     )
-    return sum(pieces)
 
 
 @pytest.mark.parametrize("seed", range(6))
