@@ -74,7 +74,6 @@ def tiny_graph(size_hw: tuple[int, int] = (48, 64), precision: str = "fp32") -> 
         "mean_filter": mean_filter.astype(dtype),
         "matching": matching.astype(dtype),
         "offsets": offsets.astype(dtype),
-        "no_roi": np.zeros(0, np.float32),
         "scales": np.array([1, 1, 2, 2], np.float32),
         "one": np.array(1, np.float32),
         "levels": np.array(255 * len(CLASSES) / (len(CLASSES) - 1), np.float32),
@@ -95,7 +94,7 @@ def tiny_graph(size_hw: tuple[int, int] = (48, 64), precision: str = "fp32") -> 
         helper.make_node("Cast", ["network_output"], ["small_logits"], to=TensorProto.FLOAT),
         helper.make_node(
             "Resize",
-            ["small_logits", "no_roi", "scales"],
+            ["small_logits", "", "scales"],
             ["logits"],
             mode="linear",
             coordinate_transformation_mode="half_pixel",

@@ -1,0 +1,138 @@
+"""Built TensorRT engines on disk, found again only by exactly what they were built from and for.
+
+An engine is machine code: a file that another user may have written is not used. Several processes may build and store
+the same engine at once; each file is whole whenever it is seen, and the last one stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import stat
+import struct
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lwseg_ros.errors import BackendError
+from lwseg_ros.files import write_atomically
+
+ANY = "any"
+MAGIC = b"LWSEGENGINE\x00\x00\x00\x00\x01"
+LENGTH = struct.Struct("<Q")
+MAX_HEADER_BYTES = 1 << 16
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """All that an engine depends on.
+
+    model_sha256: of the model file. library, library_version: what built it. gpu: device name, compute_capability: such
+    as "8.7"; both may be ANY for engines that are compiled further on the device. precision: the model's.
+    min_batch, opt_batch, max_batch: the optimisation profile.
+    """
+
+    model_sha256: str
+    library: str
+    library_version: str
+    gpu: str
+    compute_capability: str
+    precision: str
+    min_batch: int
+    opt_batch: int
+    max_batch: int
+
+    def file_name(self) -> str:
+        """Return a name that no other key has."""
+        digest = hashlib.sha256(self.to_json()).hexdigest()
+        return f"{self.library}-{self.precision}-{digest[:32]}.engine"
+
+    def to_json(self) -> bytes:
+        """Write as canonical JSON."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+
+def default_folder() -> Path:
+    """Return the user's own cache folder: $XDG_CACHE_HOME or ~/.cache, and in it lwseg_ros/engines."""
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:  # no home folder, as in some containers
+        raise BackendError("there is no home folder for the engine cache; set XDG_CACHE_HOME or cache_dir") from error
+    return Path(base) / "lwseg_ros" / "engines"
+
+
+class EngineCache:
+    """A private folder of engines, made with mode 0700 on the first store; files have 0600."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Name the folder; None takes the default one."""
+        self.folder = default_folder() if folder is None else Path(folder)
+
+    def path_of(self, key: EngineKey) -> Path:
+        """Return where the engine of a key is or would be."""
+        return self.folder / key.file_name()
+
+    def load(self, key: EngineKey) -> bytes | None:
+        """Return the engine of a key, or None, with a warning in the log, where there is none that can be trusted."""
+        path = self.path_of(key)
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                # The folder counts too: who may write it can put another file in the place of ours.
+                if not (_is_private(status) and _is_private(self.folder.stat())):
+                    logger.warning("engine %s is not used: it may be written by others; it is built again", path)
+                    return None
+                data = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            logger.warning("engine %s cannot be read (%s); it is built again", path, error)
+            return None
+        engine = _unpack(data, key)
+        if engine is None:
+            logger.warning("engine %s is damaged or another's; it is built again", path)
+        return engine
+
+    def store(self, key: EngineKey, engine: bytes) -> Path:
+        """Keep an engine; raises BackendError where the folder cannot be written or is not private."""
+        path = self.path_of(key)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _is_private(self.folder.stat()):
+                raise BackendError(
+                    f"engine cache {self.folder} belongs to, or may be written by, others; `chmod 700` it or choose another"
+                )
+            write_atomically(path, _pack(key, engine), mode=0o600)
+        except OSError as error:
+            raise BackendError(f"engine cache {self.folder} cannot be written: {error}; choose another") from error
+        return path
+
+
+def _is_private(status: os.stat_result) -> bool:
+    return status.st_uid == os.getuid() and not status.st_mode & OTHERS_MAY_WRITE
+
+
+def _pack(key: EngineKey, engine: bytes) -> bytes:
+    """Lay out: magic, header length, header (key and the payload's SHA-256), payload."""
+    header = json.dumps({"key": asdict(key), "sha256": hashlib.sha256(engine).hexdigest()}, sort_keys=True).encode()
+    return MAGIC + LENGTH.pack(len(header)) + header + engine
+
+
+def _unpack(data: bytes, key: EngineKey) -> bytes | None:
+    start = len(MAGIC) + LENGTH.size
+    if len(data) < start or not data.startswith(MAGIC):
+        return None
+    (header_bytes,) = LENGTH.unpack_from(data, len(MAGIC))
+    if header_bytes > MAX_HEADER_BYTES:
+        return None
+    try:
+        header = json.loads(data[start : start + header_bytes])
+    except ValueError:
+        return None
+    engine = data[start + header_bytes :]
+    expected = {"key": asdict(key), "sha256": hashlib.sha256(engine).hexdigest()}
+    return engine if engine and header == expected else None
