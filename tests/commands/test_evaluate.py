@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pytest
-import tiny_model as tiny
 
 from lwseg_ros.cli import main
 from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
-from lwseg_ros.model import ModelFile, save_model
-
-
-@pytest.fixture
-def camvid_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tiny model that names CamVid's colours."""
-    monkeypatch.setattr(tiny, "CLASSES", CAMVID_CLASSES)
-    model = tiny.write_tiny_model(tmp_path / "tiny_camvid.onnx")
-    manifest = replace(model.manifest, dataset="camvid", ignore_id=CAMVID_IGNORE_ID)
-    return save_model(onnx.load_from_string(model.data), manifest, model.path).path
+from lwseg_ros.model import ModelFile
 
 
 @pytest.fixture
@@ -48,8 +36,8 @@ def arguments(model: Path, root: Path) -> list[str]:
     return ["evaluate", str(model), "--backend", "onnxruntime", "--dataset", "camvid", "--data", str(root)]
 
 
-def test_figures(camvid_model: Path, camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*arguments(camvid_model, camvid), "--split", "val", "--json"]) == 0
+def test_figures(tiny_camvid_model: Path, camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*arguments(tiny_camvid_model, camvid), "--split", "val", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["images"] == 2
     iou = figures["per_class_iou"]
@@ -62,20 +50,20 @@ def test_figures(camvid_model: Path, camvid: Path, capsys: pytest.CaptureFixture
     present = [value for value in iou.values() if value is not None]
     assert figures["miou"] == pytest.approx(np.mean(present))
     assert set(figures["uncertainty"]) == {"ece", "auroc", "aurc"}
-    assert main([*arguments(camvid_model, camvid), "--split", "val"]) == 0
+    assert main([*arguments(tiny_camvid_model, camvid), "--split", "val"]) == 0
     printed = capsys.readouterr().out
     assert "camvid val, 2 images" in printed
     assert f"mIoU               {figures['miou']:.4f}" in printed
 
 
 def test_what_cannot_be_evaluated(
-    camvid_model: Path, camvid: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+    tiny_camvid_model: Path, camvid: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*arguments(camvid_model, camvid), "--split", "test"]) == 1
+    assert main([*arguments(tiny_camvid_model, camvid), "--split", "test"]) == 1
     assert "holds no split 'test'; expected" in capsys.readouterr().err
     assert main([*arguments(tiny_model.path, camvid), "--split", "val"]) == 1
     assert "the model has 5 classes, camvid has 11" in capsys.readouterr().err
     assert cv2.imwrite(str(camvid / "valannot" / "b.png"), np.zeros((48, 65), np.uint8))
-    assert main([*arguments(camvid_model, camvid), "--split", "val"]) == 1
+    assert main([*arguments(tiny_camvid_model, camvid), "--split", "val"]) == 1
     assert "both have to be the same size" in capsys.readouterr().err
-    assert main(["evaluate", str(camvid_model), "--dataset", "kitty", "--data", "x", "--split", "val"]) == 2
+    assert main(["evaluate", str(tiny_camvid_model), "--dataset", "kitty", "--data", "x", "--split", "val"]) == 2
