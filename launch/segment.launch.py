@@ -41,7 +41,8 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "fastdds_builtin_transports",
-        default_value=EnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", default_value="LARGE_DATA"),
+        # Not LARGE_DATA by default: a node with it finds no publisher without it.
+        default_value=EnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", default_value=""),
         description="Transports of Fast DDS. Images of several MB need LARGE_DATA here and at their publisher.",
     ),
     DeclareLaunchArgument(

@@ -115,7 +115,10 @@ def silence_reason(snapshot: FrameSnapshot, source: InputState, input_timeout_s:
         return None
     prefix = f"no image on {source.topic} for {snapshot.silence_s:.1f} s"
     if not source.publisher_types:
-        return f"{prefix}: nobody publishes it; check the topic's name and its remapping"
+        return (
+            f"{prefix}: nobody publishes it; check the topic's name and its remapping, and that "
+            "ROS_DOMAIN_ID and FASTDDS_BUILTIN_TRANSPORTS are the publisher's"
+        )
     if source.message_type not in source.publisher_types:
         return (
             f"{prefix}: it carries {', '.join(sorted(set(source.publisher_types)))}, not {source.message_type}; "
@@ -127,7 +130,8 @@ def silence_reason(snapshot: FrameSnapshot, source: InputState, input_timeout_s:
         )
     return (
         f"{prefix}, though it has a publisher: either that is silent, or its images are too large for the transport; "
-        "with Fast DDS set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for publisher and node"
+        "with Fast DDS set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for publisher and node, and leave "
+        "ROS_AUTOMATIC_DISCOVERY_RANGE at its default"
     )
 
 

@@ -76,3 +76,12 @@ def test_help_lists_every_parameter() -> None:
     for name, parameter in PARAMETERS.items():
         assert f"  {name} (default" in help_text()
         assert parameter.description in help_text()
+
+
+def test_the_documentation_tells_when_each_parameter_may_change() -> None:
+    text = (ROOT / "docs" / "node.md").read_text(encoding="utf-8")
+    rows = {"any time": "at any time", "unconfigured": "while unconfigured", "at start": "at start"}
+    for change, row in rows.items():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| {row} |")]
+        documented = set(line.split("|")[2].replace("`", "").replace(",", " ").split())
+        assert documented == {name for name, parameter in PARAMETERS.items() if parameter.change == change}

@@ -16,6 +16,7 @@ from ros_harness import BEST_EFFORT, NodeProcess, Probe, image_message
 from sensor_msgs.msg import Image
 from tiny_model import painted_image
 
+from lwseg_ros import images
 from lwseg_ros.model import ModelFile
 
 pytestmark = pytest.mark.integration
@@ -169,3 +170,32 @@ def test_remapping_the_image_moves_its_compressed_topic_along(start: Callable[..
     probe.spin_until(
         lambda: probe.node.count_subscribers("/camera/image_raw/compressed"), "a subscription of the compressed topic"
     )
+
+
+def test_the_shipped_parameters_file_fits(start: Callable[..., NodeProcess], probe: Probe) -> None:
+    path = Path(__file__).parents[2] / "config" / "segment.params.yaml"
+    start("--params-file", str(path))
+    connect(probe)
+    assert probe.get_parameter("max_age_ms") == 1000.0
+    assert probe.get_parameter("cameras") == [""]
+
+
+def test_images_of_several_megabytes_arrive_with_large_data(
+    start: Callable[..., NodeProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fast DDS loses these with its default transports; LARGE_DATA has no effect in a restricted discovery range."""
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
+    monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE")
+    monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
+    pixels, truth = painted_image((1024, 2048))
+    start()
+    probe = Probe()
+    try:
+        probe.subscribe(LABEL)
+        probe.connect("/image", lambda: image_message(pixels, stamp=probe.now()), LABEL)
+        for _ in range(5):
+            stamp = probe.publish("/image", image_message(pixels, stamp=probe.now()))
+            label = probe.message_with_stamp(LABEL, stamp)
+            assert (images.view(label) == truth).mean() > 0.9
+    finally:
+        probe.close()
