@@ -43,12 +43,15 @@ def run(args: argparse.Namespace) -> int:
         size_hw=args.size,
     )
     validation = model.manifest.validation
+    # The expected calibration error is defined for a confidence, not for the other kinds.
+    measured = (("mIoU", "miou"), ("ECE", "ece"), ("AUROC", "auroc"))
+    figures = ", ".join(f"{name} {validation[key]:.4f}" for name, key in measured if key in validation)
     print(
         f"temperature {calibration.temperature:.3f} "
         f"(NLL {calibration.nll_before:.4f} -> {calibration.nll_after:.4f} on {validation['split']})\n"
         f"same labels as PyTorch on {parity.equal_labels:.4%} of the pixels of {parity.images} images, "
         f"uncertainty at most {parity.uncertainty_difference}/255 away\n"
-        f"validation: mIoU {validation['miou']:.4f}, ECE {validation['ece']:.4f}\n"
+        f"validation: {figures}\n"
         f"{model.path}: {len(model.data) / 1e6:.1f} MB, {args.precision}, SHA-256 {model.sha256[:16]}"
     )
     return 0
