@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lwseg_ros.backends import BACKENDS
-from lwseg_ros.commands.demo import SAMPLE_BAG
+from lwseg_ros.commands.replay import SAMPLE_BAG
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.model import DEFAULT_MODEL, resolve_model

@@ -10,8 +10,6 @@ from lwseg_ros.commands import replay
 HELP = "Play the shipped CamVid clip through the live node over real ROS 2, and write report.html and report.json."
 EXAMPLE = "lwseg demo -o out/demo"
 
-SAMPLE_BAG = Path(__file__).parents[1] / "data" / "camvid_val_clip"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -25,5 +23,5 @@ def run(args: argparse.Namespace) -> int:
     """Replay the sample bag at its recorded rate and write the report."""
     args.topic = args.label_topic = None
     args.rate = 1.0
-    replay.finish(replay.run_live(SAMPLE_BAG, args), args.output, as_json=args.json)
+    replay.finish(replay.run_live(replay.SAMPLE_BAG, args), args.output, as_json=args.json)
     return 0

@@ -48,8 +48,7 @@ def replay_live(
         truth = bag.label_topic(label_topic)
         image = bag.image_topic(topic, exclude=truth.name if truth else None)
         recording = LiveRecording(Path(folder) / "spool.bin")
-        with LiveSession(path, image, options, Path(folder), recording, on_event) as session:
-            session.run()
+        LiveSession(path, image, options, Path(folder), recording, on_event).run()
         recording.index()
 
         def answer_of(frame: Frame, photo: np.ndarray) -> Answer | None:
@@ -87,7 +86,8 @@ def _engine(recording: LiveRecording) -> Engine:
         precision=said["precision"],
         device=said["device"],
         library_version=said["backend_version"],
-        reason=said["fallback_reason"] or said["backend_reason"],
+        reason=said["backend_reason"],
+        fallback_reason=said["fallback_reason"] or None,
     )
 
 

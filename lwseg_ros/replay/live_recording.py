@@ -11,7 +11,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from lwseg_ros import images
 from lwseg_ros.replay.bag import IMAGE
-from lwseg_ros.replay.cdr import header_stamp_ns
+from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
 from lwseg_ros.replay.evaluation import Answer
 
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
@@ -50,7 +50,9 @@ class LiveRecording:
     def index(self) -> None:
         """Sort the received images by stamp, once everything has arrived."""
         for kind in ("label", "uncertainty"):
-            self._by_stamp[kind] = {header_stamp_ns(self._raw(item)): item for item in self.received[kind]}
+            self._by_stamp[kind] = {
+                header_stamp_ns(self._raw(item, HEADER_BYTES)): item for item in self.received[kind]
+            }
 
     def answer(self, index: int) -> Answer | None:
         """Read the answer to the bag's image number `index`, or None where none came."""
@@ -97,10 +99,10 @@ class LiveRecording:
             values.update(self.diagnostics(item))
         return values
 
-    def _raw(self, item: Received) -> bytes:
+    def _raw(self, item: Received, size: int | None = None) -> bytes:
         with self.spool.open("rb") as spool:
             spool.seek(item.offset)
-            return spool.read(item.size)
+            return spool.read(item.size if size is None else size)
 
     def _image(self, item: Received) -> np.ndarray:
         message: Any = self._typestore.deserialize_cdr(self._raw(item), IMAGE)

@@ -15,7 +15,7 @@ from typing import Any
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, Topic
 from lwseg_ros.replay.live_recording import DIAGNOSTICS, LiveRecording, Published, Received
-from lwseg_ros.replay.processes import Child, Events, ros_environment
+from lwseg_ros.replay.processes import Child, Events, interrupts_deferred, ros_environment
 
 NODE = "/segment"
 # The node's message for durations: that of the Autoware ecosystem where it is installed.
@@ -53,7 +53,7 @@ class LiveOptions:
 
 
 class LiveSession:
-    """The node, the player and the collector of one replay; leaving the `with` block ends all of them."""
+    """The node, the player and the collector of one replay."""
 
     def __init__(
         self,
@@ -71,53 +71,51 @@ class LiveSession:
         self._folder = folder
         self._recording = recording
         self._on_event = on_event
-        self._stack = ExitStack()
         self._events: Events = Events()
         self._environment = ros_environment()
         self._children: dict[str, Child] = {}
         self._ready: set[str] = set()
         self._done = False
         self._num_asked = 0
-        self._num_dropped = 0
+        self._num_dropped = 0  # by the node, for whatever reason
+        self._num_lost = 0  # on their way, as far as one can tell
         self._progress_s = 0.0
 
-    def __enter__(self) -> LiveSession:
-        with ExitStack() as stack:
-            self._children["node"] = self._start(
-                stack, "node", ["-m", "lwseg_ros.node", *_node_arguments(self._image_topic, self._options)]
-            )
-            topics = [
-                {"kind": "label", "name": f"{NODE}/label", "msgtypes": [IMAGE]},
-                {"kind": "uncertainty", "name": f"{NODE}/uncertainty", "msgtypes": [IMAGE]},
-                {"kind": "engine_time", "name": f"{NODE}/debug/engine_time_ms", "msgtypes": DURATION_TYPES},
-                {"kind": "diagnostics", "name": "/diagnostics", "msgtypes": [DIAGNOSTICS]},
-            ]
-            self._start_with_config(stack, "collector", {"spool": str(self._recording.spool), "topics": topics})
-            config = {"bag": str(self._bag), "image_topic": self._image_topic.name, "rate": self._options.rate}
-            self._start_with_config(stack, "player", config)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
     def run(self) -> None:
-        """Wait until all are ready, play, and wait until every frame is answered or known to be dropped.
+        """Start all, wait until they are ready, play, and wait until every frame is answered or known to be dropped.
+
+        Whatever happens, all processes have ended afterwards.
 
         Raises:
             LiveReplayError: a process died, or the node did not get ready.
             BagError: the bag cannot be read to its end.
         """
-        if not self._wait_until(lambda: self._ready >= READY, self._options.startup_timeout_s):
-            missing = ", ".join(sorted(READY - self._ready))
-            raise LiveReplayError(
-                f"not ready within {self._options.startup_timeout_s:g} s: {missing}. The node said:\n"
-                + self._children["node"].last_words()
-            )
-        self._ask_for_next()
-        self._wait_until(lambda: self._done)
-        # a frame that the node neither answered nor counted as dropped was lost on its way
-        self._wait_until(self._all_settled, SILENCE_S)
+        with ExitStack() as stack:
+            with interrupts_deferred():
+                self._start_all(stack)
+            if not self._wait_until(lambda: self._ready >= READY, self._options.startup_timeout_s):
+                missing = ", ".join(sorted(READY - self._ready))
+                raise LiveReplayError(
+                    f"not ready within {self._options.startup_timeout_s:g} s: {missing}. The node said:\n"
+                    + self._children["node"].last_words()
+                )
+            self._num_asked = 1
+            self._children["player"].send("go")
+            self._wait_until(lambda: self._done)
+            # a frame that the node neither answered nor counted as dropped was lost on its way
+            self._wait_until(self._all_settled, SILENCE_S)
+
+    def _start_all(self, stack: ExitStack) -> None:
+        self._start(stack, "node", ["-m", "lwseg_ros.node", *_node_arguments(self._image_topic, self._options)])
+        topics = [
+            {"kind": "label", "name": f"{NODE}/label", "msgtypes": [IMAGE]},
+            {"kind": "uncertainty", "name": f"{NODE}/uncertainty", "msgtypes": [IMAGE]},
+            {"kind": "engine_time", "name": f"{NODE}/debug/engine_time_ms", "msgtypes": DURATION_TYPES},
+            {"kind": "diagnostics", "name": "/diagnostics", "msgtypes": [DIAGNOSTICS]},
+        ]
+        self._start_with_config(stack, "collector", {"spool": str(self._recording.spool), "topics": topics})
+        config = {"bag": str(self._bag), "image_topic": self._image_topic.name, "rate": self._options.rate}
+        self._start_with_config(stack, "player", config)
 
     def _all_settled(self) -> bool:
         received = self._recording.received
@@ -138,8 +136,9 @@ class LiveSession:
             self._check_alive()
             if quiet_s is not None and now_s - self._progress_s > quiet_s:
                 return False
-            if self._options.rate is None and self._num_asked and now_s - self._progress_s > SILENCE_S:
-                self._ask_for_next()  # the image was lost: nobody will answer it
+            if self._num_asked and now_s - self._progress_s > SILENCE_S and self._is_waiting():
+                self._num_lost += 1
+                self._go_on()
         return True
 
     def _handle(self, event: dict[str, Any]) -> None:
@@ -154,8 +153,6 @@ class LiveSession:
             recording.received[event["kind"]].append(item)
             if event["kind"] == "label":
                 self._note_progress("label", len(recording.received["label"]))
-                if self._options.rate is None:
-                    self._ask_for_next()
             elif event["kind"] == "diagnostics":
                 self._read_diagnostics(item)
         elif event["event"] == "done":
@@ -170,16 +167,21 @@ class LiveSession:
         num_dropped = sum(int(value) for key, value in values.items() if key.startswith("dropped_"))
         if num_dropped > self._num_dropped:
             self._num_dropped = num_dropped
-            if self._options.rate is None:
-                self._ask_for_next()  # a dropped image has no answer to wait for
+            self._go_on()
 
     def _note_progress(self, kind: str, count: int) -> None:
         self._progress_s = time.monotonic()
         self._on_event(kind, count)
+        self._go_on()
 
-    def _ask_for_next(self) -> None:
-        """Let the player go on, unless it was already told to."""
-        if self._num_asked == len(self._recording.published):
+    def _is_waiting(self) -> bool:
+        """Tell whether the player waits for the answer to the image that it published last."""
+        return self._options.rate is None and not self._done and self._num_asked == len(self._recording.published)
+
+    def _go_on(self) -> None:
+        """At rate `max`, let the player publish the next image once every one before is answered, dropped or lost."""
+        num_settled = len(self._recording.received["label"]) + self._num_dropped + self._num_lost
+        if self._is_waiting() and num_settled >= self._num_asked:
             self._num_asked += 1
             self._children["player"].send("go")
 
@@ -195,15 +197,15 @@ class LiveSession:
                 f"it said:\n{child.last_words()}"
             )
 
-    def _start(self, stack: ExitStack, name: str, arguments: list[str]) -> Child:
-        return stack.enter_context(
+    def _start(self, stack: ExitStack, name: str, arguments: list[str]) -> None:
+        self._children[name] = stack.enter_context(
             Child(name, arguments, environment=self._environment, folder=self._folder, events=self._events)
         )
 
     def _start_with_config(self, stack: ExitStack, name: str, config: dict[str, Any]) -> None:
         path = self._folder / f"{name}.json"
         path.write_text(json.dumps(config), encoding="utf-8")
-        self._children[name] = self._start(stack, name, ["-m", f"lwseg_ros.replay.live_{name}", str(path)])
+        self._start(stack, name, ["-m", f"lwseg_ros.replay.live_{name}", str(path)])
 
 
 def _node_arguments(image_topic: Topic, options: LiveOptions) -> list[str]:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,13 +29,39 @@ GRACE_S = 0.3
 DOMAIN_IDS = range(1, 102)
 
 
+@contextlib.contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait for the end of the block, so that no process is lost between its start and its owner.
+
+    Only the main thread handles signals; in another one nothing needs to be deferred.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda number, _: caught.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for caught_number in caught:
+            signal.raise_signal(caught_number)
+
+
 class Child:
     """A Python process whose output is read by a thread, and which does not survive the `with` block."""
 
     def __init__(
         self, name: str, arguments: Sequence[str], *, environment: Mapping[str, str], folder: Path, events: Events
     ) -> None:
-        """Start `python ARGUMENTS`; its standard error goes to a file in the folder, its lines of JSON to the queue."""
+        """Start `python ARGUMENTS`; its standard error goes to a file in the folder, its lines of JSON to the queue.
+
+        Call it where interrupts are deferred until its `with` block is entered.
+        """
         self.name = name
         self._log_path = folder / f"{name}.stderr"
         self._events = events
@@ -75,6 +101,10 @@ class Child:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """End its input, interrupt it if that is not enough, and kill it if need be. May be called again."""
+        with interrupts_deferred():
+            self._stop(timeout_s)
+
+    def _stop(self, timeout_s: float) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()

@@ -16,13 +16,14 @@ from lwseg_ros.replay.evaluation import Evaluation, Picture
 
 @dataclass(frozen=True)
 class Engine:
-    """What ran the network: backend, precision, device and library version, and why this backend."""
+    """What ran the network: backend, precision, device and library version, why this one, and why not a better one."""
 
     backend: str
     precision: str
     device: str
     library_version: str
     reason: str
+    fallback_reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class ReplayResult:
         engine_ms: the runtime's own time per inference.
         evaluation: figures of merit.
         pictures: some frames to look at.
+        note: what a reader of the figures has to know, or empty.
     """
 
     source: str
@@ -67,6 +69,7 @@ class ReplayResult:
     engine_ms: tuple[float, ...]
     evaluation: Evaluation
     pictures: tuple[Picture, ...]
+    note: str = ""
 
     def figures(self) -> dict[str, Any]:
         """Collect the figures for `report.json`; one that was not measured is None."""

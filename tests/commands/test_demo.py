@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lwseg_ros.cli import main
-from lwseg_ros.commands.demo import SAMPLE_BAG
+from lwseg_ros.commands.replay import SAMPLE_BAG
 from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
 from lwseg_ros.model import DEFAULT_MODEL, shipped_models
 from lwseg_ros.replay.bag import Bag
@@ -60,6 +60,8 @@ def test_the_demo_brings_every_frame_back(
     printed = capsys.readouterr().out
     assert "101 published, 101 segmented, 0 dropped, 0 bad" in printed
     assert str(tmp_path / "demo" / "report.html") in printed
+    assert "validation figures" in printed
+    assert "validation figures" in (tmp_path / "demo" / "report.html").read_text()
     figures = json.loads((tmp_path / "demo" / "report.json").read_text())
     assert figures["frames"] == {"published": 101, "segmented": 101, "dropped": 0, "bad": 0}
     assert figures["rate_hz"] == pytest.approx(15.0, rel=0.05)

@@ -34,7 +34,15 @@ def test_bad_bags_end_in_one_line_and_exit_code_1(
     tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str], offline: bool
 ) -> None:
     bag = write_messages(tmp_path / "bag", painted_messages(3))
-    options = ["--model", str(tiny_model.path), "--backend", "onnxruntime", "-o", str(tmp_path / "out"), *(["--offline"] if offline else [])]
+    options = [
+        "--model",
+        str(tiny_model.path),
+        "--backend",
+        "onnxruntime",
+        "-o",
+        str(tmp_path / "out"),
+        *(["--offline"] if offline else []),
+    ]
     cases = {
         str(tmp_path / "nowhere"): "lwseg replay: no bag at",
         str(tmp_path): "holds no metadata.yaml",

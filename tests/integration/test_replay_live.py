@@ -105,7 +105,8 @@ def test_a_node_that_dies_ends_the_replay_at_once(tmp_path: Path, tiny_model: Mo
     assert not children()
 
 
-def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path, tiny_model: ModelFile) -> None:
+@pytest.mark.parametrize("delay_s", [0.0, 0.005, 1.5])  # while they start, and later
+def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path, tiny_model: ModelFile, delay_s: float) -> None:
     bag = write_messages(tmp_path / "bag", painted_messages(400))
     command = [sys.executable, "-m", "lwseg_ros.cli", "replay", str(bag), "--model", str(tiny_model.path)]
     process = subprocess.Popen([*command, "-o", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True)
@@ -114,6 +115,7 @@ def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path, tiny_mo
         while len(started := children(process.pid)) < 3:
             assert time.monotonic() < deadline_s, "the three processes did not start"
             time.sleep(0.05)
+        time.sleep(delay_s)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
     finally:

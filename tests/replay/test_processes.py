@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.replay import processes
-from lwseg_ros.replay.processes import Child, Events, free_domain_id, ros_environment
+from lwseg_ros.replay.processes import Child, Events, free_domain_id, interrupts_deferred, ros_environment
 
 
 def start(code: str, folder: Path, events: Events) -> Child:
@@ -95,3 +97,41 @@ def test_a_domain_in_use_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(LwsegError, match="all ROS domains from 1 to 101 are in use"):
             free_domain_id()
     assert free_domain_id() == taken
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupts_wait_for_the_end_of_the_block(number: signal.Signals) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(number, interrupt)
+    steps = []
+
+    def disturbed() -> None:
+        with interrupts_deferred():
+            signal.raise_signal(number)
+            steps.append("went on")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            disturbed()
+        assert signal.getsignal(number) is interrupt
+        with interrupts_deferred():
+            steps.append("undisturbed")
+    finally:
+        signal.signal(number, previous)
+    assert steps == ["went on", "undisturbed"]
+
+
+def test_another_thread_has_no_interrupts_to_defer() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen: list[object] = []
+
+    def work() -> None:
+        with interrupts_deferred():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
