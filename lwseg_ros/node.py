@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import re
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -23,10 +20,8 @@ except ModuleNotFoundError as error:
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
-from rclpy.task import Future
 from rclpy.utilities import remove_ros_args
 
 from lwseg_ros import images
@@ -38,6 +33,7 @@ from lwseg_ros.mailbox import Mailbox
 from lwseg_ros.node_camera import CameraInput
 from lwseg_ros.node_diagnostics import camera_status, inference_status, silence_reason
 from lwseg_ros.node_parameters import PARAMETERS, Settings, faults, help_text
+from lwseg_ros.node_process import spin_until_signal
 from lwseg_ros.node_publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
 from lwseg_ros.segment_worker import SegmentWorker
 from lwseg_ros.segmenter import Segmenter
@@ -130,6 +126,8 @@ class SegmentNode(LifecycleNode):
                 action()
         except LwsegError as error:
             self.get_logger().error(f"cannot {name}: {error}")
+            if self._state != "unconfigured":
+                return TransitionCallbackReturn.ERROR
             self._release()
             return TransitionCallbackReturn.FAILURE
         except Exception:
@@ -279,55 +277,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if own:
             print(f"segment: no argument {own[0]!r}; see --help", file=sys.stderr)
             return 2
-        # The handlers below end the process in order; rclpy's own would pull the context away under the worker.
+        # `spin_until_signal` has handlers of its own.
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         print(f"segment: wrong ROS arguments: {error}; see --help", file=sys.stderr)
         return 2
     try:
-        return _run()
+        return spin_until_signal(SegmentNode)
     finally:
         rclpy.try_shutdown()
-
-
-def _run() -> int:
-    ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # the one queue that a signal handler may use
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ends.put(None))
-    try:
-        node = SegmentNode()
-    except (rclpy.exceptions.ParameterException, rclpy.exceptions.InvalidParameterValueException) as error:
-        print(f"segment: {error}", file=sys.stderr)
-        return 1
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    done: Future[None] = Future(executor=executor)
-
-    def spin() -> None:
-        try:
-            executor.spin_until_future_complete(done)
-        except BaseException as error:
-            ends.put(error)
-
-    thread = threading.Thread(target=spin, name="executor")
-    try:
-        if not node.autostart():
-            return 1
-        thread.start()
-        failure = ends.get()
-        if failure is not None:
-            node.get_logger().fatal("".join(traceback.format_exception(failure)))
-            return 1
-        return 0
-    finally:
-        done.set_result(None)
-        executor.wake()
-        if thread.ident is not None:
-            thread.join()
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
 
 
 if __name__ == "__main__":

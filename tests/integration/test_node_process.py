@@ -1,0 +1,88 @@
+"""The process around a node ends in order whatever happens inside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
+
+import ros_harness  # noqa: F401  sets the domain for this process and its children
+
+pytestmark = pytest.mark.integration
+
+SCRIPT = """
+import signal, sys, time
+import rclpy
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from lwseg_ros.node_process import spin_until_signal
+
+class Trial(Node):
+    def __init__(self):
+        super().__init__("trial")
+        if sys.argv[1] == "failing callback":
+            self.create_timer(0.05, self.fail)
+    def fail(self):
+        raise RuntimeError("the callback failed")
+    def autostart(self):
+        if sys.argv[1] == "slow start":
+            print("starting", flush=True)
+            time.sleep(0.5)
+        print("ready", flush=True)
+        return sys.argv[1] != "failing start"
+    def close(self):
+        print("closed", flush=True)
+
+rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+code = spin_until_signal(Trial)
+rclpy.try_shutdown()
+sys.exit(code)
+"""
+
+
+def start(case: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, case]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def test_a_failing_callback_ends_the_process_with_its_traceback() -> None:
+    process = start("failing callback")
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert output.split() == ["ready", "closed"]
+    assert "RuntimeError: the callback failed" in errors
+
+
+def test_a_failing_start_ends_the_process() -> None:
+    process = start("failing start")
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert output.split() == ["ready", "closed"]
+
+
+def test_a_signal_while_starting_is_kept() -> None:
+    process = start("slow start")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "starting\n"
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert output.split() == ["ready", "closed"]
+
+
+def test_further_signals_do_not_cut_the_end_short() -> None:
+    process = start("well")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+        process.send_signal(number)
+        time.sleep(0.01)
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert output.split() == ["closed"]
