@@ -97,7 +97,7 @@ def build_engine(
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, library.log)
     if not parser.parse(model.data):
-        reasons = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
+        reasons = "; ".join(_described(parser.get_error(index)) for index in range(parser.num_errors))
         raise BackendError(f"{library.name} {library.version} cannot read {model.path}: {reasons}")
     config = builder.create_builder_config()
     # TF32 rounds to 10 bits; a model file that says fp32 gets fp32, and one for speed is exported in fp16.
@@ -118,6 +118,10 @@ def build_engine(
             f"{library.name} {library.version} cannot build {model.path}: {library.log.last_error() or 'no reason given'}"
         )
     return bytes(serialized)
+
+
+def _described(error: Any) -> str:
+    return f"{error.desc()} (operator {error.node_operator()}, node {error.node_name()!r})"
 
 
 def _network_flags(trt: ModuleType) -> int:

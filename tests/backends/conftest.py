@@ -1,0 +1,31 @@
+"""Model files and images for the runtimes' tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_model import painted_image, write_tiny_model
+
+from lwseg_ros.commands.replay import SAMPLE_BAG
+from lwseg_ros.model import ModelFile
+from lwseg_ros.replay.bag import Bag
+
+
+@pytest.fixture(scope="session")
+def tiny_fp16_model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    """The small model with its convolutions in half precision."""
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny_fp16.onnx", precision="fp16")
+
+
+@pytest.fixture(scope="session")
+def images() -> np.ndarray:
+    """Three images of the small model's size, uint8 BGR [3, 48, 64, 3]."""
+    return np.stack([painted_image((48, 64), seed)[0] for seed in range(3)])
+
+
+@pytest.fixture(scope="session")
+def camera_images() -> list[np.ndarray]:
+    """Six photos of the sample bag, spread over its length, uint8 BGR [H, W, 3]."""
+    with Bag(SAMPLE_BAG) as bag:
+        messages = list(bag.messages(bag.image_topic()))
+        return [bag.photo(message) for message in messages[:: max(1, len(messages) // 5)][:6]]

@@ -1,0 +1,100 @@
+"""Which runtime is chosen, and what is said about it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from lwseg_ros.backends import BACKENDS, BackendOptions, Probe, load_runtime, open_backend
+from lwseg_ros.errors import BackendError, BackendUnavailableError
+from lwseg_ros.model import ModelFile
+
+
+def test_a_named_backend_is_taken(tiny_model: ModelFile) -> None:
+    choice = open_backend(tiny_model, "onnxruntime")
+    assert choice.backend.name == "onnxruntime"
+    assert choice.reason == "onnxruntime was asked for"
+    assert choice.fallback_reason is None
+
+
+def test_an_unknown_name(tiny_model: ModelFile) -> None:
+    with pytest.raises(
+        BackendError, match="'tflite' is unknown, expected one of auto, tensorrt, openvino, onnxruntime"
+    ):
+        open_backend(tiny_model, "tflite")
+
+
+def test_auto_diagnoses_tensorrt_without_a_device(tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Probe(available=False, expected=True, detail="no CUDA driver or device is found")
+    monkeypatch.setattr(load_runtime("tensorrt"), "probe", lambda options: found)
+    choice = open_backend(tiny_model)
+    assert choice.backend.name == "openvino"
+    assert choice.reason == "openvino (on the CPU); not tensorrt: no CUDA driver or device is found"
+    assert choice.fallback_reason == "tensorrt: no CUDA driver or device is found"
+
+
+def test_auto_says_nothing_of_a_gpu_that_nobody_expects(tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Probe(available=False, expected=False, detail="no CUDA driver or device is found")
+    monkeypatch.setattr(load_runtime("tensorrt"), "probe", lambda options: found)
+    choice = open_backend(tiny_model)
+    assert choice.fallback_reason is None
+    assert "not tensorrt" in choice.reason
+
+
+def test_auto_goes_on_when_one_fails(tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(model: ModelFile, options: BackendOptions) -> Any:
+        raise BackendError("out of memory")
+
+    for name in ("tensorrt", "openvino"):
+        runtime = load_runtime(name)
+        monkeypatch.setattr(runtime, "probe", lambda options: Probe(available=True, expected=True, detail="there"))
+        monkeypatch.setattr(runtime, "open", fail)
+    choice = open_backend(tiny_model)
+    assert choice.backend.name == "onnxruntime"
+    assert choice.fallback_reason == "tensorrt: out of memory; openvino: out of memory"
+    monkeypatch.setattr(load_runtime("onnxruntime"), "open", fail)
+    with pytest.raises(BackendError, match=r"no backend could be opened: .*onnxruntime: out of memory"):
+        open_backend(tiny_model)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_library_that_is_not_installed(tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(BackendUnavailableError, match=rf"{name} is not installed; `pip install 'lwseg_ros\[cpu\]'`"):
+        open_backend(tiny_model, name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_batch": 0}, "max_batch is 0, expected a whole number of at least 1"),
+        ({"max_batch": 1.5}, r"max_batch is 1\.5"),
+        ({"num_threads": -1}, "num_threads is -1"),
+        ({"device_id": "0"}, "device_id is '0'"),
+        ({"cpu_precision": "int4"}, "cpu_precision is 'int4', expected one of auto, bf16, fp32"),
+    ],
+)
+def test_options_are_checked(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(BackendError, match=message):
+        BackendOptions(**fields)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_only_the_chosen_runtime_is_imported(tiny_model: ModelFile, name: str) -> None:
+    # TensorRT's bindings may load what they like of their own; the CPU runtimes have no business with a GPU.
+    unwanted = {"openvino", "onnxruntime", "torch"} | (set() if name == "tensorrt" else {"tensorrt_rtx", "cuda"})
+    unwanted -= {name}
+    code = (
+        "import sys\n"
+        "from lwseg_ros.errors import BackendUnavailableError\n"
+        "from lwseg_ros.segmenter import Segmenter\n"
+        "try:\n"
+        f"    Segmenter.open({str(tiny_model.path)!r}, {name!r})\n"
+        "except BackendUnavailableError: pass\n"
+        f"print(sorted(set({sorted(unwanted)}) & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

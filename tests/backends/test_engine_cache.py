@@ -1,0 +1,115 @@
+"""An engine is found by exactly what it was built from and for, whole and private, or built again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lwseg_ros.backends.engine_cache import EngineCache, EngineKey, default_folder
+from lwseg_ros.errors import BackendError
+
+KEY = EngineKey("ab" * 32, "tensorrt", "10.3.0", "Orin", "8.7", "fp16", 1, 2, 2)
+ENGINE = bytes(range(256)) * 40
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / "cache" / "engines")
+
+
+def test_store_and_load(cache: EngineCache) -> None:
+    assert cache.load(KEY) is None
+    path = cache.store(KEY, ENGINE)
+    assert path == cache.path_of(KEY)
+    assert cache.load(KEY) == ENGINE
+    assert EngineCache(cache.folder).load(KEY) == ENGINE
+    assert [entry.name for entry in cache.folder.iterdir()] == [path.name]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert cache.folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(EngineKey)])
+def test_any_other_key_finds_nothing(cache: EngineCache, name: str) -> None:
+    cache.store(KEY, ENGINE)
+    value = getattr(KEY, name)
+    other = replace(KEY, **{name: value + 1 if isinstance(value, int) else value + "x"})
+    assert cache.load(other) is None
+    cache.path_of(KEY).rename(cache.path_of(other))
+    assert cache.load(other) is None, "an engine under another key's name was taken"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:10],
+        lambda data: data[:-1],
+        lambda data: data + b"x",
+        lambda data: data[:-100] + b"\x00" * 100,
+        lambda data: b"X" + data[1:],
+        lambda data: data[:16] + b"\xff" * 8 + data[24:],
+        lambda data: data.replace(b'"Orin"', b'"Xavi"'),
+        lambda data: data[:24] + b"{" * 50 + data[74:],
+    ],
+)
+def test_damaged_files_are_not_used(cache: EngineCache, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
+    path = cache.store(KEY, ENGINE)
+    path.write_bytes(damage(path.read_bytes()))
+    with caplog.at_level(logging.WARNING):
+        assert cache.load(KEY) is None
+    assert "damaged or another's; it is built again" in caplog.text
+    cache.store(KEY, ENGINE)
+    assert cache.load(KEY) == ENGINE
+
+
+def test_what_others_may_write_is_not_used(cache: EngineCache, caplog: pytest.LogCaptureFixture) -> None:
+    path = cache.store(KEY, ENGINE)
+    path.chmod(0o622)
+    assert cache.load(KEY) is None
+    assert "may be written by others" in caplog.text
+    path.chmod(0o600)
+    assert cache.load(KEY) == ENGINE
+    cache.folder.chmod(0o777)
+    assert cache.load(KEY) is None
+    with pytest.raises(BackendError, match="may be written by, others; `chmod 700` it or choose another"):
+        cache.store(KEY, ENGINE)
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    cache = EngineCache(tmp_path / "file" / "engines")
+    with pytest.raises(BackendError, match=r"cannot be written: .*; choose another"):
+        cache.store(KEY, ENGINE)
+    assert cache.load(KEY) is None
+
+
+def test_racing_writers_and_readers_see_whole_engines(cache: EngineCache) -> None:
+    engines = [bytes([number]) * 200_000 for number in range(4)]
+    seen: list[bytes | None] = []
+
+    def write(engine: bytes) -> None:
+        for _ in range(5):
+            cache.store(KEY, engine)
+            seen.append(cache.load(KEY))
+
+    threads = [threading.Thread(target=write, args=(engine,)) for engine in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 20
+    assert all(engine in engines for engine in seen)
+    assert len(list(cache.folder.iterdir())) == 1
+
+
+def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_folder() == tmp_path / "xdg" / "lwseg_ros" / "engines"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_folder() == tmp_path / ".cache" / "lwseg_ros" / "engines"

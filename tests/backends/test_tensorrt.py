@@ -1,0 +1,129 @@
+"""TensorRT up to the launch, which needs a GPU: parsing, building, keys, and what is said without a device.
+
+On a machine with a GPU the contract suite runs the launch too.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import helper
+
+from lwseg_ros.backends import BackendOptions, cuda, load_runtime, tensorrt, tensorrt_builder
+from lwseg_ros.backends.cuda import CudaDevice
+from lwseg_ros.backends.engine_cache import ANY, EngineCache
+from lwseg_ros.backends.tensorrt_builder import build_engine, engine_key, load_library
+from lwseg_ros.errors import BackendError, BackendUnavailableError
+from lwseg_ros.model import ModelFile, load_model, save_model, shipped_models
+
+ORIN = CudaDevice(0, "Orin", "8.7")
+
+
+@pytest.fixture(autouse=True)
+def _library() -> None:
+    if tensorrt_builder.installed_library() is None:
+        pytest.skip(tensorrt_builder.MISSING)
+    if load_library().needs_device_to_build and not tensorrt.probe(BackendOptions()).available:
+        pytest.skip("tensorrt builds on its device only, and there is none")
+
+
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_fp16_model"])
+def test_builds_with_progress(request: pytest.FixtureRequest, fixture: str) -> None:
+    steps: list[tuple[str, int, int]] = []
+    model: ModelFile = request.getfixturevalue(fixture)
+    engine = build_engine(model, BackendOptions(max_batch=3), progress=lambda *step: steps.append(step))
+    assert len(engine) > 1000
+    assert steps
+    assert all(0 <= step <= total for _, step, total in steps)
+
+
+@pytest.mark.parametrize("path", shipped_models().values(), ids=shipped_models().keys())
+def test_shipped_models_build(path: Path) -> None:
+    assert len(build_engine(load_model(path), BackendOptions(max_batch=2))) > 100_000
+
+
+def test_builds_for_one_compute_capability(tiny_model: ModelFile) -> None:
+    if load_library().name != "tensorrt_rtx":
+        pytest.skip("only TensorRT for RTX builds for other devices")
+    assert len(build_engine(tiny_model, BackendOptions(), compute_capability="8.9")) > 1000
+    with pytest.raises(BackendError, match=r"compute capability '1.0' is none of .*8\.9"):
+        build_engine(tiny_model, BackendOptions(), compute_capability="1.0")
+
+
+def test_a_graph_it_cannot_read(tmp_path: Path, tiny_model: ModelFile) -> None:
+    proto = onnx.load_model_from_string(tiny_model.data)
+    relu = next(node for node in proto.graph.node if node.op_type == "Relu")
+    relu.CopyFrom(helper.make_node("StreetSmarts", relu.input, relu.output, domain="org.example"))
+    proto.opset_import.append(helper.make_opsetid("org.example", 1))
+    model = save_model(proto, tiny_model.manifest, tmp_path / "custom.onnx")
+    with pytest.raises(BackendError, match=r"cannot read .*custom\.onnx: .*StreetSmarts"):
+        build_engine(model, BackendOptions())
+
+
+def test_keys_hold_all_that_an_engine_depends_on(tiny_model: ModelFile) -> None:
+    library = load_library()
+    key = engine_key(tiny_model, BackendOptions(max_batch=4), library, "Orin", "8.7")
+    assert key.model_sha256 == tiny_model.sha256
+    assert (key.library, key.library_version) == (library.name, library.version)
+    assert (key.gpu, key.compute_capability, key.precision) == ("Orin", "8.7", "fp32")
+    assert (key.min_batch, key.opt_batch, key.max_batch) == (1, 4, 4)
+
+
+def test_tensorrt_engines_are_for_one_gpu_and_rtx_engines_are_portable(tiny_model: ModelFile) -> None:
+    rtx = tensorrt_builder.Library("tensorrt_rtx", load_library().module, None)
+    full = tensorrt_builder.Library("tensorrt", load_library().module, None)
+    portable = tensorrt.device_keys(tiny_model, BackendOptions(), rtx, ORIN)
+    assert [(key.gpu, key.compute_capability) for key in portable] == [(ANY, "8.7"), (ANY, ANY)]
+    (only,) = tensorrt.device_keys(tiny_model, BackendOptions(), full, ORIN)
+    assert (only.gpu, only.compute_capability) == ("Orin", "8.7")
+
+
+def test_an_engine_built_elsewhere_is_found(tiny_model: ModelFile, tmp_path: Path) -> None:
+    options = BackendOptions(cache_dir=tmp_path / "engines")
+    assert tensorrt.cached_engine(tiny_model, options, ORIN) is None
+    key = tensorrt.device_keys(tiny_model, options, load_library(), ORIN)[-1]
+    EngineCache(options.cache_dir).store(key, b"an engine")
+    assert tensorrt.cached_engine(tiny_model, options, ORIN) == b"an engine"
+    other_batch = BackendOptions(cache_dir=options.cache_dir, max_batch=2)
+    assert tensorrt.cached_engine(tiny_model, other_batch, ORIN) is None
+
+
+def test_without_a_device_the_reason_and_the_remedy_are_named(tiny_model: ModelFile, tmp_path: Path) -> None:
+    probe = load_runtime("tensorrt").probe(BackendOptions())
+    if probe.available:
+        pytest.skip("this machine has a CUDA device")
+    assert probe.expected, "TensorRT is installed, so not using it needs explaining"
+    assert "CUDA" in probe.detail or "cuda-python" in probe.detail
+    options = BackendOptions(cache_dir=tmp_path / "engines")
+    with pytest.raises(BackendUnavailableError, match=r"TensorRT cannot run here: .*use backend openvino or auto"):
+        load_runtime("tensorrt").open(tiny_model, options)
+    assert not options.cache_dir.exists(), "a failed open left a cache behind"  # type: ignore[union-attr]
+
+
+@pytest.mark.gpu
+def test_a_cache_that_cannot_be_written_costs_a_warning(
+    tiny_model: ModelFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    probe = load_runtime("tensorrt").probe(BackendOptions())
+    if not probe.available:
+        pytest.skip(f"tensorrt: {probe.detail}")
+    (tmp_path / "file").write_text("in the way")
+    options = BackendOptions(cache_dir=tmp_path / "file" / "engines")
+    with caplog.at_level(logging.WARNING):
+        load_runtime("tensorrt").open(tiny_model, options).close()
+    assert "the engine is not kept" in caplog.text
+
+
+@pytest.mark.gpu
+def test_a_cached_engine_that_does_not_load_is_built_again(tiny_model: ModelFile, tmp_path: Path) -> None:
+    probe = load_runtime("tensorrt").probe(BackendOptions())
+    if not probe.available:
+        pytest.skip(f"tensorrt: {probe.detail}")
+    options = BackendOptions(cache_dir=tmp_path / "engines")
+    key = tensorrt.device_keys(tiny_model, options, load_library(), cuda.find_device())[-1]
+    EngineCache(options.cache_dir).store(key, b"no engine at all")
+    load_runtime("tensorrt").open(tiny_model, options).close()
+    assert len(EngineCache(options.cache_dir).load(key) or b"") > 1000
