@@ -146,12 +146,9 @@ def ros_environment(domain_id: int | None = None) -> dict[str, str]:
     """
     environment = dict(os.environ)
     environment["ROS_DOMAIN_ID"] = str(free_domain_id() if domain_id is None else domain_id)
-    # Humble knows only the first variable, the distributions after it prefer the second
-    if environment.get("ROS_DISTRO") == "humble":
-        environment["ROS_LOCALHOST_ONLY"] = "1"
-    else:
-        environment.pop("ROS_LOCALHOST_ONLY", None)
-        environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    # Its successor ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST undoes LARGE_DATA: images of 6 MB are lost again.
+    environment["ROS_LOCALHOST_ONLY"] = "1"
+    environment.pop("ROS_AUTOMATIC_DISCOVERY_RANGE", None)
     environment.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
     return environment
 

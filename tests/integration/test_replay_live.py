@@ -68,6 +68,12 @@ def test_every_frame_comes_back_and_live_equals_offline(
     assert not children()
 
 
+def test_large_raw_images_arrive(tmp_path: Path, tiny_model: ModelFile) -> None:
+    messages = painted_messages(8, size_hw=(1024, 2048), labels=False, compressed=False)
+    live = replay_live(write_messages(tmp_path / "bag", messages), options(tiny_model, rate=0.3))
+    assert live.figures()["frames"] == {"published": 8, "segmented": 8, "dropped": 0, "bad": 0}
+
+
 def test_rate_max_waits_for_each_answer_and_a_corrupt_jpeg_is_counted_as_bad(
     tmp_path: Path, tiny_model: ModelFile
 ) -> None:

@@ -78,15 +78,14 @@ def test_a_child_ends_with_an_exception_in_the_parent(tmp_path: Path) -> None:
 
 def test_the_environment_is_closed_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", "0")
-    monkeypatch.delenv("ROS_DISTRO", raising=False)
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
     monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
     environment = ros_environment()
     assert 1 <= int(environment["ROS_DOMAIN_ID"]) <= 101
-    assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert environment["ROS_LOCALHOST_ONLY"] == "1"
+    assert "ROS_AUTOMATIC_DISCOVERY_RANGE" not in environment
     assert environment["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
-    assert "ROS_LOCALHOST_ONLY" not in environment
-    monkeypatch.setenv("ROS_DISTRO", "humble")
-    assert ros_environment(3)["ROS_LOCALHOST_ONLY"] == "1"
+    assert ros_environment(3)["ROS_DOMAIN_ID"] == "3"
 
 
 def test_a_domain_in_use_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
