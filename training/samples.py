@@ -6,6 +6,7 @@ asked for. Exact resume and equal results from several processes follow from tha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +135,11 @@ def training_loader(samples: TrainingSamples, sampler: StepSampler, workers: int
         worker_init_fn=_one_thread,
         pin_memory=pin,
     )
+
+
+def worker_count(recipe: Recipe) -> int:
+    """Return how many processes prepare samples: what the recipe says, else one fewer than there are cores, at most 12."""
+    return recipe.workers if recipe.workers is not None else min(12, max(1, (os.cpu_count() or 2) - 1))
 
 
 def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:

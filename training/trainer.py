@@ -38,6 +38,7 @@ from training.samples import (
     class_frequencies,
     load_splits,
     training_loader,
+    worker_count,
 )
 from training.schedule import learning_rate_factor
 
@@ -118,10 +119,9 @@ class Trainer:
     def fit(self) -> dict[str, Any]:
         """Train to the end of the schedule and return the summary; SIGTERM and SIGINT save and stop after the current step."""
         recipe, process = self.recipe, self.process
-        workers = recipe.workers if recipe.workers is not None else min(12, max(1, (os.cpu_count() or 2) - 1))
         sampler = StepSampler(recipe.batch_size, self.step, self.total_steps, process.rank, process.world_size)
         samples = TrainingSamples(self.train_images, recipe, self.total_steps)
-        loader = training_loader(samples, sampler, workers, pin=self.device.type == "cuda")
+        loader = training_loader(samples, sampler, worker_count(recipe), pin=self.device.type == "cuda")
         handlers = {number: signal.signal(number, self.request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         progress = tqdm(
             total=self.total_steps,
