@@ -1,0 +1,158 @@
+"""Whether training waits for its samples: `python -m benchmarks.training_loader`.
+
+A recipe is trained for a few steps by the real trainer, once at each size of its schedule, and the trainer's own log says
+which share of the time it waited; then its loader runs with no training beside it. Without --data the pictures are noise of
+CamVid's size: the trainer keeps them decoded, so what is on them costs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lwseg_ros.errors import LwsegError
+from lwseg_ros.files import write_atomically
+from lwseg_ros.replay.report import machine
+from training.distributed import training_process
+from training.recipe import Recipe, load_recipe, resolve_recipe
+from training.samples import StepSampler, TrainingSamples, training_loader, worker_count
+from training.trainer import LOG_EVERY_STEPS, Trainer
+
+RECIPE = "dwrseg_b_camvid"
+STEPS = 2 * LOG_EVERY_STEPS  # the first half starts the workers and is not counted
+LOADER_BATCHES = 40
+MAX_WAIT_SHARE = 0.05
+CAMVID_SIZE_HW = (360, 480)
+
+
+def measure(recipe: str = RECIPE, data: Path | None = None) -> dict[str, Any]:
+    """Train at each size of the schedule and return the figures; raises LwsegError."""
+    whole = load_recipe(resolve_recipe(recipe), [f"schedule={{steps: {STEPS}}}", "evaluate_every_epochs=1000"])
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        root = data or write_noise(folder / "data")
+        stages = {
+            name: measure_stage(stage, root, folder / f"run{number}")
+            for number, (name, stage) in enumerate(stages_of(whole).items())
+        }
+    share = max(stage["wait_share"] for stage in stages.values())
+    return {
+        "benchmark": "training_loader",
+        "recipe": recipe,
+        "data": "noise of 480 x 360 pixels" if data is None else data.name,
+        "workers": worker_count(whole),
+        "batch_size": whole.batch_size,
+        "stages": stages,
+        "comparisons": [
+            {
+                "name": "share of a step waiting for samples",
+                "value": round(share, 4),
+                "wanted": f"under {MAX_WAIT_SHARE}",
+                "met": share < MAX_WAIT_SHARE,
+            }
+        ],
+        "machine": machine(),
+    }
+
+
+def stages_of(recipe: Recipe) -> dict[str, Recipe]:
+    """Split a recipe into one that trains at a single size for each part of its schedule."""
+    stages = {}
+    if recipe.early is not None:
+        early = {"crop_hw": recipe.early.crop_hw, "scale": recipe.early.scale}
+        stages["early"] = recipe.model_copy(
+            update={"early": None, "augmentation": recipe.augmentation.model_copy(update=early)}
+        )
+    stages["full size"] = recipe.model_copy(update={"early": None})
+    return stages
+
+
+def measure_stage(recipe: Recipe, root: Path, out: Path) -> dict[str, Any]:
+    """Train STEPS steps, then run the loader alone."""
+    with training_process() as process:
+        trainer = Trainer(recipe, root, out, process)
+        trainer.fit()
+        device = str(process.device)
+    steady = [entry for entry in trainer.log.entries if "loader_wait_share" in entry][-1]
+    samples = TrainingSamples(trainer.train_images, recipe, LOADER_BATCHES)
+    workers = worker_count(recipe)
+    batches = iter(training_loader(samples, StepSampler(recipe.batch_size, 0, LOADER_BATCHES), workers, pin=False))
+    # The workers have as much ready as they may hold once the first quarter is through.
+    for _ in range(LOADER_BATCHES // 4):
+        next(batches)
+    started = time.perf_counter()
+    counted = sum(len(image) for image, _ in batches)
+    samples_per_s = counted / (time.perf_counter() - started)
+    return {
+        "crop_hw": list(recipe.augmentation.crop_hw),
+        "device": device,
+        "wait_share": steady["loader_wait_share"],
+        "trained_images_per_s": round(steady["images_per_s"], 2),
+        "loader_samples_per_s": round(samples_per_s, 1),
+    }
+
+
+def write_noise(root: Path, train: int = 40, validation: int = 2) -> Path:
+    """Write a data set of noise in CamVid's layout and return its folder."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", train), ("val", validation)):
+        for folder in (split, f"{split}annot"):
+            (root / folder).mkdir(parents=True)
+        for index in range(count):
+            image = random.integers(0, 256, (*CAMVID_SIZE_HW, 3), dtype=np.uint8)
+            label = np.kron(random.integers(0, 12, (9, 12)), np.ones((40, 40))).astype(np.uint8)
+            name = f"noise_{index:06d}.png"
+            if not (
+                cv2.imwrite(str(root / split / name), image) and cv2.imwrite(str(root / f"{split}annot" / name), label)
+            ):
+                raise LwsegError(f"cannot write {root / split / name}; is the disk full?")
+    return root
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Put the figures into lines of text."""
+    lines = [
+        f"training loader: recipe {figures['recipe']}, {figures['data']}, batch {figures['batch_size']}, "
+        f"{figures['workers']} worker(s)"
+    ]
+    for name, stage in figures["stages"].items():
+        height, width = stage["crop_hw"]
+        lines.append(
+            f"  {name:<10} {width} x {height}: waits {stage['wait_share']:6.1%} of the time, trains "
+            f"{stage['trained_images_per_s']:6.1f} images/s on {stage['device']}; loader alone "
+            f"{stage['loader_samples_per_s']:7.1f} samples/s"
+        )
+    lines.extend(f"  {row['name']}: {row['value']:.4f} ({row['wanted']} wanted)" for row in figures["comparisons"])
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print a table (or JSON), and write `training_loader.json`; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default=RECIPE, help="default: %(default)s")
+    parser.add_argument("--data", type=Path, help="folder of the recipe's data set (default: noise)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")
+    args = parser.parse_args(argv)
+    try:
+        figures = measure(args.recipe, args.data)
+    except LwsegError as error:
+        print(f"training_loader: {error}", file=sys.stderr)
+        return 1
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_atomically(args.out / "training_loader.json", (json.dumps(figures, indent=2) + "\n").encode())
+    print(json.dumps(figures, indent=2) if args.json else table(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
