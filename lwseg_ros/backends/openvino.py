@@ -7,6 +7,7 @@ two where the processor has bf16, so that labels stay those of fp32 on 99.9 % of
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from lwseg_ros.model import ModelFile
 
 MISSING = "the Python package openvino is not installed; `pip install 'lwseg_ros[cpu]'`"
 ELEMENT_TYPES = {"fp32": "f32", "bf16": "bf16"}
+
+logger = logging.getLogger(__name__)
 
 
 def probe(options: BackendOptions) -> Probe:
@@ -48,15 +51,17 @@ class OpenVinoBackend:
         self._max_batch = options.max_batch
         self._request: Any = None
         self._tail: Any = None
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if options.num_threads:
             config["INFERENCE_NUM_THREADS"] = options.num_threads
         try:
             core = openvino.Core()
             self.device: str = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+            has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             float_precision = options.cpu_precision
+            if float_precision == "bf16" and not has_bf16:
+                raise BackendError(f"{self.device} has no bf16; use cpu_precision auto or fp32")
             if float_precision == "auto":
-                has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
                 mixed = has_bf16 and self._open_mixed(core, model.data, config)
                 float_precision = "bf16+fp32" if mixed else "fp32"
             if self._request is None:
@@ -73,16 +78,20 @@ class OpenVinoBackend:
 
     def _open_mixed(self, core: Any, data: bytes, config: dict[str, Any]) -> bool:
         """Open body and tail of the model in mixed precision; returns False, changing nothing, where that fails."""
-        parts = openvino_mixed.split_off_tail(core.read_model(data, b""))
-        if parts is None:
+        try:
+            parts = openvino_mixed.split_off_tail(core.read_model(data, b""))
+            if parts is None:
+                return False
+            body = openvino_mixed.keep_fine_layers(core, parts[0])
+            compiled = core.compile_model(body, "CPU", config | {"INFERENCE_PRECISION_HINT": "bf16"})
+            if not openvino_mixed.keeps_fp32(compiled):
+                return False
+            compiled_tail = core.compile_model(parts[1], "CPU", config | {"INFERENCE_PRECISION_HINT": "f32"})
+            request, tail = compiled.create_infer_request(), compiled_tail.create_infer_request()
+        except (RuntimeError, OSError) as error:  # an OpenVINO that cannot, or no place for its temporary files
+            logger.warning("no mixed precision, running in fp32: %s", error)
             return False
-        body, tail = parts
-        body = openvino_mixed.keep_fine_layers(core, body)
-        compiled = core.compile_model(body, "CPU", config | {"INFERENCE_PRECISION_HINT": "bf16"})
-        if not openvino_mixed.keeps_fp32(compiled):
-            return False
-        compiled_tail = core.compile_model(tail, "CPU", config | {"INFERENCE_PRECISION_HINT": "f32"})
-        self._request, self._tail = compiled.create_infer_request(), compiled_tail.create_infer_request()
+        self._request, self._tail = request, tail
         return True
 
     def infer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
