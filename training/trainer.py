@@ -23,7 +23,7 @@ from tqdm import tqdm
 from lwseg_ros.errors import LwsegError, RecipeError
 from training.allocator import keep_freed_memory
 from training.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from training.distributed import Process
+from training.distributed import Process, from_main
 from training.evaluation import autocast, evaluate_network
 from training.losses import SegmentationLoss
 from training.networks import build_network
@@ -301,7 +301,7 @@ class Trainer:
         self.seconds = state["seconds"]
 
     def finish(self) -> dict[str, Any]:
-        """Write and return the summary: the last and the best validation figures."""
+        """Write the summary, the last and the best validation figures among it, and return it in every process."""
         if self.process.is_main and not any("miou" in entry for entry in self.log.entries):
             self.evaluate()  # a finished run was resumed whose log is gone
         evaluations = [entry for entry in self.log.entries if "miou" in entry]
@@ -322,7 +322,7 @@ class Trainer:
             temporary = self.out / f".summary.json.{os.getpid()}"
             temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
             temporary.replace(self.out / "summary.json")
-        return summary
+        return from_main(self.process, summary)
 
     def request_stop(self, _number: int, _frame: FrameType | None) -> None:
         """Ask the loop to save and stop after the current step."""
