@@ -34,7 +34,9 @@ EXTRAS = {
 
 def shared_files() -> list[tuple[str, list[str]]]:
     """List what a ROS 2 install space needs outside the Python package."""
-    shares = {f"share/{PACKAGE}/{folder}": sorted(map(str, Path(folder).glob("*.*"))) for folder in ("launch", "config")}
+    shares = {
+        f"share/{PACKAGE}/{folder}": sorted(map(str, Path(folder).glob("*.*"))) for folder in ("launch", "config")
+    }
     return [
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

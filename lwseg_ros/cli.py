@@ -59,8 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         extra = "training" if commands[name].value.startswith("training") else "cpu"
         print(
-            f"lwseg {name}: the Python module {error.name!r} is not installed; "
-            f"try `pip install 'lwseg_ros[{extra}]'`",
+            f"lwseg {name}: the Python module {error.name!r} is not installed; try `pip install 'lwseg_ros[{extra}]'`",
             file=sys.stderr,
         )
         return 1
