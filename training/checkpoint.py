@@ -27,7 +27,7 @@ class CheckpointError(LwsegError):
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint so that the file is either the old or the new one, whole, whenever the process is killed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.part")  # always the same, so that kills do not pile them up
     try:
         with temporary.open("wb") as file:
             torch.save({"format_version": FORMAT_VERSION, **state}, file)

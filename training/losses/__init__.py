@@ -47,7 +47,11 @@ class SegmentationLoss(nn.Module):
             logits, label, self.weights, ignore_index=IGNORE, label_smoothing=settings.label_smoothing, reduction="none"
         )
         if settings.kind == "ohem":
-            loss = hard_example_mean(per_pixel, label != IGNORE, settings.ohem_threshold, settings.ohem_min_kept)
+            with torch.no_grad():
+                probability = (-nn.functional.cross_entropy(logits, label, ignore_index=IGNORE, reduction="none")).exp()
+            loss = hard_example_mean(
+                per_pixel, probability, label != IGNORE, settings.ohem_threshold, settings.ohem_min_kept
+            )
         else:
             loss = per_pixel.sum() / (label != IGNORE).sum().clamp(min=1)
         if settings.lovasz > 0:
