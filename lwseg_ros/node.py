@@ -141,6 +141,7 @@ class SegmentNode(LifecycleNode):
         options = BackendOptions(
             max_batch=len(settings.cameras),
             num_threads=settings.num_threads,
+            cpu_precision=settings.cpu_precision,
             cache_dir=Path(settings.engine_cache_dir) if settings.engine_cache_dir else None,
         )
         self._segmenter = Segmenter.open(settings.model, settings.backend, options=options)
