@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 
-def hard_example_mean(
-    loss: Tensor, probability: Tensor, counted: Tensor, threshold: float, min_kept: float
-) -> Tensor:
+def hard_example_mean(loss: Tensor, probability: Tensor, counted: Tensor, threshold: float, min_kept: float) -> Tensor:
     """Average the losses of hard pixels: those whose true class has a probability under ``threshold``.
 
     Args:
