@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lwseg_ros.datasets import Split, load_split, read_pair
 from lwseg_ros.errors import DatasetError
+from lwseg_ros.segmenter import resize_interpolation
 from training.augmentation import IGNORE, augment, mix_classes
 from training.recipe import DatasetSection, Recipe
 
@@ -54,6 +55,8 @@ def sequence_of(image: Path) -> str:
 class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
     """A split's pairs, decoded once and kept: image uint8 BGR [H, W, 3], label uint8 [H, W] with 255 where ignored.
 
+    Raises DatasetError for a pair that cannot be read or whose label holds an id that is no class.
+
     Args:
         split: which pairs.
         size_hw: size to bring image and label to, as `lwseg_ros.segmenter` brings images to a model's; their own by default.
@@ -72,6 +75,7 @@ class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
             image, label = read_pair(*self.split.pairs[index])
             if self.split.ignore_id is not None:
                 label[label == self.split.ignore_id] = IGNORE
+            _check_ids(label, self.split, self.split.pairs[index][1])
             if self.size_hw is not None and self.size_hw != label.shape:
                 image, label = _resized(image, label, self.size_hw)
             self._cache[index] = image, label
@@ -150,12 +154,20 @@ def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:
     return counts[:num_classes] / max(1, counts[:num_classes].sum())
 
 
+def _check_ids(label: np.ndarray, split: Split, path: Path) -> None:
+    """Refuse a label, ignored pixels already 255, that holds another id than the classes'; a GPU would only assert."""
+    unknown = np.setdiff1d(np.unique(label), [*range(len(split.classes)), IGNORE])
+    if unknown.size:
+        raise DatasetError(
+            f"label {path} holds the ids {unknown.tolist()}; {split.dataset} has the classes 0 to "
+            f"{len(split.classes) - 1}, and {split.ignore_id} where a pixel does not count; correct the file"
+        )
+
+
 def _resized(image: np.ndarray, label: np.ndarray, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     height, width = size_hw
-    shrinks = image.shape[0] >= height and image.shape[1] >= width
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return (
-        cv2.resize(image, (width, height), interpolation=interpolation),
+        cv2.resize(image, (width, height), interpolation=resize_interpolation(image, height, width)),
         cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
     )
 

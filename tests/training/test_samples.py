@@ -6,12 +6,16 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from camvid_miniature import miniature_recipe
+from camvid_miniature import miniature_recipe, write_miniature
+from tiny_model import write_tiny_model
 
+from lwseg_ros.backends import BackendChoice
 from lwseg_ros.errors import DatasetError
+from lwseg_ros.segmenter import Segmenter
 from training.recipe import DatasetSection, Recipe, parse_recipe
 from training.samples import (
     LabelledImages,
@@ -66,6 +70,39 @@ def test_void_becomes_ignored(miniature: Path) -> None:
     _, label = LabelledImages(load_splits(DatasetSection(), miniature)[0])[0]
     assert (label[-3:] == 255).all()
     assert (label[:-3] < 11).all()
+
+
+def test_a_label_with_an_id_that_is_no_class_is_refused(tmp_path: Path) -> None:
+    root = write_miniature(tmp_path, train=2)
+    path = sorted((root / "trainannot").glob("*.png"))[1]
+    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    label[0, :2] = 12, 200
+    assert cv2.imwrite(str(path), label)
+    images = LabelledImages(load_splits(DatasetSection(), root)[0])
+    with pytest.raises(
+        DatasetError, match=rf"label .*{path.name} holds the ids \[12, 200\]; camvid has the classes 0 to 10, and 11"
+    ):
+        class_frequencies(images, 11)
+
+
+@pytest.mark.parametrize("size_hw", [(40, 60), (20, 30), (90, 120)])
+def test_images_are_resized_as_the_segmenter_resizes_them(
+    size_hw: tuple[int, int], miniature: Path, tmp_path: Path
+) -> None:
+    """What a model is calibrated and judged on is what it will see."""
+    split = load_splits(DatasetSection(), miniature)[1]
+    image, label = LabelledImages(split, size_hw)[0]
+    seen: list[np.ndarray] = []
+
+    class Recorder:
+        def infer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            seen.append(images[0].copy())
+            return np.zeros(images.shape[:3], np.uint8), np.zeros(images.shape[:3], np.uint8)
+
+    model = write_tiny_model(tmp_path / "model.onnx", size_hw=size_hw)
+    Segmenter(model, BackendChoice(Recorder(), "recorded", None)).segment([LabelledImages(split)[0][0]])
+    assert np.array_equal(image, seen[0])
+    assert label.shape == size_hw
 
 
 def test_an_epoch_holds_every_image_once_each_epoch_in_another_order(miniature: Path) -> None:
