@@ -16,6 +16,7 @@ from lwseg_ros.errors import BackendError, BackendUnavailableError
 
 # Device nodes of desktop drivers, of Jetson and of DRIVE; they show a GPU even where the bindings are missing.
 DEVICE_NODES = (Path("/dev/nvidiactl"), Path("/dev/nvhost-gpu"), Path("/dev/nvgpu"))
+INSUFFICIENT_DRIVER = 35
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,15 @@ def bindings() -> ModuleType:
 def find_device(device_id: int = 0) -> CudaDevice:
     """Look for a CUDA device; raises BackendUnavailableError, which says whether driver or device is missing."""
     cudart = bindings()
-    error, count = cudart.cudaGetDeviceCount()
+    try:
+        error, count = cudart.cudaGetDeviceCount()
+    except RuntimeError as missing:  # cuda-python 12.8 opens the driver's library at the first call
+        raise BackendUnavailableError(f"no CUDA driver is found ({missing})") from missing
     if _is_error(error):
-        raise BackendUnavailableError(f"no CUDA driver or device is found ({_name(error)})")
+        # The same code stands for no driver at all; a device node tells the two apart.
+        too_old = int(error) == INSUFFICIENT_DRIVER and gpu_is_there()
+        remedy = "; the driver may be older than cuda-python: install the cuda-python of the driver's CUDA version"
+        raise BackendUnavailableError(f"no CUDA driver or device is found ({_name(error)}){remedy if too_old else ''}")
     if device_id >= count:
         raise BackendUnavailableError(f"there is no CUDA device {device_id}; the machine has {count}")
     properties = check(cudart.cudaGetDeviceProperties(device_id))

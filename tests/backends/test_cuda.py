@@ -1,0 +1,39 @@
+"""What is said where CUDA cannot be used. With a device the contract suite runs all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lwseg_ros.backends import BackendOptions, cuda, load_runtime
+from lwseg_ros.errors import BackendUnavailableError
+
+
+def test_bindings_that_raise_where_there_is_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuda-python 12.8 does; later versions return an error code, which another test sees."""
+
+    def count() -> tuple[Any, int]:
+        raise RuntimeError("Failed to dlopen libcuda.so.1")
+
+    monkeypatch.setattr(cuda, "bindings", lambda: SimpleNamespace(cudaGetDeviceCount=count))
+    with pytest.raises(BackendUnavailableError, match=r"no CUDA driver is found \(Failed to dlopen libcuda\.so\.1\)"):
+        cuda.find_device()
+    probe = load_runtime("tensorrt").probe(BackendOptions())
+    assert not probe.available
+    assert "Failed to dlopen" in probe.detail
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_gpu_whose_driver_is_too_old_is_told_from_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: bool
+) -> None:
+    if gpu:
+        (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(cuda, "DEVICE_NODES", (tmp_path / "nvidiactl",))
+    monkeypatch.setattr(cuda, "bindings", lambda: SimpleNamespace(cudaGetDeviceCount=lambda: (35, 0)))
+    with pytest.raises(BackendUnavailableError, match="no CUDA driver or device is found") as refused:
+        cuda.find_device()
+    assert ("older than cuda-python" in str(refused.value)) == gpu
