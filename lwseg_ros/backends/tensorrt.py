@@ -20,6 +20,7 @@ from lwseg_ros.backends.tensorrt_builder import (
     engine_key,
     installed_library,
     load_library,
+    start,
 )
 from lwseg_ros.errors import BackendError, BackendUnavailableError
 from lwseg_ros.model import ModelFile
@@ -166,8 +167,7 @@ class TensorRtBackend:
         return self._deserialize(build_for_device(model, options, device))
 
     def _deserialize(self, data: bytes) -> tuple[Any, Any, Any]:
-        self._library.log.errors.clear()
-        runtime = self._library.module.Runtime(self._library.log)
+        runtime = start(self._library, "Runtime")
         engine = runtime.deserialize_cuda_engine(data)
         context = engine.create_execution_context() if engine is not None else None
         if context is None:

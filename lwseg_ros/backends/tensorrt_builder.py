@@ -64,6 +64,18 @@ def load_library() -> Library:
     raise BackendUnavailableError("; ".join(failures) or MISSING)
 
 
+def start(library: Library, kind: str) -> Any:
+    """Make the library's "Builder" or "Runtime"; raises BackendError where it cannot start, as with a driver too old for it."""
+    library.log.errors.clear()
+    try:
+        return getattr(library.module, kind)(library.log)
+    except TypeError as error:  # how its bindings say that they were given nothing
+        raise BackendError(
+            f"{library.name} {library.version} cannot start: {library.log.last_error() or error}; "
+            "check that the driver is one for this version"
+        ) from error
+
+
 def engine_key(
     model: ModelFile, options: BackendOptions, library: Library, gpu: str = ANY, compute_capability: str = ANY
 ) -> EngineKey:
@@ -92,8 +104,7 @@ def build_engine(
     """
     library = load_library()
     trt = library.module
-    library.log.errors.clear()
-    builder = trt.Builder(library.log)
+    builder = start(library, "Builder")
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, library.log)
     if not parser.parse(model.data):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import onnx
 import pytest
@@ -61,6 +63,25 @@ def test_a_graph_it_cannot_read(tmp_path: Path, tiny_model: ModelFile) -> None:
     model = save_model(proto, tiny_model.manifest, tmp_path / "custom.onnx")
     with pytest.raises(BackendError, match=r"cannot read .*custom\.onnx: .*StreetSmarts"):
         build_engine(model, BackendOptions())
+
+
+def test_a_library_that_cannot_start_is_a_backend_error(
+    tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a driver too old for it, TensorRT's constructors raise TypeError, which says nothing; its log says why."""
+    log = load_library().log
+
+    def construct(log: Any) -> Any:
+        log.log(load_library().module.ILogger.INTERNAL_ERROR, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    module = SimpleNamespace(__version__="10.3.0", Builder=construct, Runtime=construct)
+    broken = tensorrt_builder.Library("tensorrt", module, log)
+    monkeypatch.setattr(tensorrt_builder, "load_library", lambda: broken)
+    with pytest.raises(BackendError, match=r"tensorrt 10\.3\.0 cannot start: .*error: 35; check that the driver"):
+        build_engine(tiny_model, BackendOptions())
+    with pytest.raises(BackendError, match=r"cannot start: CUDA initialization failure"):
+        tensorrt_builder.start(broken, "Runtime")
 
 
 def test_keys_hold_all_that_an_engine_depends_on(tiny_model: ModelFile) -> None:
