@@ -6,20 +6,30 @@ import functools
 import subprocess
 from pathlib import Path
 
+PACKAGES = ("training", "lwseg_ros")
+
 
 @functools.cache
 def source_commit() -> str:
-    """Return the commit of this source tree, with `-dirty` behind it where files differ, or `unknown` outside a checkout."""
-    folder = Path(__file__).parent
+    """Return the commit of this source tree, with `-dirty` behind it where files of the packages differ from it.
+
+    `unknown` outside a checkout, an installation that merely lies in somebody else's checkout included.
+    """
+    return commit_of(Path(__file__).parents[1])
+
+
+def commit_of(root: Path) -> str:
+    """Return the commit of the checkout whose root holds PACKAGES; see `source_commit`."""
     try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
+        if not _git(root, "ls-files", *PACKAGES):
+            return "unknown"
+        commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        differs = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *PACKAGES)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return commit or "unknown"
+    return f"{commit}-dirty" if differs else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
