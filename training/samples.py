@@ -142,8 +142,14 @@ def training_loader(samples: TrainingSamples, sampler: StepSampler, workers: int
 
 
 def worker_count(recipe: Recipe) -> int:
-    """Return how many processes prepare samples: what the recipe says, else one fewer than there are cores, at most 12."""
-    return recipe.workers if recipe.workers is not None else min(12, max(1, (os.cpu_count() or 2) - 1))
+    """Return how many processes prepare samples: what the recipe says, else one fewer than there are cores, at most 12.
+
+    The cores are those this process may use, shared out among the training processes of this machine.
+    """
+    if recipe.workers is not None:
+        return recipe.workers
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(12, max(1, cores - 1))
 
 
 def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:

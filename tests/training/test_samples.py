@@ -25,6 +25,7 @@ from training.samples import (
     load_splits,
     sequence_of,
     training_loader,
+    worker_count,
 )
 
 TOTAL_STEPS = 10
@@ -172,6 +173,20 @@ def test_the_early_part_of_the_schedule_has_its_own_size(miniature: Path) -> Non
     batches = list(training_loader(samples, StepSampler(4, 0, TOTAL_STEPS), 0, pin=False))
     sizes = [tuple(image.shape[1:3]) for image, _ in batches]
     assert sizes == [(32, 40)] * 2 + [(48, 64)] * 8  # round(0.25 * 10) is 2: Python rounds halves to even
+
+
+def test_workers_share_the_cores_of_this_process_with_the_other_training_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def workers(cores: int, processes: str | None, asked: int | None = None) -> int:
+        monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(cores)))
+        if processes is not None:
+            monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        return worker_count(parse_recipe(miniature_recipe(workers=asked)))
+
+    assert [workers(cores, None) for cores in (1, 2, 8, 64)] == [1, 1, 7, 12]
+    assert [workers(64, processes) for processes in ("4", "8", "64")] == [12, 7, 1]
+    assert workers(64, "8", asked=3) == 3
 
 
 def test_class_frequencies_count_labelled_pixels_only(miniature: Path) -> None:
