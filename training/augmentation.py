@@ -1,6 +1,7 @@
 """Random variations of one training sample, a pure function of the sample and a random generator.
 
-Geometry is one affine warp and colour one matrix and one table a channel, so that a core makes several hundred samples a second.
+Geometry is one affine warp and colour one matrix and one table a channel, so that a core makes over a hundred samples of
+352 x 480 a second; drawing the noise takes two thirds of that.
 """
 
 from __future__ import annotations
