@@ -129,7 +129,7 @@ class Recipe(_Section):
     batch_size: int = Field(gt=0)
     precision: Literal["fp32", "bf16"] = "bf16"
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     workers: int | None = Field(None, ge=0)
     evaluate_every_epochs: float = Field(5, gt=0)
     checkpoint_every_steps: int = Field(100, gt=0)
