@@ -36,11 +36,13 @@ def run(args: argparse.Namespace) -> int:
         for sequence in args.leave_out:
             for text in args.recipes:
                 path = resolve_recipe(text)
-                print(f"{path.stem} without {sequence}", flush=True)
+                if process.is_main:
+                    print(f"{path.stem} without {sequence}", flush=True)
                 folder = args.out / path.stem / sequence
                 recipe = load_recipe(path, args.set)
                 runs.append(run_left_out(path.stem, recipe, sequence, args.data, folder, process))
                 if process.is_main:
                     write_comparison(runs, args.out)
-    print(comparison_table(runs), end="")
+    if process.is_main:
+        print(comparison_table(runs), end="")
     return 0
