@@ -95,8 +95,8 @@ def read_pair(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.ndarra
     Raises:
         DatasetError: a file cannot be read, the label is not 8-bit grey, or its size is not the photo's.
     """
-    image = cv2.imread(str(image_path), cv2.IMREAD_COLOR)
-    label = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
+    image = _read_picture(image_path, cv2.IMREAD_COLOR)
+    label = _read_picture(label_path, cv2.IMREAD_UNCHANGED)
     if image is None or label is None:
         path = image_path if image is None else label_path
         raise DatasetError(f"cannot read {path}: missing, or no picture that OpenCV knows; check or replace it")
@@ -111,6 +111,13 @@ def read_pair(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.ndarra
             f"{image_path} {image.shape[0]} x {image.shape[1]}; both have to be the same size"
         )
     return image, label
+
+
+def _read_picture(path: Path, flags: int) -> np.ndarray | None:
+    try:
+        return cv2.imread(str(path), flags)
+    except cv2.error:  # larger than OpenCV unpacks
+        return None
 
 
 def _camvid(root: Path, split: str) -> Split:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -84,4 +86,15 @@ def test_bad_pictures_are_refused(tmp_path: Path) -> None:
         read_pair(image, label)
     image.write_bytes(b"no picture")
     with pytest.raises(DatasetError, match=r"cannot read .*val/a\.png"):
+        read_pair(image, label)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a.png")
+    image, label = tmp_path / "val" / "a.png", tmp_path / "valannot" / "a.png"
+    data = bytearray(label.read_bytes())
+    data[16:24] = struct.pack(">II", 100_000, 100_000)  # width and height in the first chunk, IHDR
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    label.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"cannot read .*valannot/a\.png"):
         read_pair(image, label)

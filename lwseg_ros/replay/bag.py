@@ -159,7 +159,10 @@ class Bag:
         """Decode a ground-truth label, uint8 [H, W] class ids; raises BagError."""
         decoded = self.deserialize(message)
         if message.msgtype == COMPRESSED_IMAGE:
-            label = cv2.imdecode(np.frombuffer(decoded.data, np.uint8), cv2.IMREAD_UNCHANGED)
+            try:
+                label = cv2.imdecode(np.frombuffer(decoded.data, np.uint8), cv2.IMREAD_UNCHANGED)
+            except cv2.error:  # empty, or larger than OpenCV unpacks
+                label = None
         else:
             try:
                 label = images.view(decoded)

@@ -153,6 +153,15 @@ def test_corrupt_messages(tmp_path: Path) -> None:
             bag.label(short)
 
 
+def test_an_empty_compressed_label(tmp_path: Path) -> None:
+    empty = TYPES[COMPRESSED_IMAGE](header(1), "mono8; png compressed", np.zeros(0, np.uint8))
+    with Bag(write_messages(tmp_path / "bag", [("/cam/label/compressed", 1, empty)])) as bag:
+        truth = bag.label_topic()
+        assert truth is not None
+        with pytest.raises(BagError, match=r"label on /cam/label/compressed at 1 ns is no picture"):
+            bag.label(next(bag.messages(truth)))
+
+
 def test_a_message_too_short_for_a_header(tmp_path: Path) -> None:
     with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         writer.write(writer.add_connection(PHOTO_TOPIC, COMPRESSED_IMAGE, typestore=TYPESTORE), 1, b"\0\1\0\0")
