@@ -65,9 +65,7 @@ def test_a_graph_it_cannot_read(tmp_path: Path, tiny_model: ModelFile) -> None:
         build_engine(model, BackendOptions())
 
 
-def test_a_library_that_cannot_start_is_a_backend_error(
-    tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_library_that_cannot_start_is_a_backend_error(tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a driver too old for it, TensorRT's constructors raise TypeError, which says nothing; its log says why."""
     log = load_library().log
 
