@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,8 @@ def parameter_values(texts: Mapping[str, str]) -> dict[str, Any]:
         if isinstance(parameter.default, tuple):
             value = [camera.strip() for camera in text.strip("[]").split(",")]
         elif not isinstance(parameter.default, str):
-            value = yaml.safe_load(text)
+            with contextlib.suppress(yaml.YAMLError):  # what is no YAML stays a text, which does not fit
+                value = yaml.safe_load(text)
         fault = parameter.fault(name, value)
         if fault:
             raise LaunchArgumentError(fault)

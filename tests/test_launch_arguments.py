@@ -35,7 +35,14 @@ def test_texts_become_values(name: str, text: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("num_threads", "many"), ("max_age_ms", "-1"), ("backend", "abacus"), ("autostart", "2"), ("cameras", "a,a")],
+    [
+        ("num_threads", "many"),
+        ("num_threads", "{"),
+        ("max_age_ms", "-1"),
+        ("backend", "abacus"),
+        ("autostart", "2"),
+        ("cameras", "a,a"),
+    ],
 )
 def test_wrong_texts_are_refused(name: str, text: str) -> None:
     with pytest.raises(LaunchArgumentError, match=rf"^{name} .*accepted: "):
