@@ -35,6 +35,7 @@ from lwseg_ros.node_diagnostics import camera_status, inference_status, silence_
 from lwseg_ros.node_parameters import PARAMETERS, Settings, faults, help_text
 from lwseg_ros.node_process import spin_until_signal
 from lwseg_ros.node_publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
+from lwseg_ros.node_transitions import refuse_impossible_transitions
 from lwseg_ros.segment_worker import SegmentWorker
 from lwseg_ros.segmenter import Segmenter
 
@@ -52,6 +53,7 @@ class SegmentNode(LifecycleNode):
     def __init__(self) -> None:
         """Declare the parameters; raises what rclpy raises for an override that does not fit."""
         super().__init__("segment")
+        refuse_impossible_transitions(self)
         self._state = "unconfigured"
         self._settings = Settings()
         self._segmenter: Segmenter | None = None
