@@ -37,6 +37,15 @@ def from_main(process: Process, value: T) -> T:
     return values[0]
 
 
+def any_process(process: Process, value: bool) -> bool:
+    """Return in every process whether ``value`` is true in one of them; all have to call it."""
+    if process.world_size == 1:
+        return value
+    flag = torch.tensor(int(value), device=process.device)
+    distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
+    return bool(flag)
+
+
 @contextmanager
 def training_process(device: str = "auto") -> Iterator[Process]:
     """Join the run that torchrun started, if it did; yield what this process is.

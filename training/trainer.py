@@ -23,7 +23,7 @@ from tqdm import tqdm
 from lwseg_ros.errors import LwsegError, RecipeError
 from training.allocator import keep_freed_memory
 from training.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from training.distributed import Process, from_main
+from training.distributed import Process, any_process, from_main
 from training.evaluation import autocast, evaluate_network
 from training.losses import SegmentationLoss
 from training.networks import build_network
@@ -132,18 +132,18 @@ class Trainer:
             mininterval=1.0 if sys.stderr.isatty() else 30.0,
         )
         try:
-            self.run_steps(loader, progress)
+            stopped = self.run_steps(loader, progress)
         finally:
             progress.close()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        if self.stop_requested:
+        if stopped:
             self.save("last.pt")
             raise LwsegError(f"stopped at step {self.step} of {self.total_steps}; go on with --resume --out {self.out}")
         return self.finish()
 
-    def run_steps(self, loader: Any, progress: tqdm) -> None:
-        """Take the steps that the loader yields; log, evaluate and save on the way."""
+    def run_steps(self, loader: Any, progress: tqdm) -> bool:
+        """Take the steps that the loader yields; log, evaluate and save on the way. Return whether it was told to stop."""
         losses: list[Tensor] = []
         norms: list[float] = []
         waited_s = worked_s = 0.0
@@ -165,9 +165,10 @@ class Trainer:
                 self.evaluate()
             if self.step % self.recipe.checkpoint_every_steps == 0 or self.step == self.total_steps:
                 self.save("last.pt")
-            if self.stop_requested:
-                return
+            if self.step < self.total_steps and any_process(self.process, self.stop_requested):
+                return True
             ready = time.perf_counter()
+        return False
 
     def train_step(self, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
         """Take one step on uint8 images [n, H, W, 3] and labels [n, H, W]; return the loss and the gradient's norm.

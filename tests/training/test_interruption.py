@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -143,6 +144,39 @@ def test_two_processes_average_the_gradients_of_their_shares(miniature: Path, tm
         torch.testing.assert_close(state["network"][key], value, rtol=1e-4, atol=1e-4, msg=key)
     steps = [entry["step"] for entry in logged(tmp_path / "two")]
     assert steps == [3, 3], "one process logs: the steps, then the figures"
+
+
+def test_processes_stop_after_the_same_step_when_one_is_told_to(miniature: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "mini.yaml", schedule={"steps": 5000}, checkpoint_every_steps=10)
+    out = tmp_path / "run"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    runs = [
+        subprocess.Popen(
+            train_command(recipe, miniature, out),
+            env={**ENVIRONMENT, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not (out / "last.pt").exists():
+            assert time.monotonic() < deadline, "no checkpoint in time"
+            time.sleep(0.02)
+        runs[1].send_signal(signal.SIGTERM)
+        errors = [run.communicate(timeout=RUN_TIMEOUT_S)[1] for run in runs]
+    finally:
+        for run in runs:
+            run.kill()
+            run.wait()
+    stopped_at = load_checkpoint(out / "last.pt")["step"]
+    assert [run.returncode for run in runs] == [1, 1], errors
+    assert all(f"lwseg train: stopped at step {stopped_at} of 5000" in text for text in errors)
+    assert not any("Traceback" in text for text in errors)
 
 
 def test_a_batch_that_two_processes_cannot_share_is_refused(miniature: Path, tmp_path: Path) -> None:

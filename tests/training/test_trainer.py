@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,27 @@ def test_a_run_leaves_checkpoints_log_curves_recipe_and_summary(run_folder: Path
     assert load_checkpoint(run_folder / "best.pt")["step"] == summary["best"]["step"]
     assert load_recipe(run_folder / "recipe.yaml").model_dump(mode="json") == summary["recipe"]
     assert cv2.imread(str(run_folder / "curves.png")) is not None
+
+
+@pytest.mark.parametrize("stop_after", [3, 8])
+def test_told_to_stop_it_stops_after_the_step_unless_that_was_the_last(
+    stop_after: int, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(recipe_of(), miniature, tmp_path / "run", ALONE)
+    step = trainer.train_step
+
+    def signalled(image: Tensor, label: Tensor) -> tuple[Tensor, float]:
+        if trainer.step == stop_after - 1:
+            signal.raise_signal(signal.SIGTERM)
+        return step(image, label)
+
+    monkeypatch.setattr(trainer, "train_step", signalled)
+    if stop_after == trainer.total_steps:
+        assert trainer.fit()["steps"] == 8
+    else:
+        with pytest.raises(LwsegError, match="stopped at step 3 of 8; go on with --resume"):
+            trainer.fit()
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == stop_after
 
 
 def test_epochs_count_all_images(miniature: Path, tmp_path: Path) -> None:
