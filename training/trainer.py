@@ -11,7 +11,7 @@ import time
 from collections import deque
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ from training.schedule import learning_rate_factor
 LOG_EVERY_STEPS = 20
 SKIP_WINDOW_STEPS = 100
 MAX_SKIPPED_IN_WINDOW = 25
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
 class TrainingDivergedError(LwsegError):
@@ -69,6 +70,8 @@ class Trainer:
         self.device = process.device
         if self.device.type == "cpu":
             keep_freed_memory()
+        else:
+            torch.backends.cudnn.benchmark = True  # crops have one size, or two
 
         train_split, validation_split = load_splits(recipe.dataset, data_root)
         self.classes = train_split.classes
@@ -343,10 +346,12 @@ def build_optimizer(network: nn.Module, settings: OptimizerSection) -> Optimizer
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
     """Build the exponential moving average of weights and buffers; its decay grows to ``decay`` over the first updates."""
 
-    def average(old: Tensor, new: Tensor, updates: Tensor | int) -> Tensor:
-        if not old.is_floating_point():
-            return new
+    # All tensors of a kind at once: tensor by tensor, a GPU would be waited for several hundred times a step.
+    def average(old: Tensors, new: Tensors, updates: Tensor | int) -> None:
+        if not old[0].is_floating_point():
+            torch._foreach_copy_(old, new)
+            return
         count = int(updates)
-        return torch.lerp(old, new, 1 - min(decay, (1 + count) / (10 + count)))
+        torch._foreach_lerp_(old, new, 1 - min(decay, (1 + count) / (10 + count)))
 
-    return AveragedModel(network, avg_fn=average, use_buffers=True)
+    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
