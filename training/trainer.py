@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from lwseg_ros.errors import LwsegError, RecipeError
+from lwseg_ros.files import write_atomically
 from training.allocator import keep_freed_memory
 from training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from training.distributed import Process, any_process, from_main
@@ -68,6 +68,7 @@ class Trainer:
         self.out = out
         self.process = process
         self.device = process.device
+        source_commit()  # now: by the first checkpoint the source may be another than what is running
         if self.device.type == "cpu":
             keep_freed_memory()
         else:
@@ -110,7 +111,7 @@ class Trainer:
             raise RecipeError(f"{out} already holds a run; add --resume to go on with it, or choose another --out")
         if process.is_main:
             self.log.resume(self.step)
-            (out / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+            write_atomically(out / "recipe.yaml", recipe.to_yaml().encode())
         self.parallel = self.network if process.world_size == 1 else self.distribute()
 
     def distribute(self) -> nn.Module:
@@ -233,7 +234,9 @@ class Trainer:
             "images_per_s": len(losses) * self.recipe.batch_size / (waited_s + worked_s),
             "loader_wait_share": waited_s / (waited_s + worked_s),
         }
-        progress.set_postfix(epoch=entry["epoch"], loss=f"{entry['loss']:.3f}", best=f"{self.best_miou:.3f}")
+        progress.set_postfix(
+            epoch=entry["epoch"], loss=f"{entry['loss']:.3f}", best=f"{self.best_miou:.3f}", refresh=False
+        )
         if self.process.is_main:
             self.log.append(**entry)
 
@@ -323,9 +326,7 @@ class Trainer:
             "best": max(evaluations, key=lambda entry: entry["miou"]) if evaluations else None,
         }
         if self.process.is_main:
-            temporary = self.out / f".summary.json.{os.getpid()}"
-            temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-            temporary.replace(self.out / "summary.json")
+            write_atomically(self.out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
         return from_main(self.process, summary)
 
     def request_stop(self, _number: int, _frame: FrameType | None) -> None:
