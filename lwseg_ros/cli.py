@@ -79,9 +79,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LwsegError as error:
         print(f"lwseg {name}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # its text names the file
+        print(f"lwseg {name}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"lwseg {name}: interrupted", file=sys.stderr)
-        return 130
+        return 1
 
 
 if __name__ == "__main__":

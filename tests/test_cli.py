@@ -1,0 +1,58 @@
+"""What scripts rely on in every command: exit codes, one line an error, help with an example."""
+
+from __future__ import annotations
+
+import pytest
+
+from lwseg_ros.cli import installed_commands, main
+from lwseg_ros.commands import bench
+from lwseg_ros.errors import BackendError
+
+# Those of training import torch; test_training_commands.py asks them in a process of their own.
+COMMANDS = sorted(name for name, entry in installed_commands().items() if entry.value.startswith("lwseg_ros."))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    assert f"example:\n  lwseg {name} " in capsys.readouterr().out
+
+
+def test_every_command_of_the_contract_is_there() -> None:
+    wanted = {"networks", "train", "export", "evaluate", "build", "predict", "bench", "replay", "demo"}
+    assert wanted <= set(installed_commands())
+
+
+@pytest.mark.parametrize("arguments", [[], ["segmentate"], ["bench"], ["bench", "model.onnx", "--nonsense"]])
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert "usage" in printed.out + printed.err or "no command 'segmentate'; there are: " in printed.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_what_is_no_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert "lwseg" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (BackendError("out of memory; take a smaller batch"), "lwseg bench: out of memory; take a smaller batch\n"),
+        (PermissionError(13, "Permission denied", "/models/a.onnx"), "'/models/a.onnx'\n"),
+        (KeyboardInterrupt(), "lwseg bench: interrupted\n"),
+    ],
+)
+def test_a_failure_is_one_line_and_exit_code_1(
+    error: BaseException, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(args: object) -> int:
+        raise error
+
+    monkeypatch.setattr(bench, "run", fail)
+    assert main(["bench", "model.onnx"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.endswith(line)
+    assert printed.err.count("\n") == 1
+    assert not printed.out
