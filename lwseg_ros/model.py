@@ -163,6 +163,11 @@ def _parse(data: bytes) -> onnx.ModelProto:
 def _checked(path: Path, data: bytes, onnx_model: onnx.ModelProto) -> ModelFile:
     """Hold graph and weights against the manifest."""
     manifest = _manifest_of(onnx_model)
+    if onnx_model.ir_version > onnx.IR_VERSION:
+        raise ModelFileError(
+            f"it is of ONNX IR version {onnx_model.ir_version}, the installed onnx {onnx.__version__} reads up to "
+            f"{onnx.IR_VERSION}; `pip install --upgrade onnx`"
+        )
     actual = weights_sha256(onnx_model)
     try:
         onnx.checker.check_model(onnx_model)

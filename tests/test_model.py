@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -268,6 +269,10 @@ def short_weights(proto: onnx.ModelProto) -> None:
     proto.graph.initializer[0].raw_data = proto.graph.initializer[0].raw_data[:-4]
 
 
+def newer_format(proto: onnx.ModelProto) -> None:
+    proto.ir_version = 99
+
+
 def external_weights(proto: onnx.ModelProto) -> None:
     proto.graph.initializer[0].data_location = TensorProto.EXTERNAL
 
@@ -285,6 +290,7 @@ def external_weights(proto: onnx.ModelProto) -> None:
         (free_height, r"output 'label' has shape \[N, H, 64\]"),
         (unknown_operator, "not valid ONNX.*Kast"),
         (other_weights, "its weights have SHA-256 .*damaged or edited"),
+        (newer_format, "of ONNX IR version 99, the installed onnx .*`pip install --upgrade onnx`"),
         (short_weights, "weights 'mean_bgr' are damaged"),
         (external_weights, "weights 'mean_bgr' are kept in another file"),
     ],
@@ -315,3 +321,13 @@ def test_shipped_models_load_and_say_where_they_come_from(path: Path) -> None:
     manifest = load_model(path).manifest
     assert {"commit", "recipe"} <= manifest.training.keys()
     assert {"split", "miou"} <= manifest.validation.keys()
+
+
+@pytest.mark.parametrize("path", shipped_models().values(), ids=shipped_models().keys())
+def test_the_oldest_onnx_that_setup_accepts_reads_the_shipped_models(path: Path) -> None:
+    setup = (Path(__file__).parents[1] / "setup.py").read_text(encoding="utf-8")
+    (oldest,) = re.findall(r'"onnx>=(\d+\.\d+)"', setup)
+    (row,) = [row for row in helper.VERSION_TABLE if row[0] == f"{oldest}.0"]
+    proto = onnx.load(path)
+    assert proto.ir_version <= row[1]
+    assert {entry.domain: entry.version for entry in proto.opset_import}[""] <= row[2]
