@@ -15,7 +15,6 @@ from lwseg_ros.backends.engine_cache import ANY, EngineCache, EngineKey
 from lwseg_ros.backends.tensorrt_builder import (
     MISSING,
     Library,
-    Progress,
     build_engine,
     engine_key,
     installed_library,
@@ -58,14 +57,12 @@ def cached_engine(model: ModelFile, options: BackendOptions, device: cuda.CudaDe
     return next((engine for engine in found if engine is not None), None)
 
 
-def build_for_device(
-    model: ModelFile, options: BackendOptions, device: cuda.CudaDevice, progress: Progress | None = None
-) -> bytes:
+def build_for_device(model: ModelFile, options: BackendOptions, device: cuda.CudaDevice) -> bytes:
     """Build the engine of a model on a device and keep it; a cache that cannot be written costs only a warning."""
     library = load_library()
     logger.info("building the %s engine of %s; it is kept for the next time", library.name, model.path)
     cuda.check(cuda.bindings().cudaSetDevice(device.id))
-    engine = build_engine(model, options, progress=progress)
+    engine = build_engine(model, options)
     try:
         EngineCache(options.cache_dir).store(device_keys(model, options, library, device)[-1], engine)
     except BackendError as error:
