@@ -86,14 +86,12 @@ def export_checkpoint(
 
     model = to_onnx(graph, size_hw, precision)
     parity = compare_with_onnx(model, images, references)
-    if (
-        parity.equal_labels < MIN_EQUAL_LABELS
-        or parity.uncertainty_difference > MAX_UNCERTAINTY_DIFFERENCE * _TOLERANCE_FACTOR[precision]
-    ):
+    allowed = MAX_UNCERTAINTY_DIFFERENCE * _TOLERANCE_FACTOR[precision]
+    if parity.equal_labels < MIN_EQUAL_LABELS or parity.uncertainty_difference > allowed:
         raise ParityError(
             f"the exported graph gives the labels of PyTorch on {parity.equal_labels:.4%} of the pixels (at least "
-            f"{MIN_EQUAL_LABELS:.1%} is demanded) and uncertainties up to {parity.uncertainty_difference}/255 away; "
-            f"nothing was written"
+            f"{MIN_EQUAL_LABELS:.1%} is demanded) and uncertainties up to {parity.uncertainty_difference}/255 away (at most "
+            f"{allowed} is allowed); nothing was written"
         )
     manifest = Manifest(
         network=recipe.network.name,
