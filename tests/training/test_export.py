@@ -160,7 +160,8 @@ def test_a_graph_that_differs_from_pytorch_is_refused_and_not_written(
     path = tmp_path / "model.onnx"
     path.write_bytes(b"the one before")
     with pytest.raises(
-        ParityError, match=r"gives the labels of PyTorch on \d+\.\d+% .*at least 99\.9% .*\(at most 2 is allowed\); nothing"
+        ParityError,
+        match=r"gives the labels of PyTorch on \d+\.\d+% .*at least 99\.9% .*\(at most 2 is allowed\); nothing",
     ):
         export_checkpoint(state, miniature, path)
     assert path.read_bytes() == b"the one before"
