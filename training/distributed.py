@@ -11,6 +11,8 @@ from typing import TypeVar
 import torch
 from torch import distributed
 
+from lwseg_ros.errors import RecipeError
+
 T = TypeVar("T")
 
 
@@ -52,11 +54,18 @@ def training_process(device: str = "auto") -> Iterator[Process]:
 
     Args:
         device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+
+    Raises RecipeError where there is no GPU for this process.
     """
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     chosen = torch.device(kind, int(os.environ.get("LOCAL_RANK", 0))) if kind == "cuda" else torch.device(kind)
     if kind == "cuda":
+        if chosen.index >= torch.cuda.device_count():
+            raise RecipeError(
+                f"this process wants CUDA device {chosen.index}, PyTorch {torch.__version__} sees "
+                f"{torch.cuda.device_count()}; start fewer processes, use --device cpu, or install a PyTorch with CUDA"
+            )
         torch.cuda.set_device(chosen)
     if world_size == 1:
         yield Process(rank, world_size, chosen)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from camvid_miniature import write_recipe
 
 from lwseg_ros.cli import main
@@ -68,3 +69,9 @@ def test_several_processes_compare_as_one(miniature: Path, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())) == 1
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["compare", "pilot", "--leave-out", "0006R0", "--out", str(tmp_path / "file")]) == 1
+    assert "choose another --out" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lwseg_ros.errors import RecipeError
 from training.comparison import LeftOutRun, comparison_table, run_left_out, write_comparison
 from training.distributed import training_process
 from training.recipe import load_recipe, resolve_recipe
@@ -30,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train what is not yet trained and print the table; comparison.md and comparison.json grow with every run."""
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecipeError(f"cannot make the folder {args.out} ({error.strerror}); choose another --out") from error
     runs: list[LeftOutRun] = []
     with training_process(args.device) as process:
         for sequence in args.leave_out:
