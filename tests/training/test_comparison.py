@@ -69,6 +69,7 @@ def test_several_processes_compare_as_one(miniature: Path, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())) == 1
+    assert done.stdout.count("| a |") == 1, "one process prints the table"
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
