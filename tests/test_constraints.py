@@ -10,7 +10,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
-LINES = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+LINES = [
+    line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+]
 PINS = [Requirement(line) for line in LINES if line]
 
 
@@ -31,6 +33,8 @@ def test_each_package_is_pinned_once_and_to_a_version_that_runs_there(python: st
         except PackageNotFoundError:  # an extra that was not asked for
             continue
         # Only what is installed tells offline which Pythons it takes.
-        if installed["Version"] in pin.specifier and f"{python}.0" not in SpecifierSet(installed["Requires-Python"] or ""):
+        if installed["Version"] in pin.specifier and f"{python}.0" not in SpecifierSet(
+            installed["Requires-Python"] or ""
+        ):
             refused.append(f"{pin} takes Python {installed['Requires-Python']}")
     assert refused == []

@@ -12,11 +12,24 @@ from torch import nn
 
 from lwseg_ros.errors import LwsegError
 from training.networks import build_network
+from training.prior import correct_prior
 from training.recipe import Recipe, parse_recipe
 
 FORMAT_VERSION = 1
 FIELDS = (
-    *("recipe", "classes", "commit", "step", "total_steps", "epoch", "network", "ema", "ema_updates", "optimizer"),
+    *(
+        "recipe",
+        "classes",
+        "class_weights",
+        "commit",
+        "step",
+        "total_steps",
+        "epoch",
+        "network",
+        "ema",
+        "ema_updates",
+        "optimizer",
+    ),
     *("best_miou", "skipped", "recently_skipped", "seconds", "torch_version"),
 )
 
@@ -60,13 +73,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def network_of(state: dict[str, Any]) -> tuple[Recipe, nn.Module]:
-    """Rebuild the network that a checkpoint is to be used as (the averaged weights where there are any), in eval mode.
+    """Rebuild the network that a checkpoint is to be used as, in eval mode: the averaged weights where there are any, with
+    the prior corrected as the recipe says.
 
     Raises CheckpointError where its weights are not those of its recipe's network.
     """
     recipe = parse_recipe(state["recipe"], source="checkpoint")
     network = build_network(recipe.network.name, len(state["classes"]), **recipe.network.options)
     load_weights(network, state["ema"] if state["ema"] is not None else state["network"], recipe.network.name)
+    weights = torch.tensor(state["class_weights"]) if state["class_weights"] is not None else None
+    correct_prior(network, weights, recipe.loss.prior_correction)
     return recipe, network.eval()
 
 

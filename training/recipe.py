@@ -83,11 +83,13 @@ class EarlySection(_Section):
 class LossSection(_Section):
     """What is minimised: cross-entropy over all pixels or over the hard ones (OHEM), and optionally Lovasz-softmax beside it.
 
+    ``prior_correction``: the share of the class weights that is taken back where the network is used, see prior.py.
     ``class_weights``: ``none``, or ``inverse_log``: 1 / ln(weight_offset + class frequency), normalised to a mean of 1 over pixels.
     """
 
     kind: Literal["cross_entropy", "ohem"] = "cross_entropy"
     class_weights: Literal["none", "inverse_log"] = "none"
+    prior_correction: float = Field(0.0, ge=0, le=1)
     weight_offset: float = Field(1.02, gt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ohem_threshold: float = Field(0.7, gt=0, lt=1)

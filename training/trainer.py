@@ -28,6 +28,7 @@ from training.evaluation import autocast, evaluate_network
 from training.losses import SegmentationLoss
 from training.networks import build_network
 from training.normalization import Normalize
+from training.prior import corrected_prior
 from training.provenance import source_commit
 from training.recipe import OptimizerSection, Recipe
 from training.run_log import RunLog
@@ -245,9 +246,10 @@ class Trainer:
         if not self.process.is_main:
             return
         network = self.ema.module if self.ema is not None else self.network
-        confusion = evaluate_network(
-            network, self.normalize, self.validation_images, len(self.classes), self.device, self.recipe.precision
-        )
+        with corrected_prior(network, self.loss.weights, self.recipe.loss.prior_correction):
+            confusion = evaluate_network(
+                network, self.normalize, self.validation_images, len(self.classes), self.device, self.recipe.precision
+            )
         per_class = dict(zip((c.name for c in self.classes), confusion.per_class_iou.tolist(), strict=True))
         self.log.append(
             step=self.step,
@@ -265,6 +267,7 @@ class Trainer:
         return {
             "recipe": self.recipe.model_dump(mode="json"),
             "classes": [{"id": c.id, "name": c.name, "color_rgb": list(c.color_rgb)} for c in self.classes],
+            "class_weights": self.loss.weights.tolist() if self.loss.weights is not None else None,
             "commit": source_commit(),
             "step": self.step,
             "total_steps": self.total_steps,

@@ -167,6 +167,13 @@ class DWRSeg(nn.Module):
         self.decoder_norm = nn.BatchNorm2d(64 + 128 + 128)
         self.head = nn.Sequential(ConvBN(320, 128, 3), nn.Conv2d(128, num_classes, 1))
 
+    @property
+    def class_bias(self) -> nn.Parameter:
+        """Return the bias [num_classes] of the classifier."""
+        bias = self.head[-1].bias
+        assert isinstance(bias, nn.Parameter)
+        return bias
+
     @classmethod
     def base(cls, num_classes: int, **options: object) -> DWRSeg:
         """Build DWRSeg-B."""
