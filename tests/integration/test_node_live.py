@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64, String
 from tiny_model import CLASSES, painted_image
 
-from lwseg_ros import images, visualization
+from lwseg_ros import cli, images, visualization
 from lwseg_ros.model import ModelFile
 from lwseg_ros.segmenter import Segmenter
 
@@ -87,6 +89,16 @@ def test_label_and_uncertainty_are_the_segmenter_s(probe: Probe, segmenter: Segm
             assert message.header.frame_id == f"camera_{seed}"
             np.testing.assert_array_equal(images.view(message), values_u8)
         assert (images.view(label) == truth).mean() > 0.9  # not merely equal: right
+
+
+def test_published_pixels_are_those_that_predict_writes(probe: Probe, tiny_model: ModelFile, tmp_path: Path) -> None:
+    pixels, _ = painted_image(SIZE_HW, seed=4)
+    cv2.imwrite(str(tmp_path / "photo.png"), pixels)
+    arguments = ["predict", str(tiny_model.path), str(tmp_path / "photo.png"), "--backend", "onnxruntime"]
+    assert cli.main([*arguments, "-o", str(tmp_path / "out")]) == 0
+    for message, kind in zip(segment_live(probe, pixels), ("label", "uncertainty"), strict=True):
+        written = cv2.imread(str(tmp_path / "out" / f"photo_{kind}.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(images.view(message), written)
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgra8", "mono8", "yuv422_yuy2", "nv12", "bayer_rggb8"])
