@@ -65,7 +65,7 @@ setup(
     install_requires=[
         "setuptools",
         "numpy>=1.23",
-        "opencv-python>=4.6",
+        "opencv-python-headless>=4.6",  # the same cv2, without the window library that bare machines lack
         "onnx>=1.16",
         "rosbags>=0.11",
         "jinja2>=3.0",

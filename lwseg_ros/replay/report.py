@@ -18,7 +18,16 @@ from lwseg_ros.files import write_atomically
 from lwseg_ros.replay import figures as draw
 from lwseg_ros.replay.results import ReplayResult
 
-LIBRARIES = ("numpy", "opencv-python", "onnx", "rosbags", "ros-rclpy", "openvino", "onnxruntime", "tensorrt-rtx-cu13")
+LIBRARIES = (
+    "numpy",
+    "opencv-python-headless",
+    "onnx",
+    "rosbags",
+    "ros-rclpy",
+    "openvino",
+    "onnxruntime",
+    "tensorrt-rtx-cu13",
+)
 
 
 @dataclass(frozen=True)
