@@ -53,7 +53,8 @@ class InferenceGraph(nn.Module):
         logits = self.logits(image)
         probabilities = (logits * (1 / self.temperature)).softmax(dim=1)
         # Of the probabilities, not of the logits: the same class, and OpenVINO then needs half the time for all after the network.
-        label = probabilities.argmax(dim=1).to(torch.uint8)
+        # By way of float: TensorRT's documents promise a conversion to uint8 from floating point only.
+        label = probabilities.argmax(dim=1).float().to(torch.uint8)
         uncertainty = pixel_uncertainty(probabilities, self.uncertainty_kind)
         return label, (255 * uncertainty.clamp(0, 1)).round().to(torch.uint8)
 
