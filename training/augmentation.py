@@ -37,8 +37,8 @@ def augment(
     if random.random() < settings.blur:
         image = cv2.GaussianBlur(image, (0, 0), float(random.uniform(0.3, 1.5)))
     if settings.noise > 0:
-        sigma = random.uniform(0, settings.noise)
-        image = cv2.add(image, random.normal(0, sigma, image.shape).astype(np.int16), dtype=cv2.CV_8U)
+        noise = random.standard_normal(image.shape, dtype=np.float32) * np.float32(random.uniform(0, settings.noise))
+        image = cv2.add(image, noise, dtype=cv2.CV_8U)
     return image, label
 
 

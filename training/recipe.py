@@ -99,9 +99,9 @@ class LossSection(_Section):
 
 
 class OptimizerSection(_Section):
-    """SGD or AdamW. Biases and normalisation parameters are not decayed."""
+    """SGD, AdamW or Muon (muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's."""
 
-    kind: Literal["sgd", "adamw"]
+    kind: Literal["sgd", "adamw", "muon"]
     lr: float = Field(gt=0)
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)

@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
@@ -28,9 +27,10 @@ from training.evaluation import autocast, evaluate_network
 from training.losses import SegmentationLoss
 from training.networks import build_network
 from training.normalization import Normalize
+from training.optimizer import build_optimizer
 from training.prior import corrected_prior
 from training.provenance import source_commit
-from training.recipe import OptimizerSection, Recipe
+from training.recipe import Recipe
 from training.run_log import RunLog
 from training.samples import (
     LabelledImages,
@@ -335,16 +335,6 @@ class Trainer:
     def request_stop(self, _number: int, _frame: FrameType | None) -> None:
         """Ask the loop to save and stop after the current step."""
         self.stop_requested = True
-
-
-def build_optimizer(network: nn.Module, settings: OptimizerSection) -> Optimizer:
-    """Build SGD or AdamW; vectors (biases, normalisation) are not decayed."""
-    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    plain = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    if settings.kind == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
-    return torch.optim.AdamW(groups, lr=settings.lr)
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:

@@ -91,7 +91,7 @@ def test_overrides_that_make_no_sense_are_refused(override: str, message: str, t
         ("batch_size", "many", "batch_size = 'many': Input should be a valid integer"),
         ("batch_size", 0, "batch_size = 0: Input should be greater than 0"),
         ("seed", -1, "seed = -1: Input should be greater than or equal to 0"),
-        ("optimizer.kind", "adam", "optimizer.kind = 'adam': Input should be 'sgd' or 'adamw'"),
+        ("optimizer.kind", "adam", "optimizer.kind = 'adam': Input should be 'sgd', 'adamw' or 'muon'"),
         ("optimizer.lr", -0.1, "optimizer.lr = -0.1: Input should be greater than 0"),
         ("optimizer.lr", float("inf"), "optimizer.lr = inf: Input should be a finite number"),
         ("optimizer.weight_decay", float("nan"), "optimizer.weight_decay = nan"),

@@ -19,7 +19,7 @@ from training.checkpoint import CheckpointError, load_checkpoint
 from training.distributed import Process
 from training.recipe import OptimizerSection, Recipe, load_recipe, parse_recipe
 from training.samples import StepSampler, TrainingSamples, training_loader
-from training.trainer import MAX_SKIPPED_IN_WINDOW, Trainer, TrainingDivergedError, averaged, build_optimizer
+from training.trainer import MAX_SKIPPED_IN_WINDOW, Trainer, TrainingDivergedError, averaged
 
 ALONE = Process(0, 1, torch.device("cpu"))
 

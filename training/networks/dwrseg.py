@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from training.networks.layers import ConvBN, DepthwiseConv2d, resize_bilinear
+from training.networks.layers import ConvBN, DepthwiseConv2d, resize_bilinear, upsample_logits
 
 Nonlinearity = Literal["paper", "no_region_relu", "no_region_bn", "no_semantic_bn", "semantic_relu", "pointwise_bn"]
 """Where the DWR module normalises and activates: the paper's choice, then switches 1 to 5 of its Table 2, experiment IV."""
@@ -192,4 +192,4 @@ class DWRSeg(nn.Module):
         size_hw = (eighth.shape[-2], eighth.shape[-1])
         features = [eighth, resize_bilinear(sixteenth, size_hw), resize_bilinear(thirty_second, size_hw)]
         logits = self.head(self.decoder_norm(torch.cat(features, dim=1)))
-        return resize_bilinear(logits, (image.shape[-2], image.shape[-1]))
+        return upsample_logits(logits, (image.shape[-2], image.shape[-1]))

@@ -55,3 +55,12 @@ def resize_bilinear(features: Tensor, size_hw: tuple[int, int]) -> Tensor:
     if features.shape[-2:] == size_hw:
         return features
     return F.interpolate(features, size=size_hw, mode="bilinear", align_corners=False)
+
+
+def upsample_logits(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Bring logits [N, C, h, w] of any float type to float32 [N, C, H, W].
+
+    In float32, since bfloat16 rounds the sums of the gradient as well; class by class in memory, which a CPU's softmax over
+    classes wants (a sixth of a training step of DWRSeg-B).
+    """
+    return resize_bilinear(logits.float().contiguous(), size_hw)
