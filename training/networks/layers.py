@@ -32,15 +32,24 @@ class ConvBN(nn.Sequential):
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depth-wise 3x3 convolution without bias that keeps H and W; ``multiplier`` maps are made of each channel.
+    """A depth-wise 3x3 convolution that keeps H and W; ``multiplier`` maps are made of each channel.
 
     On a CPU it always computes in float32: oneDNN's bfloat16 weight gradient of dilated depth-wise convolutions reads memory
     that nobody wrote (seen with PyTorch 2.13 at dilation 3 and 64 channels, in a quarter of the steps).
     """
 
-    def __init__(self, channels: int, *, multiplier: int = 1, dilation: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        kernel_size: tuple[int, int] = (3, 3),
+        multiplier: int = 1,
+        dilation: int = 1,
+        bias: bool = False,
+    ) -> None:
+        padding = (dilation * (kernel_size[0] - 1) // 2, dilation * (kernel_size[1] - 1) // 2)
         super().__init__(
-            channels, channels * multiplier, 3, padding=dilation, dilation=dilation, groups=channels, bias=False
+            channels, channels * multiplier, kernel_size, 1, padding, dilation, groups=channels, bias=bias
         )
 
     def forward(self, features: Tensor) -> Tensor:
