@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lwseg_ros.datasets import Split, load_split, read_pair
+from lwseg_ros.datasets import CodedPath, Split, load_split, read_pair
 from lwseg_ros.errors import DatasetError
 from lwseg_ros.segmenter import resize_interpolation
 from training.augmentation import IGNORE, augment, mix_classes
@@ -136,7 +136,7 @@ def training_loader(samples: TrainingSamples, sampler: StepSampler, workers: int
         batch_sampler=sampler,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
         pin_memory=pin,
     )
 
@@ -160,7 +160,7 @@ def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:
     return counts[:num_classes] / max(1, counts[:num_classes].sum())
 
 
-def _check_ids(label: np.ndarray, split: Split, path: Path) -> None:
+def _check_ids(label: np.ndarray, split: Split, path: Path | CodedPath) -> None:
     """Refuse a label, ignored pixels already 255, that holds another id than the classes'; a GPU would only assert."""
     unknown = np.setdiff1d(np.unique(label), [*range(len(split.classes)), IGNORE])
     if unknown.size:
@@ -178,6 +178,9 @@ def _resized(image: np.ndarray, label: np.ndarray, size_hw: tuple[int, int]) -> 
     )
 
 
-def _one_thread(_worker: int) -> None:
+def _start_worker(_worker: int) -> None:
+    os.setpgid(
+        0, 0
+    )  # a signal to all of the run's processes is for the trainer, which needs its samples until it has saved
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

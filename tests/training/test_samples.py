@@ -86,6 +86,18 @@ def test_a_label_with_an_id_that_is_no_class_is_refused(tmp_path: Path) -> None:
         class_frequencies(images, 11)
 
 
+def test_labels_with_other_values_than_class_ids_are_translated(tmp_path: Path) -> None:
+    for folder, name, picture in (
+        ("images", "a.jpg", np.zeros((2, 4, 3), np.uint8)),
+        ("annotations", "a.png", np.array([[0, 1, 13, 150]] * 2, np.uint8)),
+    ):
+        (tmp_path / folder / "training").mkdir(parents=True)
+        assert cv2.imwrite(str(tmp_path / folder / "training" / name), picture)
+    section = DatasetSection(name="ade20k", train_split="training", validation_split="training")
+    _, label = LabelledImages(load_splits(section, tmp_path)[0])[0]
+    assert label.tolist() == [[255, 0, 12, 149]] * 2
+
+
 @pytest.mark.parametrize("size_hw", [(40, 60), (20, 30), (90, 120)])
 def test_images_are_resized_as_the_segmenter_resizes_them(
     size_hw: tuple[int, int], miniature: Path, tmp_path: Path

@@ -32,7 +32,7 @@ class ConvBN(nn.Sequential):
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depth-wise 3x3 convolution that keeps H and W; ``multiplier`` maps are made of each channel.
+    """A depth-wise convolution, 3x3 by default, that keeps H and W; ``multiplier`` maps are made of each channel.
 
     On a CPU it always computes in float32: oneDNN's bfloat16 weight gradient of dilated depth-wise convolutions reads memory
     that nobody wrote (seen with PyTorch 2.13 at dilation 3 and 64 channels, in a quarter of the steps).
@@ -48,9 +48,7 @@ class DepthwiseConv2d(nn.Conv2d):
         bias: bool = False,
     ) -> None:
         padding = (dilation * (kernel_size[0] - 1) // 2, dilation * (kernel_size[1] - 1) // 2)
-        super().__init__(
-            channels, channels * multiplier, kernel_size, 1, padding, dilation, groups=channels, bias=bias
-        )
+        super().__init__(channels, channels * multiplier, kernel_size, 1, padding, dilation, groups=channels, bias=bias)
 
     def forward(self, features: Tensor) -> Tensor:
         if features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):

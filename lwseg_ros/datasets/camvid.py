@@ -1,0 +1,67 @@
+"""CamVid with 11 classes at 480 x 360, in the layout of the SegNet tutorial.
+
+Source: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30(2), 2009; sizes, split
+and grouping into 11 classes by the SegNet tutorial. Terms: free for research use with that citation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lwseg_ros.datasets.split import Split
+from lwseg_ros.errors import DatasetError
+from lwseg_ros.model import ClassInfo
+
+# The colours are those of the SegNet CamVid tutorial, so that pictures look as they do in the papers.
+CAMVID_CLASSES: tuple[ClassInfo, ...] = (
+    ClassInfo(0, "sky", (128, 128, 128)),
+    ClassInfo(1, "building", (128, 0, 0)),
+    ClassInfo(2, "pole", (192, 192, 128)),
+    ClassInfo(3, "road", (128, 64, 128)),
+    ClassInfo(4, "pavement", (60, 40, 222)),
+    ClassInfo(5, "tree", (128, 128, 0)),
+    ClassInfo(6, "sign_symbol", (192, 128, 128)),
+    ClassInfo(7, "fence", (64, 64, 128)),
+    ClassInfo(8, "car", (64, 0, 128)),
+    ClassInfo(9, "pedestrian", (64, 64, 0)),
+    ClassInfo(10, "bicyclist", (0, 128, 192)),
+)
+CAMVID_IGNORE_ID = 11  # void
+
+CAMVID_TREE = """\
+  DIR/train/0001TP_006690.png       photos, 8-bit colour
+  DIR/trainannot/0001TP_006690.png  labels of the same names, 8-bit grey, one class id a pixel (11 = ignored)
+  DIR/train.txt                     optional: `image label` pairs relative to DIR, in playing order
+  and the same for val"""
+
+
+def list_camvid(root: Path, split: str) -> Split:
+    """List a split, in the order of its `SPLIT.txt` where there is one; raises DatasetError."""
+    if not root.is_dir():
+        raise DatasetError(f"no folder {root}; expected\n{CAMVID_TREE}")
+    listing = root / f"{split}.txt"
+    if listing.is_file():
+        pairs = _listed_pairs(root, listing)
+    else:
+        photos, labels = root / split, root / f"{split}annot"
+        if not photos.is_dir() or not labels.is_dir():
+            raise DatasetError(f"{root} holds no split {split!r}; expected\n{CAMVID_TREE}")
+        pairs = [(photo, labels / photo.name) for photo in sorted(photos.glob("*.png"))]
+    if not pairs:
+        raise DatasetError(f"the split {split!r} in {root} is empty; expected\n{CAMVID_TREE}")
+    for path in (path for pair in pairs for path in pair):
+        if not path.is_file():
+            raise DatasetError(f"{path} is missing; expected\n{CAMVID_TREE}")
+    return Split("camvid", split, CAMVID_CLASSES, CAMVID_IGNORE_ID, tuple(pairs))
+
+
+def _listed_pairs(root: Path, listing: Path) -> list[tuple[Path, Path]]:
+    pairs = []
+    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        names = line.split()
+        if len(names) != 2:
+            raise DatasetError(f"{listing}, line {number}: {line!r} is not `image label`; expected\n{CAMVID_TREE}")
+        pairs.append((root / names[0], root / names[1]))
+    return pairs

@@ -1,0 +1,89 @@
+"""Which photo goes with which label in a data set's folders. What a half-unpacked data set lacks is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lwseg_ros.datasets.labels import CodedPath, LabelCode
+from lwseg_ros.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a folder that end in a suffix; what stands before it, folders in between included, is their name.
+
+    Attributes:
+        folder: where they lie.
+        suffix: how they end, such as `_L.png`.
+        under: a pattern of the folders in between, such as `*/`.
+        code: what the values of labels mean; None for photos, and for labels that hold class ids.
+    """
+
+    folder: Path
+    suffix: str
+    under: str = ""
+    code: LabelCode | None = None
+
+    def names(self) -> set[str]:
+        """Return the names of the files that are there."""
+        paths = self.folder.glob(f"{self.under}*{self.suffix}")
+        return {path.relative_to(self.folder).as_posix().removesuffix(self.suffix) for path in paths}
+
+    def path(self, name: str) -> Path:
+        """Return where the file of a name belongs."""
+        return self.folder / f"{name}{self.suffix}"
+
+    def label(self, name: str) -> Path | CodedPath:
+        """Return where the label of a name belongs, with what its values mean."""
+        return self.path(name) if self.code is None else CodedPath(self.path(name), self.code)
+
+
+def check_folders(root: Path, split: str, folders: Sequence[Path], tree: str) -> None:
+    """Check that a split's folders are there; raises DatasetError naming the first that is not, and the expected tree."""
+    if not root.is_dir():
+        raise DatasetError(f"no folder {root}; expected\n{tree}")
+    for folder in folders:
+        if not folder.is_dir():
+            raise DatasetError(f"{root} holds no split {split!r}: no folder {folder}; expected\n{tree}")
+
+
+def pair_by_name(photos: Files, labels: Sequence[Files], tree: str) -> tuple[tuple[Path, Path | CodedPath], ...]:
+    """Pair photos with labels of the same name, in the order of the names.
+
+    Of several kinds of labels the first that has the name is taken. Raises DatasetError where there are no photos, or where
+    one of a pair is missing.
+    """
+    photo_names, label_names = photos.names(), [kind.names() for kind in labels]
+    all_labels = set().union(*label_names)
+    if not photo_names and not all_labels:
+        raise DatasetError(f"{photos.folder} holds no {photos.under}*{photos.suffix}; expected\n{tree}")
+    check_present((labels[0].path(name) for name in sorted(photo_names - all_labels)), tree)
+    check_present((photos.path(name) for name in sorted(all_labels - photo_names)), tree)
+    return tuple(
+        (
+            photos.path(name),
+            next(kind.label(name) for kind, names in zip(labels, label_names, strict=True) if name in names),
+        )
+        for name in sorted(photo_names)
+    )
+
+
+def check_present(missing: Iterable[Path], tree: str) -> None:
+    """Raise DatasetError if files are missing, naming the first and counting the others."""
+    paths = list(missing)
+    if paths:
+        more = f" and so are {len(paths) - 1} more" if len(paths) > 1 else ""
+        raise DatasetError(f"{paths[0]} is missing{more}; expected\n{tree}")
+
+
+def read_names(listing: Path, tree: str) -> list[str]:
+    """Read a list of names, one a line; raises DatasetError where it cannot be read or is empty."""
+    try:
+        names = listing.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read the list {listing}: {error}; expected\n{tree}") from error
+    if not names:
+        raise DatasetError(f"the list {listing} is empty; expected\n{tree}")
+    return names

@@ -1,0 +1,62 @@
+"""A split of a data set: its classes and its pairs of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lwseg_ros.datasets.labels import CodedPath
+from lwseg_ros.errors import DatasetError
+from lwseg_ros.model import ClassInfo
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data set.
+
+    Attributes:
+        dataset: name of the data set, such as `camvid`.
+        split: name of the split, such as `val`.
+        classes: the classes, ids 0 to C - 1 in order.
+        ignore_id: the label value that does not count, or None.
+        pairs: (photo, label) files, in the recorded order. `read_pair` gives the labels in ids of `classes`; a label whose
+            file holds other values is a `CodedPath`.
+    """
+
+    dataset: str
+    split: str
+    classes: tuple[ClassInfo, ...]
+    ignore_id: int | None
+    pairs: tuple[tuple[Path, Path | CodedPath], ...]
+
+    def check_classes(self, classes: Sequence[ClassInfo]) -> None:
+        """Check that a model's classes are this data set's; raises DatasetError naming the first that differs."""
+        ours, theirs = [c.name for c in self.classes], [c.name for c in classes]
+        if len(ours) != len(theirs):
+            raise DatasetError(
+                f"the model has {len(theirs)} classes, {self.dataset} has {len(ours)}: {', '.join(ours)}; "
+                f"evaluate a model that was trained on {self.dataset}"
+            )
+        for class_id, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+            if our != their:
+                raise DatasetError(
+                    f"class {class_id} is {their!r} in the model and {our!r} in {self.dataset}; "
+                    f"evaluate a model that was trained on {self.dataset}"
+                )
+
+
+def number_classes(names: Sequence[str], colors_rgb: Iterable[tuple[int, int, int]]) -> tuple[ClassInfo, ...]:
+    """Give names and colours the ids 0 to C - 1."""
+    return tuple(ClassInfo(i, name, color) for i, (name, color) in enumerate(zip(names, colors_rgb, strict=True)))
+
+
+def generated_colors(count: int, first: int = 1) -> list[tuple[int, int, int]]:
+    """Return ``count`` colours of PASCAL VOC from number ``first`` on, RGB; number 0 is black."""
+    return [_voc_color(number) for number in range(first, first + count)]
+
+
+def _voc_color(number: int) -> tuple[int, int, int]:
+    """Spread the bits of a number over the three channels, the lowest first and to the highest bits."""
+    red, green, blue = (sum((number >> (3 * i + c) & 1) << (7 - i) for i in range(8)) for c in range(3))
+    return red, green, blue

@@ -1,0 +1,125 @@
+"""A folder that is described by its own dataset.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lwseg_ros.datasets import Split
+from lwseg_ros.datasets.folder import EXAMPLE
+from lwseg_ros.errors import DatasetError
+
+
+@pytest.fixture
+def describe(tmp_path: Path) -> Callable[..., None]:
+    """Write the documented example as dataset.yaml, with changes of whole entries; "absent" takes one out."""
+
+    def write(**changes: Any) -> None:
+        values = {key: value for key, value in (yaml.safe_load(EXAMPLE) | changes).items() if value != "absent"}
+        (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(values))
+
+    return write
+
+
+def test_the_documented_example(
+    tmp_path: Path,
+    load: Callable[..., Split],
+    write_photo: Callable[[str], None],
+    write_label: Callable[..., None],
+    ids: Callable[..., list[int]],
+) -> None:
+    (tmp_path / "dataset.yaml").write_text(EXAMPLE)
+    for name in ("b", "a"):
+        write_photo(f"train/photos/{name}.jpg")
+        write_label(f"train/labels/{name}.png", 0, 2, 255, 1)
+    write_photo("val/photos/row_1/a.jpg")
+    write_label("val/labels/row_1/a.png", 2)
+    train, val = load("folder", "train"), load("folder", "val")
+    assert (train.dataset, train.ignore_id) == ("orchard", 255)
+    assert [(c.id, c.name, c.color_rgb) for c in train.classes] == [
+        (0, "grass", (128, 0, 0)),
+        (1, "trunk", (128, 64, 0)),
+        (2, "path", (128, 128, 0)),
+    ]
+    assert [photo.name for photo, _ in train.pairs] == ["a.jpg", "b.jpg"]
+    assert ids(train, 0) == [0, 2, 255, 1]
+    assert ids(val, 0) == [2, 2, 2, 2]
+
+
+def test_without_an_ignored_id_every_pixel_counts(
+    describe: Callable[..., None],
+    load: Callable[..., Split],
+    write_photo: Callable[[str], None],
+    write_label: Callable[..., None],
+    ids: Callable[..., list[int]],
+) -> None:
+    describe(ignore_id=None)
+    write_photo("train/photos/a.jpg")
+    write_label("train/labels/a.png", 0, 255)
+    split = load("folder", "train")
+    assert split.ignore_id is None
+    with pytest.raises(DatasetError, match=r"labels/a\.png holds the values \[255\]; accepted are 0 to 2"):
+        ids(split, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": 3}, "name is 3, expected a text"),
+        ({"name": "absent"}, "the file has the keys .*, expected classes, name, splits and optionally ignore_id"),
+        ({"colour": "red"}, "the file has the keys .*colour.*, expected classes, name, splits"),
+        ({"classes": []}, r"classes is \[\], expected a list of 1 to 255"),
+        ({"classes": ["grass", "grass"]}, "class 1 has the name 'grass', expected a text that no other class has"),
+        ({"classes": ["grass", True]}, "class 1 has the name True, expected a text"),
+        (
+            {"classes": [{"name": "grass", "color": [0, 0, 256]}]},
+            r"class 'grass' has the color \[0, 0, 256\], expected \[R",
+        ),
+        ({"classes": [{"color": [0, 0, 0]}]}, "class 0 has the keys color, expected name and optionally color"),
+        ({"ignore_id": 2}, "ignore_id is 2, expected a number from 3 to 255, or null"),
+        ({"splits": {"train": "photos"}}, "split train is 'photos', expected labels, photos"),
+        (
+            {"splits": {"train": {"photos": "/data/*.jpg", "labels": "{name}.png"}}},
+            r"photos of split train is '/data/\*\.jpg', expected a path relative to",
+        ),
+        (
+            {"splits": {"train": {"photos": "*.jpg", "labels": "label.png"}}},
+            r"labels of split train is 'label\.png', expected a path with \{name\} in it",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_an_example(
+    changes: dict[str, Any], message: str, describe: Callable[..., None], load: Callable[..., Split]
+) -> None:
+    describe(**changes)
+    with pytest.raises(DatasetError, match=rf"dataset\.yaml: {message}[\s\S]*an example:\nname: orchard"):
+        load("folder", "train")
+
+
+def test_missing_files_are_named(
+    tmp_path: Path, describe: Callable[..., None], load: Callable[..., Split], write_photo: Callable[[str], None]
+) -> None:
+    with pytest.raises(DatasetError, match=r"no file .*dataset\.yaml; expected one such as\nname: orchard"):
+        load("folder", "train")
+    (tmp_path / "dataset.yaml").write_text("name: [")
+    with pytest.raises(
+        DatasetError, match=r"cannot read .*dataset\.yaml: [\s\S]*expected a file such as\nname: orchard"
+    ):
+        load("folder", "train")
+    describe()
+    with pytest.raises(DatasetError, match=r"describes no split 'test'; it describes: train, val"):
+        load("folder", "test")
+    with pytest.raises(DatasetError, match=r"no photo of split 'train' matches .*train/photos/\*\.jpg; correct"):
+        load("folder", "train")
+    write_photo("train/photos/a.jpg")
+    with pytest.raises(DatasetError, match=r"train/labels/a\.png is missing; expected"):
+        load("folder", "train")
+
+
+def test_the_page_on_training_shows_the_same_example() -> None:
+    page = Path(__file__).parents[2] / "docs" / "training.md"
+    assert EXAMPLE in page.read_text(encoding="utf-8")

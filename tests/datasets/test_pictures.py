@@ -1,0 +1,107 @@
+"""Reading of photos and labels."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lwseg_ros.datasets import CodedPath, read_pair
+from lwseg_ros.datasets.labels import ColorCode, IdCode
+from lwseg_ros.errors import DatasetError
+
+
+def write_pair(root: Path, label: np.ndarray) -> tuple[Path, Path]:
+    """Write a photo of 6 x 8 pixels and a label."""
+    assert cv2.imwrite(str(root / "photo.png"), np.full((6, 8, 3), 90, np.uint8))
+    assert cv2.imwrite(str(root / "label.png"), label)
+    return root / "photo.png", root / "label.png"
+
+
+def palette_png(numbers: np.ndarray, depth: int) -> bytes:
+    """Encode numbers, [H, W], as a PNG with a palette in which all colours are one red."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    height, width = numbers.shape
+    bits = (numbers[..., None] >> np.arange(depth)[::-1] & 1).reshape(height, width * depth).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
+    header = struct.pack(">IIBBBBB", width, height, depth, 3, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"PLTE", bytes([200, 0, 0]) * 2**depth)
+        + chunk(b"tRNS", bytes([0]))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_a_palette_gives_numbers_and_not_colors(depth: int, tmp_path: Path) -> None:
+    numbers = np.arange(48).reshape(6, 8) * 5 % 2**depth
+    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
+    label.write_bytes(palette_png(numbers, depth))
+    read = read_pair(photo, label)[1]
+    assert read.dtype == np.uint8
+    assert np.array_equal(read, numbers)
+    table = IdCode({value: 255 - value for value in range(256)})
+    assert np.array_equal(read_pair(photo, CodedPath(label, table))[1], 255 - numbers)
+    label.write_bytes(label.read_bytes()[:60])
+    with pytest.raises(DatasetError, match=r"cannot read .*label\.png"):
+        read_pair(photo, label)
+
+
+def test_colors_are_read_by_their_published_rgb(tmp_path: Path) -> None:
+    label_bgr = np.zeros((6, 8, 3), np.uint8)
+    label_bgr[:, 4:] = (192, 0, 128)  # RGB (128, 0, 192)
+    photo, label = write_pair(tmp_path, label_bgr)
+    code = ColorCode({(0, 0, 0): 11, (128, 0, 192): 3}, ignore_id=11)
+    ids = read_pair(photo, CodedPath(label, code))[1]
+    assert ids.dtype == np.uint8
+    assert ids[0].tolist() == [11] * 4 + [3] * 4
+    coded = np.zeros((10, 10, 3), np.uint8)
+    coded[0, 0] = 7
+    assert code.decode(coded, label).tolist() == [[11] * 10] * 10  # one stray pixel in a hundred
+    coded[0, 1] = (1, 2, 250)
+    coded[0, 0] = 0
+    coded[0, 2] = (1, 2, 250)
+    with pytest.raises(
+        DatasetError, match=r"2% of its pixels .* RGB \(250, 2, 1\); accepted are the 2 published colours"
+    ):
+        code.decode(coded, label)
+
+
+def test_bad_pictures_are_refused(tmp_path: Path) -> None:
+    photo, label = write_pair(tmp_path, np.zeros((6, 9), np.uint8))
+    with pytest.raises(
+        DatasetError, match=r"label .*label\.png is 6 x 9 pixels .* 6 x 8; both have to be the same size"
+    ):
+        read_pair(photo, label)
+    assert cv2.imwrite(str(label), np.zeros((6, 8, 3), np.uint8))
+    for path in (label, CodedPath(label, IdCode({0: 0}))):
+        with pytest.raises(DatasetError, match=r"label\.png is uint8 \(6, 8, 3\); it has to be 8-bit grey"):
+            read_pair(photo, path)
+    photo.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"cannot read .*photo\.png"):
+        read_pair(photo, label)
+    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
+    label.unlink()
+    with pytest.raises(DatasetError, match=r"cannot read .*label\.png: missing"):
+        read_pair(photo, label)
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_a_decompression_bomb_is_refused(palette: bool, tmp_path: Path) -> None:
+    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
+    data = bytearray(palette_png(np.zeros((6, 8), int), 8) if palette else label.read_bytes())
+    data[16:24] = struct.pack(">II", 100_000, 100_000)  # width and height in the first chunk, IHDR
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    label.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"cannot read .*label\.png"):
+        read_pair(photo, label)
