@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     """Build, count and print each network."""
     rows = []
     for name, entry in NETWORKS.items():
-        count = count_network(build_network(name, args.classes), args.size)
+        options = {"size_hw": args.size} if entry.sized else {}
+        count = count_network(build_network(name, args.classes, **options), args.size)
         rows.append(
             {
                 "name": name,
@@ -40,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=2))
         return 0
-    print(f"{'network':<12} {'parameters':>11} {'multiply-adds':>14}  paper")
+    print(f"{'network':<17} {'parameters':>11} {'multiply-adds':>14}  paper")
     for row in rows:
         parameters, operations = row["parameters"] / 1e6, row["multiply_adds"] / 1e9
-        print(f"{row['name']:<12} {parameters:>9.2f} M {operations:>12.2f} G  {row['paper']}")
+        print(f"{row['name']:<17} {parameters:>9.2f} M {operations:>12.2f} G  {row['paper']}")
     print(f"at {args.size[0]} x {args.size[1]} (height x width), {args.classes} classes")
     return 0

@@ -9,7 +9,11 @@ from typing import Any
 from torch import nn
 
 from lwseg_ros.errors import RecipeError
+from training.networks.deeplabv3plus import DeepLabV3Plus
 from training.networks.dwrseg import DWRSeg
+from training.networks.lemore import LeMoRe
+from training.networks.pmsdsen import PMSDSEN
+from training.networks.synergy import Synergy
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,18 @@ class NetworkEntry:
     ``build(num_classes=..., **options)`` returns a module that maps float32 [N, 3, H, W] (normalised RGB) to logits
     [N, num_classes, H, W] of any H and W from 32 up; in training mode it may return a list of logits, the prediction first, then
     those of auxiliary heads. Its ``class_bias`` is the parameter [num_classes] that is added to the prediction's logits.
+    Where ``sized``, weights belong to an input size, the option ``size_hw``; other sizes work, at a little more work.
     """
 
     build: Callable[..., nn.Module]
     paper: str
+    sized: bool = False
+
+
+def _build_synergy(
+    num_classes: int, *, trunk: str = "dwrseg_b", trunk_options: dict[str, Any] | None = None, **options: Any
+) -> nn.Module:
+    return Synergy(build_network(trunk, num_classes, **(trunk_options or {})), **options)
 
 
 DWRSEG_PAPER = (
@@ -32,6 +44,17 @@ DWRSEG_PAPER = (
 NETWORKS: dict[str, NetworkEntry] = {
     "dwrseg_b": NetworkEntry(DWRSeg.base, DWRSEG_PAPER),
     "dwrseg_l": NetworkEntry(DWRSeg.large, DWRSEG_PAPER),
+    "pmsdsen": NetworkEntry(
+        PMSDSEN, "Parallel Multi-Scale Detail and Semantic Encoding Network, ACM Multimedia 2023, with its supplement"
+    ),
+    "lemore": NetworkEntry(LeMoRe, "LeMoRe, ICIP 2025, arXiv 2505.23093 (reconstructed)", sized=True),
+    "deeplabv3plus_r50": NetworkEntry(
+        DeepLabV3Plus,
+        "Chen et al., Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation, arXiv 1802.02611",
+    ),
+    "synergy": NetworkEntry(
+        _build_synergy, "Multi-scale Synergy Approach for Real-time Semantic Segmentation, around DWRSeg-B by default"
+    ),
 }
 
 
