@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.networks.count import count_network
+from training.networks.count import NetworkCount, count_network
 from training.networks.lemore import LeMoRe, LeMoReClassifier, resize_backbone_weights
 from training.networks.lemore_blocks import (
     VIEWS,
