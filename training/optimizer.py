@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from training.muon import Muon
@@ -31,8 +31,8 @@ def build_optimizer(network: nn.Module, settings: OptimizerSection) -> Optimizer
     return Muon([group for group in groups if group["params"]], settings.lr)
 
 
-def _hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
+def _hidden_matrices(network: nn.Module) -> list[Tensor]:
     """List the weights that mix channels inside the network: not depth-wise, not of the image, not of the classifier."""
-    classes = network.class_bias.shape[0]  # type: ignore[union-attr,index]
+    classes = network.class_bias.shape[0]  # type: ignore[index]
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     return [m.weight for m in convolutions if m.weight.shape[1] > 3 and m.weight.shape[0] != classes]
