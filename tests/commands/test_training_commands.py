@@ -13,6 +13,7 @@ from camvid_miniature import write_miniature, write_recipe
 
 from lwseg_ros.cli import main
 from lwseg_ros.model import load_model
+from training.networks import NETWORKS
 
 Done = subprocess.CompletedProcess[str]
 
@@ -73,7 +74,7 @@ def test_networks_counts_as_json(lwseg_here: Callable[..., Done]) -> None:
 def test_networks_prints_a_table(lwseg_here: Callable[..., Done]) -> None:
     done = lwseg_here("networks", "--size", "64x96", "--classes", "5")
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["network", "dwrseg_b", "dwrseg_l", "at"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["network", *NETWORKS, "at"]
     assert "at 64 x 96 (height x width), 5 classes" in done.stdout
 
 

@@ -50,6 +50,7 @@ PUBLISHED = {
 }
 NUM_CLASSES = len(CAMVID_CLASSES)
 SIZE_HW = (64, 96)
+OVERFITTING_STEPS, OVERFITTING_LR = 60, 0.003
 
 every_network = pytest.mark.parametrize("name", list(NETWORKS))
 
@@ -71,11 +72,15 @@ def overfitted(name: str) -> tuple[nn.Module, float, float]:
     """Train a network on two images; return it in eval mode, and its first and its last loss."""
     torch.manual_seed(0)
     network = build_network(name, NUM_CLASSES).train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.003)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=OVERFITTING_LR)
     images, labels = scenes(2)
     inputs = Normalize()(images)
     losses = []
-    for _ in range(40):
+    for step in range(OVERFITTING_STEPS):
+        for (
+            group
+        ) in optimizer.param_groups:  # down to zero, so that the batch statistics kept are those of the last weights
+            group["lr"] = OVERFITTING_LR * min(1, 2 - 2 * step / OVERFITTING_STEPS)
         loss = nn.functional.cross_entropy(prediction(network(inputs)), labels)
         optimizer.zero_grad()
         loss.backward()

@@ -31,7 +31,8 @@ def test_weighted_training_then_correction_gives_the_frequencies() -> None:
     assert network.class_bias.softmax(0).tolist() == pytest.approx([0.7, 0.2, 0.1], abs=1e-3)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# Synergy corrects the logits of each scale, before it combines their probabilities.
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - {"synergy"}))
 def test_logits_move_by_the_logarithm_of_the_weights(name: str) -> None:
     torch.manual_seed(0)
     network = build_network(name, 3).eval()
