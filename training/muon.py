@@ -63,7 +63,10 @@ class Muon(AdamW):
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """Bring the singular values of a float32 matrix [m, n] near 1 (0.7 to 1.2) and keep its singular vectors; zero stays zero."""
+    """Bring the singular values of a float32 matrix [m, n] near 1 (at most 1.25) and keep its singular vectors.
+
+    The least ones, a hundredth of the norm and below, only grow towards 1; zero stays zero.
+    """
     a, b, c = _COEFFICIENTS
     transposed = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if transposed else matrix

@@ -11,24 +11,22 @@ from training.recipe import OptimizerSection
 
 def build_optimizer(network: nn.Module, settings: OptimizerSection) -> Optimizer:
     """Build the optimizer a recipe asks for; vectors (biases, normalisation) are not decayed."""
+    decay = settings.weight_decay
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    plain = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    plain = {"params": [parameter for parameter in network.parameters() if parameter.ndim <= 1], "weight_decay": 0.0}
     if settings.kind == "sgd":
-        return SGD(groups, lr=settings.lr, momentum=settings.momentum)
+        return SGD([{"params": decayed, "weight_decay": decay}, plain], lr=settings.lr, momentum=settings.momentum)
     if settings.kind == "adamw":
-        return AdamW(groups, lr=settings.lr)
+        return AdamW([{"params": decayed, "weight_decay": decay}, plain], lr=settings.lr)
     hidden = {id(weight) for weight in _hidden_matrices(network)}
+    orthogonal = [parameter for parameter in decayed if id(parameter) in hidden]
+    others = [parameter for parameter in decayed if id(parameter) not in hidden]
     groups = [
-        {
-            "params": [p for p in decayed if id(p) in hidden],
-            "weight_decay": settings.weight_decay,
-            "orthogonal": True,
-        },
-        {"params": [p for p in decayed if id(p) not in hidden], "weight_decay": settings.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+        {"params": orthogonal, "weight_decay": decay, "orthogonal": True},
+        {"params": others, "weight_decay": decay},
+        plain,
     ]
-    return Muon([group for group in groups if group["params"]], settings.lr)
+    return Muon(groups, settings.lr)
 
 
 def _hidden_matrices(network: nn.Module) -> list[Tensor]:

@@ -179,8 +179,7 @@ def _resized(image: np.ndarray, label: np.ndarray, size_hw: tuple[int, int]) -> 
 
 
 def _start_worker(_worker: int) -> None:
-    os.setpgid(
-        0, 0
-    )  # a signal to all of the run's processes is for the trainer, which needs its samples until it has saved
+    # A signal to the whole process group is for the trainer, which needs its workers until it has saved.
+    os.setpgid(0, 0)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
