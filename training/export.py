@@ -22,6 +22,7 @@ from lwseg_ros.model import ClassInfo, Manifest, ModelFile, save_model
 from training.augmentation import IGNORE
 from training.calibration import Calibration, fit_temperature, sample_logits
 from training.checkpoint import network_of
+from training.evaluation import inference_size
 from training.inference_graph import InferenceGraph
 from training.normalization import MEAN_RGB, STD_RGB, Normalize
 from training.recipe import Recipe
@@ -65,7 +66,7 @@ def export_checkpoint(
         path: of the model file.
         precision: of the network inside the graph.
         uncertainty_kind: see InferenceGraph.
-        size_hw: input size; the size of the validation images by default. The figures are those at this size.
+        size_hw: input size; that at which the recipe judges the validation images by default. The figures are those at this size.
 
     Raises ParityError, and writes nothing, where the exported graph disagrees with PyTorch; ModelFileError where there is
     no folder for the model file.
@@ -76,7 +77,7 @@ def export_checkpoint(
         )
     recipe, network = network_of(state)
     _, validation = load_splits(recipe.dataset, data_root)
-    size_hw = size_hw or LabelledImages(validation)[0][1].shape
+    size_hw = size_hw or inference_size(LabelledImages(validation)[0][1].shape, recipe.inference)
     images = LabelledImages(validation, size_hw)
     graph = InferenceGraph(network, Normalize(recipe.normalization)).eval()
     calibration = fit_temperature(*sample_logits(graph, images))

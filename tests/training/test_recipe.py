@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from camvid_miniature import miniature_recipe, write_recipe
 
+from lwseg_ros.datasets import DATASETS
 from lwseg_ros.errors import RecipeError
 from training.networks import build_network
 from training.recipe import RECIPE_FOLDER, load_recipe, parse_recipe, resolve_recipe
@@ -32,6 +34,18 @@ def test_shipped_recipes_are_found_by_name_and_make_sense(name: str) -> None:
     recipe = load_recipe(resolve_recipe(name))
     build_network(recipe.network.name, 11, **recipe.network.options)
     assert recipe.dataset.leave_out == ()
+    assert recipe.dataset.name in DATASETS
+    crop_h, crop_w = recipe.augmentation.crop_hw
+    assert recipe.network.options.get("size_hw", [crop_h, crop_w]) == [crop_h, crop_w]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_weigh_every_auxiliary_head(name: str) -> None:
+    recipe = load_recipe(resolve_recipe(name))
+    network = build_network(recipe.network.name, 3, **recipe.network.options).train()
+    outputs = network(torch.zeros(2, 3, 64, 64))
+    heads = 0 if isinstance(outputs, torch.Tensor) else len(outputs) - 1
+    assert len(recipe.loss.auxiliary_weights) == heads
 
 
 def test_there_are_shipped_recipes() -> None:
@@ -123,6 +137,17 @@ def test_all_faults_are_named_at_once() -> None:
 def test_schedule_wants_either_epochs_or_steps(schedule: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="schedule needs either epochs or steps, and not both"):
         parse_recipe(miniature_recipe(schedule=schedule))
+
+
+def test_warm_up_wants_epochs_or_steps() -> None:
+    schedule = {"epochs": 2, "warmup_steps": 10, "warmup_epochs": 1}
+    with pytest.raises(RecipeError, match="schedule takes warmup_epochs or warmup_steps, and not both"):
+        parse_recipe(miniature_recipe(schedule=schedule))
+
+
+def test_images_are_judged_at_one_size_or_by_their_shorter_side() -> None:
+    with pytest.raises(RecipeError, match=r"inference = .*give size_hw or short_side, not both"):
+        parse_recipe(miniature_recipe(inference={"size_hw": [32, 48], "short_side": 32}))
 
 
 def test_a_missing_section_is_named() -> None:
