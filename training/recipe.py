@@ -184,21 +184,44 @@ def resolve_recipe(name_or_path: str) -> Path:
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and change single values of it.
 
+    A file with ``base: RECIPE``, a path from its own folder or the name of a shipped one, holds only what differs from that.
+
     Args:
         path: of the YAML file.
         overrides: ``key=value`` with dots between levels, such as ``optimizer.lr=0.01``; values are read as YAML.
 
     Raises RecipeError that names each value that does not fit.
     """
+    values = _read_with_base(path)
+    for override in overrides:
+        _override(values, override)
+    return parse_recipe(values, source=str(path))
+
+
+def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a recipe's values on top of its base's; ``derived`` are the files that lead here."""
+    if path in derived:
+        raise RecipeError(f"the recipe {path} is its own base: {' -> '.join(p.name for p in (*derived, path))}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"the recipe {path} is not a mapping of sections such as network, dataset and schedule")
-    for override in overrides:
-        _override(values, override)
-    return parse_recipe(values, source=str(path))
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    beside = path.parent / str(base)
+    base_path = beside if beside.is_file() else resolve_recipe(str(base))
+    return _merged(_read_with_base(base_path, (*derived, path)), values)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both_sections = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both_sections else value
+    return merged
 
 
 def parse_recipe(values: dict[str, Any], source: str = "recipe") -> Recipe:

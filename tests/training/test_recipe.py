@@ -170,3 +170,27 @@ def test_files_that_are_no_recipe_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match=r"cannot read the recipe .*recipe\.yaml"):
         load_recipe(path)
+
+
+def test_a_recipe_can_hold_only_what_differs_from_its_base(tmp_path: Path) -> None:
+    write_recipe(tmp_path / "mini.yaml")
+    path = tmp_path / "changed.yaml"
+    path.write_text("base: mini.yaml\nnetwork: {name: dwrseg_l}\nschedule: {steps: 3}\nearly: null\n")
+    recipe, base = load_recipe(path, ["seed=4"]), load_recipe(tmp_path / "mini.yaml")
+    assert recipe.network.name == "dwrseg_l"
+    assert recipe.network.options == base.network.options
+    assert (recipe.schedule.steps, recipe.schedule.warmup_steps) == (3, base.schedule.warmup_steps)
+    assert (recipe.seed, recipe.optimizer) == (4, base.optimizer)
+    path.write_text("base: pilot\nbatch_size: 3\n")
+    assert load_recipe(path) == load_recipe(resolve_recipe("pilot"), ["batch_size=3"])
+
+
+def test_a_base_that_is_missing_or_the_recipe_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("base: nowhere\n")
+    with pytest.raises(RecipeError, match="no recipe 'nowhere'"):
+        load_recipe(path)
+    path.write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(RecipeError, match=r"a\.yaml is its own base: a\.yaml -> b\.yaml -> a\.yaml"):
+        load_recipe(path)
