@@ -64,7 +64,7 @@ def evaluate(segmenter: Segmenter, split: Split) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Put the figures into lines of text; those of a `val` split are called validation figures."""
+    """Put the figures into lines of text; those of a validation split are called so."""
 
     def show(value: float | None) -> str:
         return "     -" if value is None else f"{value:6.4f}"
@@ -73,7 +73,7 @@ def table(figures: dict[str, Any]) -> str:
     lines = [
         f"{figures['model']} on {figures['backend']} ({figures['precision']}), "
         f"{figures['dataset']} {figures['split']}, {figures['images']} images"
-        + (" (validation figures)" if figures["split"] == "val" else ""),
+        + (" (validation figures)" if figures["split"] in ("val", "validation") else ""),
         *(f"  IoU {name:<14} {show(iou)}" for name, iou in figures["per_class_iou"].items()),
         f"mIoU               {show(figures['miou'])}",
         f"pixel accuracy     {show(figures['pixel_accuracy'])}",
