@@ -80,6 +80,7 @@ setup(
         ],
         "lwseg.commands": [
             "compare = training.commands.compare",
+            "scales = training.commands.scales",
             "networks = training.commands.networks",
             "train = training.commands.train",
             "export = training.commands.export",
