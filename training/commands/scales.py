@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lwseg_ros.datasets import load_split
+from lwseg_ros.datasets import figures_note, load_split
 from lwseg_ros.errors import RecipeError
 from training.checkpoint import load_checkpoint, network_of
 from training.distributed import training_process
@@ -74,8 +74,7 @@ def run(args: argparse.Namespace) -> int:
     }
     text = (
         f"{recipe.network.name}, {state['step']} steps, low scale {network.low_scale:g}; {split.dataset} {split.split}, "
-        f"{len(split.pairs)} images{' (validation figures)' if split.split in ('val', 'validation') else ''}\n\n"
-        + scale_table(results)
+        f"{len(split.pairs)} images{figures_note(split.split)}\n\n" + scale_table(results)
     )
     if args.output is not None:
         write_scale_comparison(text, report, args.output)
