@@ -10,7 +10,7 @@ from typing import Any
 
 from lwseg_ros.files import write_atomically
 from training.distributed import Process
-from training.recipe import Recipe
+from training.recipe import Recipe, differing_keys
 from training.trainer import Trainer
 
 
@@ -38,7 +38,7 @@ def run_left_out(
     summary: dict[str, Any] = {}
     if summary_file.is_file():
         summary = json.loads(summary_file.read_text(encoding="utf-8"))
-    if not _is_result_of(summary, recipe):
+    if differing_keys(recipe, summary.get("recipe", {})):
         summary = Trainer(recipe, data_root, folder, process, resume=True).fit()
     last = summary["last"]
     return LeftOutRun(
@@ -74,11 +74,3 @@ def write_comparison(runs: Sequence[LeftOutRun], out: Path) -> None:
     """Write comparison.md and comparison.json into a folder."""
     write_atomically(out / "comparison.md", comparison_table(runs).encode())
     write_atomically(out / "comparison.json", (json.dumps([vars(run) for run in runs], indent=2) + "\n").encode())
-
-
-def _is_result_of(summary: dict[str, Any], recipe: Recipe) -> bool:
-    """Whether a summary is that of this very recipe; how many processes prepared samples does not matter."""
-    made_by, asked = dict(summary.get("recipe", {})), recipe.model_dump(mode="json")
-    made_by.pop("workers", None)
-    asked.pop("workers")
-    return made_by == asked

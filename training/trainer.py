@@ -30,7 +30,7 @@ from training.normalization import Normalize
 from training.optimizer import build_optimizer
 from training.prior import corrected_prior
 from training.provenance import source_commit
-from training.recipe import Recipe
+from training.recipe import Recipe, differing_keys
 from training.run_log import RunLog
 from training.samples import (
     LabelledImages,
@@ -290,8 +290,7 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a saved state; refuses one that was made with another recipe."""
-        ours = self.recipe.model_dump(mode="json")
-        differing = [key for key in ours if key not in ("workers",) and state["recipe"].get(key) != ours[key]]
+        differing = differing_keys(self.recipe, state["recipe"])
         if differing:
             raise RecipeError(f"{self.out} was begun with another recipe; differing: {', '.join(differing)}")
         if state["total_steps"] != self.total_steps:

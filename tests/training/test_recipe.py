@@ -11,7 +11,7 @@ from camvid_miniature import miniature_recipe, write_recipe
 
 from lwseg_ros.errors import RecipeError
 from training.networks import build_network
-from training.recipe import RECIPE_FOLDER, load_recipe, parse_recipe, resolve_recipe
+from training.recipe import RECIPE_FOLDER, differing_keys, load_recipe, parse_recipe, resolve_recipe
 
 SHIPPED = sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
 
@@ -145,3 +145,19 @@ def test_files_that_are_no_recipe_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match=r"cannot read the recipe .*recipe\.yaml"):
         load_recipe(path)
+
+
+def test_recipes_are_compared_by_what_they_mean() -> None:
+    recipe = parse_recipe(miniature_recipe())
+    assert differing_keys(recipe, recipe.model_dump(mode="json")) == []
+    assert differing_keys(recipe, miniature_recipe()) == [], "a key that was not written counts as its default"
+    assert differing_keys(recipe, miniature_recipe(workers=7)) == []
+    assert differing_keys(recipe, miniature_recipe(seed=3, normalization="per_image")) == ["normalization", "seed"]
+    assert differing_keys(recipe, with_value("network.initial_weights", "a.pt")) == ["network"]
+
+
+def test_what_is_no_recipe_of_this_version_differs() -> None:
+    recipe = parse_recipe(miniature_recipe())
+    removed = recipe.model_dump(mode="json") | {"warp": 3}
+    assert differing_keys(recipe, removed) == ["warp"]
+    assert "network" in differing_keys(recipe, {})
