@@ -1,29 +1,25 @@
-"""The training loop. Read top to bottom: build, resume, then one step after another."""
+"""Training a segmentation. Read top to bottom: build, resume, then one step after another, which loop.py leads through."""
 
 from __future__ import annotations
 
 import json
 import math
-import signal
-import sys
-import time
-from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
-from lwseg_ros.errors import LwsegError, RecipeError
+from lwseg_ros.errors import RecipeError
 from lwseg_ros.files import write_atomically
 from training.allocator import keep_freed_memory
-from training.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from training.distributed import Process, any_process, from_main
+from training.checkpoint import load_checkpoint, load_weights
+from training.distributed import Process, from_main
 from training.evaluation import autocast, evaluate_network
+from training.loop import TrainingLoop
 from training.losses import SegmentationLoss
 from training.networks import build_network
 from training.normalization import Normalize
@@ -31,7 +27,6 @@ from training.optimizer import build_optimizer
 from training.prior import corrected_prior
 from training.provenance import source_commit
 from training.recipe import Recipe, differing_keys
-from training.run_log import RunLog
 from training.samples import (
     LabelledImages,
     StepSampler,
@@ -43,17 +38,10 @@ from training.samples import (
 )
 from training.schedule import learning_rate_factor
 
-LOG_EVERY_STEPS = 20
-SKIP_WINDOW_STEPS = 100
-MAX_SKIPPED_IN_WINDOW = 25
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
-class TrainingDivergedError(LwsegError):
-    """Too many steps in a row had non-finite gradients."""
-
-
-class Trainer:
+class Trainer(TrainingLoop[Recipe]):
     """One run of a recipe.
 
     Args:
@@ -65,10 +53,7 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, data_root: Path, out: Path, process: Process, *, resume: bool = False) -> None:
-        self.recipe = recipe
-        self.out = out
-        self.process = process
-        self.device = process.device
+        super().__init__(recipe, out, process)
         source_commit()  # now: by the first checkpoint the source may be another than what is running
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -92,27 +77,9 @@ class Trainer:
         self.loss = SegmentationLoss(recipe.loss, frequencies).to(self.device)
         self.optimizer = build_optimizer(self.network, recipe.optimizer)
         self.ema = averaged(self.network, recipe.ema_decay) if recipe.ema_decay > 0 else None
-        self.log = RunLog(out / "log.jsonl")
-        self.step = 0
         self.best_miou = -1.0
-        self.skipped = 0
-        self.recently_skipped: deque[bool] = deque(maxlen=SKIP_WINDOW_STEPS)
-        self.stop_requested = False
-        self.seconds = 0.0
 
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecipeError(
-                f"cannot make the output folder {out} ({error.strerror}); choose another --out"
-            ) from error
-        if resume and (out / "last.pt").is_file():
-            self.restore(load_checkpoint(out / "last.pt"))
-        elif (out / "last.pt").exists():
-            raise RecipeError(f"{out} already holds a run; add --resume to go on with it, or choose another --out")
-        if process.is_main:
-            self.log.resume(self.step)
-            write_atomically(out / "recipe.yaml", recipe.to_yaml().encode())
+        self.open_folder(resume=resume)
         self.parallel = self.network if process.world_size == 1 else self.distribute()
 
     def distribute(self) -> nn.Module:
@@ -121,59 +88,12 @@ class Trainer:
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         return DistributedDataParallel(self.network, device_ids=[self.device] if self.device.type == "cuda" else None)
 
-    def fit(self) -> dict[str, Any]:
-        """Train to the end of the schedule and return the summary; SIGTERM and SIGINT save and stop after the current step."""
+    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """Yield image uint8 [n, H, W, 3] and label uint8 [n, H, W] of each step from ``step`` on: this process's share."""
         recipe, process = self.recipe, self.process
         sampler = StepSampler(recipe.batch_size, self.step, self.total_steps, process.rank, process.world_size)
         samples = TrainingSamples(self.train_images, recipe, self.total_steps)
-        loader = training_loader(samples, sampler, worker_count(recipe), pin=self.device.type == "cuda")
-        handlers = {number: signal.signal(number, self.request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        progress = tqdm(
-            total=self.total_steps,
-            initial=self.step,
-            unit="step",
-            disable=not process.is_main,
-            smoothing=0.05,
-            mininterval=1.0 if sys.stderr.isatty() else 30.0,
-        )
-        try:
-            stopped = self.run_steps(loader, progress)
-        finally:
-            progress.close()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        if stopped:
-            self.save("last.pt")
-            raise LwsegError(f"stopped at step {self.step} of {self.total_steps}; go on with --resume --out {self.out}")
-        return self.finish()
-
-    def run_steps(self, loader: Any, progress: tqdm) -> bool:
-        """Take the steps that the loader yields; log, evaluate and save on the way. Return whether it was told to stop."""
-        losses: list[Tensor] = []
-        norms: list[float] = []
-        waited_s = worked_s = 0.0
-        ready = time.perf_counter()
-        for image, label in loader:
-            begun = time.perf_counter()
-            loss, norm = self.train_step(image, label)
-            losses.append(loss)
-            norms.append(norm)
-            self.step += 1
-            progress.update()
-            waited_s += begun - ready
-            worked_s += time.perf_counter() - begun
-            if self.step % LOG_EVERY_STEPS == 0 or self.step == self.total_steps:
-                self.seconds += waited_s + worked_s
-                self.log_steps(losses, norms, waited_s, worked_s, progress)
-                losses, norms, waited_s, worked_s = [], [], 0.0, 0.0
-            if self.step % self.evaluate_every == 0 or self.step == self.total_steps:
-                self.evaluate()
-            if self.step % self.recipe.checkpoint_every_steps == 0 or self.step == self.total_steps:
-                self.save("last.pt")
-            if self.step < self.total_steps and any_process(self.process, self.stop_requested):
-                return True
-            ready = time.perf_counter()
-        return False
+        return training_loader(samples, sampler, worker_count(recipe), pin=self.device.type == "cuda")
 
     def train_step(self, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
         """Take one step on uint8 images [n, H, W, 3] and labels [n, H, W]; return the loss and the gradient's norm.
@@ -209,38 +129,6 @@ class Trainer:
         factor = learning_rate_factor(self.step, self.total_steps, schedule.warmup_steps, schedule.power)
         return self.recipe.optimizer.lr * factor
 
-    def count_skip(self, skipped: bool) -> None:
-        """Count a step that changed nothing; raise when they pile up."""
-        self.skipped += skipped
-        self.recently_skipped.append(skipped)
-        if sum(self.recently_skipped) > MAX_SKIPPED_IN_WINDOW:
-            raise TrainingDivergedError(
-                f"{sum(self.recently_skipped)} of the last {len(self.recently_skipped)} steps had non-finite gradients "
-                f"at step {self.step}; "
-                f"lower optimizer.lr (now {self.recipe.optimizer.lr}), set optimizer.clip_norm, or use precision=fp32"
-            )
-
-    def log_steps(
-        self, losses: list[Tensor], norms: list[float], waited_s: float, worked_s: float, progress: tqdm
-    ) -> None:
-        """Log the means over the steps since the last entry."""
-        finite = [norm for norm in norms if math.isfinite(norm)]
-        entry = {
-            "step": self.step,
-            "epoch": round(self.step / self.steps_per_epoch, 3),
-            "loss": float(torch.stack(losses).nanmean()),
-            "lr": self.learning_rate(),
-            "grad_norm": sum(finite) / len(finite) if finite else None,
-            "skipped_steps": self.skipped,
-            "images_per_s": len(losses) * self.recipe.batch_size / (waited_s + worked_s),
-            "loader_wait_share": waited_s / (waited_s + worked_s),
-        }
-        progress.set_postfix(
-            epoch=entry["epoch"], loss=f"{entry['loss']:.3f}", best=f"{self.best_miou:.3f}", refresh=False
-        )
-        if self.process.is_main:
-            self.log.append(**entry)
-
     def evaluate(self) -> None:
         """Judge the network, averaged if there is an average, and keep it if it is the best so far."""
         if not self.process.is_main:
@@ -261,6 +149,10 @@ class Trainer:
             self.best_miou = confusion.miou
             self.save("best.pt")
         self.log.draw(self.out / "curves.png", f"{self.recipe.network.name} on {self.recipe.dataset.name}")
+
+    def best_figure(self) -> float:
+        """Return the best mIoU so far."""
+        return self.best_miou
 
     def state(self) -> dict[str, Any]:
         """Return all that rebuilds this run at this step."""
@@ -283,13 +175,9 @@ class Trainer:
             "torch_version": str(torch.__version__),
         }
 
-    def save(self, name: str) -> None:
-        """Write a checkpoint from the main process."""
-        if self.process.is_main:
-            save_checkpoint(self.out / name, self.state())
-
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, path: Path) -> None:
         """Go back to a saved state; refuses one that was made with another recipe."""
+        state = load_checkpoint(path)
         differing = differing_keys(self.recipe, state["recipe"])
         if differing:
             raise RecipeError(f"{self.out} was begun with another recipe; differing: {', '.join(differing)}")
@@ -330,10 +218,6 @@ class Trainer:
         if self.process.is_main:
             write_atomically(self.out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
         return from_main(self.process, summary)
-
-    def request_stop(self, _number: int, _frame: FrameType | None) -> None:
-        """Ask the loop to save and stop after the current step."""
-        self.stop_requested = True
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:

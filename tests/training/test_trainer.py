@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from lwseg_ros.errors import LwsegError, RecipeError
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.distributed import Process
+from training.loop import MAX_SKIPPED_IN_WINDOW, TrainingDivergedError
 from training.recipe import Recipe, load_recipe, parse_recipe
 from training.samples import StepSampler, TrainingSamples, training_loader
-from training.trainer import MAX_SKIPPED_IN_WINDOW, Trainer, TrainingDivergedError, averaged
+from training.trainer import Trainer, averaged
 
 ALONE = Process(0, 1, torch.device("cpu"))
 
