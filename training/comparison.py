@@ -38,7 +38,7 @@ def run_left_out(
     summary: dict[str, Any] = {}
     if summary_file.is_file():
         summary = json.loads(summary_file.read_text(encoding="utf-8"))
-    if differing_keys(recipe, summary.get("recipe", {})):
+    if not _is_result_of(summary, recipe):
         summary = Trainer(recipe, data_root, folder, process, resume=True).fit()
     last = summary["last"]
     return LeftOutRun(
@@ -74,3 +74,8 @@ def write_comparison(runs: Sequence[LeftOutRun], out: Path) -> None:
     """Write comparison.md and comparison.json into a folder."""
     write_atomically(out / "comparison.md", comparison_table(runs).encode())
     write_atomically(out / "comparison.json", (json.dumps([vars(run) for run in runs], indent=2) + "\n").encode())
+
+
+def _is_result_of(summary: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether a summary is that of this very recipe."""
+    return not differing_keys(recipe, summary.get("recipe", {}))

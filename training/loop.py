@@ -14,13 +14,18 @@ from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_ros.files import write_atomically
 from training.checkpoint import save_checkpoint
 from training.distributed import Process, any_process
+from training.evaluation import autocast
+from training.normalization import Normalize
 from training.recipe import OptimizerSection
 from training.run_log import RunLog
 
@@ -41,6 +46,14 @@ class LoopSettings(Protocol):
         """Images a step."""
 
     @property
+    def seed(self) -> int:
+        """Of everything random."""
+
+    @property
+    def precision(self) -> str:
+        """``fp32`` or ``bf16``."""
+
+    @property
     def checkpoint_every_steps(self) -> int:
         """How often last.pt is written."""
 
@@ -58,10 +71,22 @@ R = TypeVar("R", bound=LoopSettings)
 class TrainingLoop(ABC, Generic[R]):
     """The steps of a run, one after another.
 
-    A subclass builds what is trained, sets ``steps_per_epoch``, ``total_steps`` and ``evaluate_every`` (steps), and says what a
-    step and an evaluation are.
+    A subclass sets what stands below, then calls ``open_folder`` and ``distribute``.
+
+    Attributes:
+        network, normalize, loss: on the device; the loss takes the network's outputs and the labels.
+        parallel: the network as a step calls it.
+        optimizer: of the network's parameters.
+        ema: the network's average, or None.
+        steps_per_epoch, total_steps, evaluate_every: in steps.
     """
 
+    network: nn.Module
+    parallel: nn.Module
+    normalize: Normalize
+    loss: nn.Module
+    optimizer: Optimizer
+    ema: AveragedModel | None
     steps_per_epoch: int
     total_steps: int
     evaluate_every: int
@@ -81,10 +106,6 @@ class TrainingLoop(ABC, Generic[R]):
     @abstractmethod
     def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
         """Yield image and label of each step from ``step`` on."""
-
-    @abstractmethod
-    def train_step(self, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
-        """Take one step; return the loss and the gradient's norm."""
 
     @abstractmethod
     def learning_rate(self) -> float:
@@ -126,6 +147,16 @@ class TrainingLoop(ABC, Generic[R]):
         if self.process.is_main:
             self.log.resume(self.step)
             write_atomically(self.out / "recipe.yaml", self.recipe.to_yaml().encode())
+
+    def distribute(self) -> None:
+        """Wrap the network, where there are several processes, so that all step alike; batch statistics are shared on GPUs."""
+        if self.process.world_size == 1:
+            self.parallel = self.network
+            return
+        if self.device.type == "cuda":
+            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        devices = [self.device] if self.device.type == "cuda" else None
+        self.parallel = DistributedDataParallel(self.network, device_ids=devices)
 
     def fit(self) -> dict[str, Any]:
         """Train to the end of the schedule and return the summary; SIGTERM and SIGINT save and stop after the current step."""
@@ -177,6 +208,34 @@ class TrainingLoop(ABC, Generic[R]):
                 return True
             ready = time.perf_counter()
         return False
+
+    def train_step(self, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
+        """Take one step on uint8 images [n, H, W, 3] and their labels; return the loss and the gradient's norm.
+
+        A step whose gradient is not finite changes no weight and is counted.
+        """
+        # Dropout and the like draw the same numbers at this step however often the run was interrupted.
+        torch.manual_seed(self.recipe.seed + self.step * self.process.world_size + self.process.rank)
+        self.parallel.train()
+        rate = self.learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        image = image.to(self.device, non_blocking=True)
+        label = label.to(self.device, non_blocking=True).long()
+        with autocast(self.device, self.recipe.precision):
+            outputs = self.parallel(self.normalize(image).contiguous(memory_format=torch.channels_last))
+        loss = self.loss(outputs, label)
+        loss.backward()
+        limit = self.recipe.optimizer.clip_norm or math.inf
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), limit))
+        finite = math.isfinite(norm)
+        if finite:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if finite and self.ema is not None:
+            self.ema.update_parameters(self.network)
+        self.count_skip(not finite)
+        return loss.detach(), norm
 
     def count_skip(self, skipped: bool) -> None:
         """Count a step that changed nothing; raise when they pile up."""

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from lwseg_ros.errors import RecipeError
@@ -18,7 +17,7 @@ from lwseg_ros.files import write_atomically
 from training.allocator import keep_freed_memory
 from training.checkpoint import load_checkpoint, load_weights
 from training.distributed import Process, from_main
-from training.evaluation import autocast, evaluate_network
+from training.evaluation import evaluate_network
 from training.loop import TrainingLoop
 from training.losses import SegmentationLoss
 from training.networks import build_network
@@ -52,6 +51,8 @@ class Trainer(TrainingLoop[Recipe]):
         resume: go on from ``out/last.pt`` where there is one.
     """
 
+    loss: SegmentationLoss
+
     def __init__(self, recipe: Recipe, data_root: Path, out: Path, process: Process, *, resume: bool = False) -> None:
         super().__init__(recipe, out, process)
         source_commit()  # now: by the first checkpoint the source may be another than what is running
@@ -80,13 +81,7 @@ class Trainer(TrainingLoop[Recipe]):
         self.best_miou = -1.0
 
         self.open_folder(resume=resume)
-        self.parallel = self.network if process.world_size == 1 else self.distribute()
-
-    def distribute(self) -> nn.Module:
-        """Wrap the network so that all processes step alike; batch statistics are shared on GPUs."""
-        if self.device.type == "cuda":
-            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-        return DistributedDataParallel(self.network, device_ids=[self.device] if self.device.type == "cuda" else None)
+        self.distribute()
 
     def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
         """Yield image uint8 [n, H, W, 3] and label uint8 [n, H, W] of each step from ``step`` on: this process's share."""
@@ -94,34 +89,6 @@ class Trainer(TrainingLoop[Recipe]):
         sampler = StepSampler(recipe.batch_size, self.step, self.total_steps, process.rank, process.world_size)
         samples = TrainingSamples(self.train_images, recipe, self.total_steps)
         return training_loader(samples, sampler, worker_count(recipe), pin=self.device.type == "cuda")
-
-    def train_step(self, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
-        """Take one step on uint8 images [n, H, W, 3] and labels [n, H, W]; return the loss and the gradient's norm.
-
-        A step whose gradient is not finite changes no weight and is counted.
-        """
-        # Dropout and the like draw the same numbers at this step however often the run was interrupted.
-        torch.manual_seed(self.recipe.seed + self.step * self.process.world_size + self.process.rank)
-        self.parallel.train()
-        rate = self.learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        image = image.to(self.device, non_blocking=True)
-        label = label.to(self.device, non_blocking=True).long()
-        with autocast(self.device, self.recipe.precision):
-            outputs = self.parallel(self.normalize(image).contiguous(memory_format=torch.channels_last))
-        loss = self.loss(outputs, label)
-        loss.backward()
-        limit = self.recipe.optimizer.clip_norm or math.inf
-        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), limit))
-        finite = math.isfinite(norm)
-        if finite:
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if finite and self.ema is not None:
-            self.ema.update_parameters(self.network)
-        self.count_skip(not finite)
-        return loss.detach(), norm
 
     def learning_rate(self) -> float:
         """Return the learning rate of the current step."""
