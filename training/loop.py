@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import sys
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +23,13 @@ from tqdm import tqdm
 
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_ros.files import write_atomically
-from training.checkpoint import save_checkpoint
-from training.distributed import Process, any_process
+from training.allocator import keep_freed_memory
+from training.checkpoint import load_weights, save_checkpoint
+from training.distributed import Process, any_process, from_main
 from training.evaluation import autocast
 from training.normalization import Normalize
-from training.recipe import OptimizerSection
+from training.provenance import source_commit
+from training.recipe import TrainingSettings, differing_keys
 from training.run_log import RunLog
 
 LOG_EVERY_STEPS = 20
@@ -38,42 +41,17 @@ class TrainingDivergedError(LwsegError):
     """Too many steps in a row had non-finite gradients."""
 
 
-class LoopSettings(Protocol):
-    """What the loop needs of a recipe."""
-
-    @property
-    def batch_size(self) -> int:
-        """Images a step."""
-
-    @property
-    def seed(self) -> int:
-        """Of everything random."""
-
-    @property
-    def precision(self) -> str:
-        """``fp32`` or ``bf16``."""
-
-    @property
-    def checkpoint_every_steps(self) -> int:
-        """How often last.pt is written."""
-
-    @property
-    def optimizer(self) -> OptimizerSection:
-        """The optimizer's section."""
-
-    def to_yaml(self) -> str:
-        """Write the recipe out in full."""
-
-
-R = TypeVar("R", bound=LoopSettings)
+R = TypeVar("R", bound=TrainingSettings)
 
 
 class TrainingLoop(ABC, Generic[R]):
     """The steps of a run, one after another.
 
-    A subclass sets what stands below, then calls ``open_folder`` and ``distribute``.
+    A subclass sets what stands below (the steps by ``count_steps``), then calls ``open_folder`` and ``distribute``.
 
     Attributes:
+        figure: which figure of an evaluation makes it the best, the higher the better.
+        curves: the figures that are drawn, with their names in words.
         network, normalize, loss: on the device; the loss takes the network's outputs and the labels.
         parallel: the network as a step calls it.
         optimizer: of the network's parameters.
@@ -81,6 +59,8 @@ class TrainingLoop(ABC, Generic[R]):
         steps_per_epoch, total_steps, evaluate_every: in steps.
     """
 
+    figure: ClassVar[str]
+    curves: ClassVar[dict[str, str]]
     network: nn.Module
     parallel: nn.Module
     normalize: Normalize
@@ -91,17 +71,24 @@ class TrainingLoop(ABC, Generic[R]):
     total_steps: int
     evaluate_every: int
 
-    def __init__(self, recipe: R, out: Path, process: Process) -> None:
+    def __init__(self, recipe: R, dataset: str, out: Path, process: Process) -> None:
         self.recipe = recipe
+        self.dataset = dataset
         self.out = out
         self.process = process
         self.device = process.device
         self.log = RunLog(out / "log.jsonl")
         self.step = 0
+        self.best = -1.0
         self.skipped = 0
         self.recently_skipped: deque[bool] = deque(maxlen=SKIP_WINDOW_STEPS)
         self.stop_requested = False
         self.seconds = 0.0
+        source_commit()  # now: by the first checkpoint the source may be another than what is running
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        else:
+            torch.backends.cudnn.benchmark = True  # crops have one size, or two
 
     @abstractmethod
     def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
@@ -113,23 +100,22 @@ class TrainingLoop(ABC, Generic[R]):
 
     @abstractmethod
     def evaluate(self) -> None:
-        """Judge the network on the validation split and log it."""
+        """Judge the network, averaged if there is an average, in the main process, and ``record`` its figures."""
 
     @abstractmethod
-    def best_figure(self) -> float:
-        """Return the best figure of the evaluations so far, for the progress bar."""
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read a checkpoint of such a run; raises CheckpointError where it is none."""
 
     @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """Return all that rebuilds this run at this step."""
+    def judged(self) -> dict[str, Any]:
+        """Say for the summary what is judged on, and how many images there are."""
 
-    @abstractmethod
-    def finish(self) -> dict[str, Any]:
-        """Write the summary and return it in every process."""
-
-    @abstractmethod
-    def restore(self, path: Path) -> None:
-        """Go back to the state in a checkpoint; raises RecipeError where it is that of another run."""
+    def count_steps(self, images: int) -> None:
+        """Work out the steps of an epoch of so many images, of the run, and between evaluations."""
+        schedule = self.recipe.schedule
+        self.steps_per_epoch = max(1, math.ceil(images / self.recipe.batch_size))
+        self.total_steps = schedule.steps or max(1, round((schedule.epochs or 0) * self.steps_per_epoch))
+        self.evaluate_every = max(1, round(self.recipe.evaluate_every_epochs * self.steps_per_epoch))
 
     def open_folder(self, *, resume: bool) -> None:
         """Make the output folder, or go on with the run in it; raises RecipeError where that is not what was asked for."""
@@ -141,7 +127,7 @@ class TrainingLoop(ABC, Generic[R]):
             ) from error
         last = self.out / "last.pt"
         if resume and last.is_file():
-            self.restore(last)
+            self.restore(self.load(last))
         elif last.exists():
             raise RecipeError(f"{self.out} already holds a run; add --resume to go on with it, or choose another --out")
         if self.process.is_main:
@@ -263,16 +249,84 @@ class TrainingLoop(ABC, Generic[R]):
             "images_per_s": len(losses) * self.recipe.batch_size / (waited_s + worked_s),
             "loader_wait_share": waited_s / (waited_s + worked_s),
         }
-        progress.set_postfix(
-            epoch=entry["epoch"], loss=f"{entry['loss']:.3f}", best=f"{self.best_figure():.3f}", refresh=False
-        )
+        progress.set_postfix(epoch=entry["epoch"], loss=f"{entry['loss']:.3f}", best=f"{self.best:.3f}", refresh=False)
         if self.process.is_main:
             self.log.append(**entry)
+
+    def record(self, **figures: Any) -> None:
+        """Log an evaluation's figures, draw the curves, and keep the network if it is the best so far."""
+        self.log.append(step=self.step, **figures)
+        if figures[self.figure] > self.best:
+            self.best = figures[self.figure]
+            self.save("best.pt")
+        title = f"{self.recipe.network.name} on {self.dataset}"
+        self.log.draw(self.out / "curves.png", title, self.curves)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that rebuilds this run at this step."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "commit": source_commit(),
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "epoch": self.step / self.steps_per_epoch,
+            "network": self.network.state_dict(),
+            "ema": self.ema.module.state_dict() if self.ema is not None else None,
+            "ema_updates": int(self.ema.n_averaged) if self.ema is not None else 0,
+            "optimizer": self.optimizer.state_dict(),
+            f"best_{self.figure}": self.best,
+            "skipped": self.skipped,
+            "recently_skipped": list(self.recently_skipped),
+            "seconds": self.seconds,
+            "torch_version": str(torch.__version__),
+        }
 
     def save(self, name: str) -> None:
         """Write a checkpoint from the main process."""
         if self.process.is_main:
             save_checkpoint(self.out / name, self.state())
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state; refuses one that was made with another recipe."""
+        differing = differing_keys(self.recipe, state["recipe"])
+        if differing:
+            raise RecipeError(f"{self.out} was begun with another recipe; differing: {', '.join(differing)}")
+        if state["total_steps"] != self.total_steps:
+            raise RecipeError(
+                f"{self.out} was begun as a run of {state['total_steps']} steps, with this data it has "
+                f"{self.total_steps}; resume with the data it was begun with, or choose another --out"
+            )
+        load_weights(self.network, state["network"], self.recipe.network.name)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state["ema"])
+            self.ema.n_averaged.fill_(state["ema_updates"])
+        self.step = state["step"]
+        self.best = state[f"best_{self.figure}"]
+        self.skipped = state["skipped"]
+        self.recently_skipped.extend(state["recently_skipped"])
+        self.seconds = state["seconds"]
+
+    def finish(self) -> dict[str, Any]:
+        """Write the summary, the last and the best validation figures among it, and return it in every process."""
+        if self.process.is_main and not any(self.figure in entry for entry in self.log.entries):
+            self.evaluate()  # a finished run was resumed whose log is gone
+        evaluations = [entry for entry in self.log.entries if self.figure in entry]
+        summary = {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "commit": source_commit(),
+            **self.judged(),
+            "steps": self.step,
+            "skipped_steps": self.skipped,
+            "training_seconds": round(self.seconds, 1),
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            "torch_version": str(torch.__version__),
+            "last": evaluations[-1] if evaluations else None,
+            "best": max(evaluations, key=lambda entry: entry[self.figure]) if evaluations else None,
+        }
+        if self.process.is_main:
+            write_atomically(self.out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+        return from_main(self.process, summary)
 
     def request_stop(self, _number: int, _frame: FrameType | None) -> None:
         """Ask the loop to save and stop after the current step."""

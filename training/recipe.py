@@ -123,15 +123,11 @@ class ScheduleSection(_Section):
     power: float = Field(0.9, gt=0)
 
 
-class Recipe(_Section):
-    """A whole training run. ``workers`` prepare samples; by default one fewer than there are cores, at most 12."""
+class TrainingSettings(_Section):
+    """What every kind of training is told. ``workers`` prepare samples; by default one fewer than there are cores, at most 12."""
 
     network: NetworkSection
-    dataset: DatasetSection
-    augmentation: AugmentationSection
     normalization: Normalization = "fixed"
-    early: EarlySection | None = None
-    loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
     optimizer: OptimizerSection
     schedule: ScheduleSection
     batch_size: int = Field(gt=0)
@@ -145,6 +141,15 @@ class Recipe(_Section):
     def to_yaml(self) -> str:
         """Write the recipe out in full, defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class Recipe(TrainingSettings):
+    """A whole training run of a segmentation."""
+
+    dataset: DatasetSection
+    augmentation: AugmentationSection
+    early: EarlySection | None = None
+    loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
 
 
 def resolve_recipe(name_or_path: str, folder: Path = RECIPE_FOLDER) -> Path:

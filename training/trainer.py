@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from lwseg_ros.errors import RecipeError
-from lwseg_ros.files import write_atomically
-from training.allocator import keep_freed_memory
-from training.checkpoint import load_checkpoint, load_weights
-from training.distributed import Process, from_main
+from training.checkpoint import load_checkpoint
+from training.distributed import Process
 from training.evaluation import evaluate_network
 from training.loop import TrainingLoop
 from training.losses import SegmentationLoss
@@ -24,8 +20,7 @@ from training.networks import build_network
 from training.normalization import Normalize
 from training.optimizer import build_optimizer
 from training.prior import corrected_prior
-from training.provenance import source_commit
-from training.recipe import Recipe, differing_keys
+from training.recipe import Recipe
 from training.samples import (
     LabelledImages,
     StepSampler,
@@ -51,24 +46,17 @@ class Trainer(TrainingLoop[Recipe]):
         resume: go on from ``out/last.pt`` where there is one.
     """
 
+    figure = "miou"
+    curves: ClassVar[dict[str, str]] = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
     loss: SegmentationLoss
 
     def __init__(self, recipe: Recipe, data_root: Path, out: Path, process: Process, *, resume: bool = False) -> None:
-        super().__init__(recipe, out, process)
-        source_commit()  # now: by the first checkpoint the source may be another than what is running
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        else:
-            torch.backends.cudnn.benchmark = True  # crops have one size, or two
-
+        super().__init__(recipe, recipe.dataset.name, out, process)
         train_split, validation_split = load_splits(recipe.dataset, data_root)
         self.classes = train_split.classes
         self.train_images = LabelledImages(train_split)
         self.validation_images = LabelledImages(validation_split)
-        self.steps_per_epoch = max(1, math.ceil(len(self.train_images) / recipe.batch_size))
-        schedule = recipe.schedule
-        self.total_steps = schedule.steps or max(1, round((schedule.epochs or 0) * self.steps_per_epoch))
-        self.evaluate_every = max(1, round(recipe.evaluate_every_epochs * self.steps_per_epoch))
+        self.count_steps(len(self.train_images))
 
         torch.manual_seed(recipe.seed)
         network = build_network(recipe.network.name, len(self.classes), **recipe.network.options)
@@ -78,8 +66,6 @@ class Trainer(TrainingLoop[Recipe]):
         self.loss = SegmentationLoss(recipe.loss, frequencies).to(self.device)
         self.optimizer = build_optimizer(self.network, recipe.optimizer)
         self.ema = averaged(self.network, recipe.ema_decay) if recipe.ema_decay > 0 else None
-        self.best_miou = -1.0
-
         self.open_folder(resume=resume)
         self.distribute()
 
@@ -106,85 +92,30 @@ class Trainer(TrainingLoop[Recipe]):
                 network, self.normalize, self.validation_images, len(self.classes), self.device, self.recipe.precision
             )
         per_class = dict(zip((c.name for c in self.classes), confusion.per_class_iou.tolist(), strict=True))
-        self.log.append(
-            step=self.step,
+        self.record(
             miou=confusion.miou,
             pixel_accuracy=confusion.pixel_accuracy,
             per_class_iou={name: None if math.isnan(iou) else iou for name, iou in per_class.items()},
         )
-        if confusion.miou > self.best_miou:
-            self.best_miou = confusion.miou
-            self.save("best.pt")
-        self.log.draw(self.out / "curves.png", f"{self.recipe.network.name} on {self.recipe.dataset.name}")
-
-    def best_figure(self) -> float:
-        """Return the best mIoU so far."""
-        return self.best_miou
 
     def state(self) -> dict[str, Any]:
         """Return all that rebuilds this run at this step."""
         return {
-            "recipe": self.recipe.model_dump(mode="json"),
+            **super().state(),
             "classes": [{"id": c.id, "name": c.name, "color_rgb": list(c.color_rgb)} for c in self.classes],
             "class_weights": self.loss.weights.tolist() if self.loss.weights is not None else None,
-            "commit": source_commit(),
-            "step": self.step,
-            "total_steps": self.total_steps,
-            "epoch": self.step / self.steps_per_epoch,
-            "network": self.network.state_dict(),
-            "ema": self.ema.module.state_dict() if self.ema is not None else None,
-            "ema_updates": int(self.ema.n_averaged) if self.ema is not None else 0,
-            "optimizer": self.optimizer.state_dict(),
-            "best_miou": self.best_miou,
-            "skipped": self.skipped,
-            "recently_skipped": list(self.recently_skipped),
-            "seconds": self.seconds,
-            "torch_version": str(torch.__version__),
         }
 
-    def restore(self, path: Path) -> None:
-        """Go back to a saved state; refuses one that was made with another recipe."""
-        state = load_checkpoint(path)
-        differing = differing_keys(self.recipe, state["recipe"])
-        if differing:
-            raise RecipeError(f"{self.out} was begun with another recipe; differing: {', '.join(differing)}")
-        if state["total_steps"] != self.total_steps:
-            raise RecipeError(
-                f"{self.out} was begun as a run of {state['total_steps']} steps, with this data it has "
-                f"{self.total_steps}; resume with the data it was begun with, or choose another --out"
-            )
-        load_weights(self.network, state["network"], self.recipe.network.name)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.ema is not None:
-            self.ema.module.load_state_dict(state["ema"])
-            self.ema.n_averaged.fill_(state["ema_updates"])
-        self.step = state["step"]
-        self.best_miou = state["best_miou"]
-        self.skipped = state["skipped"]
-        self.recently_skipped.extend(state["recently_skipped"])
-        self.seconds = state["seconds"]
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read a checkpoint of such a run."""
+        return load_checkpoint(path)
 
-    def finish(self) -> dict[str, Any]:
-        """Write the summary, the last and the best validation figures among it, and return it in every process."""
-        if self.process.is_main and not any("miou" in entry for entry in self.log.entries):
-            self.evaluate()  # a finished run was resumed whose log is gone
-        evaluations = [entry for entry in self.log.entries if "miou" in entry]
-        summary = {
-            "recipe": self.recipe.model_dump(mode="json"),
-            "commit": source_commit(),
+    def judged(self) -> dict[str, Any]:
+        """Say for the summary what is judged on, and how many images there are."""
+        return {
             "judged_on": self.validation_images.split.split,
             "images": {"train": len(self.train_images), "judged": len(self.validation_images)},
-            "steps": self.step,
-            "skipped_steps": self.skipped,
-            "training_seconds": round(self.seconds, 1),
-            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
-            "torch_version": str(torch.__version__),
-            "last": evaluations[-1] if evaluations else None,
-            "best": max(evaluations, key=lambda entry: entry["miou"]) if evaluations else None,
         }
-        if self.process.is_main:
-            write_atomically(self.out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
-        return from_main(self.process, summary)
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
