@@ -59,7 +59,7 @@ setup(
     packages=find_packages(include=["lwseg_ros", "lwseg_ros.*", "training", "training.*"]),
     package_data={
         "lwseg_ros": ["models/*.onnx", "data/*", "data/*/*", "replay/*.html", "py.typed"],
-        "training": ["recipes/*.yaml"],
+        "training": ["recipes/*.yaml", "recipes/*/*.yaml"],
     },
     data_files=shared_files(),
     install_requires=[
@@ -81,6 +81,7 @@ setup(
         "lwseg.commands": [
             "compare = training.commands.compare",
             "networks = training.commands.networks",
+            "pretrain = training.commands.pretrain",
             "train = training.commands.train",
             "export = training.commands.export",
             "evaluate = lwseg_ros.commands.evaluate",

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from training.checkpoint import load_checkpoint
 from training.distributed import Process
 from training.evaluation import evaluate_network
+from training.initial_weights import load_initial_weights
 from training.loop import TrainingLoop
 from training.losses import SegmentationLoss
 from training.networks import build_network
@@ -60,6 +61,8 @@ class Trainer(TrainingLoop[Recipe]):
 
         torch.manual_seed(recipe.seed)
         network = build_network(recipe.network.name, len(self.classes), **recipe.network.options)
+        if recipe.network.initial_weights is not None and not (resume and (out / "last.pt").is_file()):
+            load_initial_weights(network, Path(recipe.network.initial_weights)).print_from(process)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.normalize = Normalize(recipe.normalization).to(self.device)
         frequencies = class_frequencies(self.train_images, len(self.classes))
