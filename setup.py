@@ -59,7 +59,7 @@ setup(
     packages=find_packages(include=["lwseg_ros", "lwseg_ros.*", "training", "training.*"]),
     package_data={
         "lwseg_ros": ["models/*.onnx", "data/*", "data/*/*", "replay/*.html", "py.typed"],
-        "training": ["recipes/*.yaml"],
+        "training": ["recipes/*.yaml", "recipes/*/*.yaml"],
     },
     data_files=shared_files(),
     install_requires=[
@@ -82,6 +82,7 @@ setup(
             "compare = training.commands.compare",
             "scales = training.commands.scales",
             "networks = training.commands.networks",
+            "pretrain = training.commands.pretrain",
             "train = training.commands.train",
             "export = training.commands.export",
             "evaluate = lwseg_ros.commands.evaluate",

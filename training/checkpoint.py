@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,22 @@ from training.prior import correct_prior
 from training.recipe import NetworkSection, Recipe, parse_recipe
 
 FORMAT_VERSION = 1
-FIELDS = (
-    *(
-        "recipe",
-        "classes",
-        "class_weights",
-        "commit",
-        "step",
-        "total_steps",
-        "epoch",
-        "network",
-        "ema",
-        "ema_updates",
-        "optimizer",
-    ),
-    *("best_miou", "skipped", "recently_skipped", "seconds", "torch_version"),
+COMMON_FIELDS = (
+    "recipe",
+    "commit",
+    "step",
+    "total_steps",
+    "epoch",
+    "network",
+    "ema",
+    "ema_updates",
+    "optimizer",
+    "skipped",
+    "recently_skipped",
+    "seconds",
+    "torch_version",
 )
+FIELDS = (*COMMON_FIELDS, "classes", "class_weights", "best_miou")
 
 
 class CheckpointError(LwsegError):
@@ -52,10 +53,22 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; raises CheckpointError that says what is wrong with the file."""
+def load_checkpoint(path: Path, fields: Sequence[str] = FIELDS, command: str = "lwseg train") -> dict[str, Any]:
+    """Read a checkpoint that a command wrote with all these fields onto the CPU.
+
+    Raises CheckpointError that says what is wrong with the file.
+    """
+    state = read_checkpoint(path, command)
+    missing = [name for name in fields if name not in state]
+    if missing:
+        raise CheckpointError(f"{path} lacks {', '.join(missing)}; it is no checkpoint that `{command}` wrote")
+    return state
+
+
+def read_checkpoint(path: Path, command: str) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, whichever fields it has; raises CheckpointError that names what should have written it."""
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint {path}; `lwseg train` writes last.pt and best.pt into its --out folder")
+        raise CheckpointError(f"no checkpoint {path}; `{command}` writes last.pt and best.pt into its --out folder")
     try:
         # torch.load does not compare the checksums that torch.save wrote.
         with zipfile.ZipFile(path) as archive:
@@ -66,10 +79,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch.load raises many kinds for a damaged file
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT_VERSION} written by `lwseg train`")
-    missing = [name for name in FIELDS if name not in state]
-    if missing:
-        raise CheckpointError(f"{path} lacks {', '.join(missing)}; it is no checkpoint that `lwseg train` wrote")
+        raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT_VERSION} written by `{command}`")
     return state
 
 

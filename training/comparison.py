@@ -10,7 +10,7 @@ from typing import Any
 
 from lwseg_ros.files import write_atomically
 from training.distributed import Process
-from training.recipe import Recipe
+from training.recipe import Recipe, differing_keys
 from training.trainer import Trainer
 
 
@@ -77,8 +77,5 @@ def write_comparison(runs: Sequence[LeftOutRun], out: Path) -> None:
 
 
 def _is_result_of(summary: dict[str, Any], recipe: Recipe) -> bool:
-    """Whether a summary is that of this very recipe; how many processes prepared samples does not matter."""
-    made_by, asked = dict(summary.get("recipe", {})), recipe.model_dump(mode="json")
-    made_by.pop("workers", None)
-    asked.pop("workers")
-    return made_by == asked
+    """Whether a summary is that of this very recipe."""
+    return not differing_keys(recipe, summary.get("recipe", {}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,6 +13,8 @@ from lwseg_ros.errors import RecipeError
 from training.normalization import Normalization
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def _ascending(scale: tuple[float, float]) -> tuple[float, float]:
@@ -30,7 +32,10 @@ class _Section(BaseModel):
 
 
 class NetworkSection(_Section):
-    """Which registered network, with which options of its own, and which checkpoint it starts from instead of random weights."""
+    """Which registered network, with which options of its own.
+
+    ``initial_weights``: the checkpoint whose weights it starts from (initial_weights.py), from the working folder on.
+    """
 
     name: str
     options: dict[str, Any] = {}
@@ -139,20 +144,15 @@ class ScheduleSection(_Section):
     power: float = Field(0.9, gt=0)
 
 
-class Recipe(_Section):
-    """A whole training run.
+class TrainingSettings(_Section):
+    """What every kind of training is told.
 
     ``freeze_batch_norm``: statistics, scales and shifts of batch normalisation stay as they are, for a run that goes on from
     ``network.initial_weights``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
     """
 
     network: NetworkSection
-    dataset: DatasetSection
-    augmentation: AugmentationSection
     normalization: Normalization = "fixed"
-    inference: InferenceSection = Field(default_factory=lambda: InferenceSection.model_validate({}))
-    early: EarlySection | None = None
-    loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
     optimizer: OptimizerSection
     schedule: ScheduleSection
     batch_size: int = Field(gt=0)
@@ -169,15 +169,25 @@ class Recipe(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def resolve_recipe(name_or_path: str) -> Path:
-    """Find a recipe by path, or by the name of one that is shipped."""
+class Recipe(TrainingSettings):
+    """A whole training run of a segmentation."""
+
+    dataset: DatasetSection
+    augmentation: AugmentationSection
+    inference: InferenceSection = Field(default_factory=lambda: InferenceSection.model_validate({}))
+    early: EarlySection | None = None
+    loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
+
+
+def resolve_recipe(name_or_path: str, folder: Path = RECIPE_FOLDER) -> Path:
+    """Find a recipe by path, or by the name of one that is shipped in ``folder``."""
     path = Path(name_or_path)
     if path.is_file():
         return path
-    shipped = RECIPE_FOLDER / f"{name_or_path}.yaml"
+    shipped = folder / f"{name_or_path}.yaml"
     if shipped.is_file():
         return shipped
-    names = ", ".join(sorted(recipe.stem for recipe in RECIPE_FOLDER.glob("*.yaml")))
+    names = ", ".join(sorted(recipe.stem for recipe in folder.glob("*.yaml")))
     raise RecipeError(f"no recipe {name_or_path!r}: give the path of a YAML file, or one of: {names}")
 
 
@@ -192,10 +202,15 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises RecipeError that names each value that does not fit.
     """
+    return parse_recipe(read_values(path, overrides), source=str(path))
+
+
+def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a recipe's YAML, on top of its base's, and change single values, see ``load_recipe``; nothing is checked."""
     values = _read_with_base(path)
     for override in overrides:
         _override(values, override)
-    return parse_recipe(values, source=str(path))
+    return values
 
 
 def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -226,16 +241,44 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def parse_recipe(values: dict[str, Any], source: str = "recipe") -> Recipe:
     """Validate a recipe that was read as plain dictionaries."""
+    recipe = validate(Recipe, values, source)
+    check_schedule(recipe.schedule, source)
+    return recipe
+
+
+def validate(model: type[Model], values: dict[str, Any], source: str) -> Model:
+    """Validate plain dictionaries; raises RecipeError that names each value that does not fit."""
     try:
-        recipe = Recipe.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
         raise RecipeError(f"{source}: {faults}") from error
-    if (recipe.schedule.epochs is None) == (recipe.schedule.steps is None):
+
+
+def check_schedule(schedule: ScheduleSection, source: str) -> None:
+    """Raise RecipeError unless a schedule gives its length once, and its warm-up at most once."""
+    if (schedule.epochs is None) == (schedule.steps is None):
         raise RecipeError(f"{source}: schedule needs either epochs or steps, and not both")
-    if recipe.schedule.warmup_steps and recipe.schedule.warmup_epochs:
+    if schedule.warmup_steps and schedule.warmup_epochs:
         raise RecipeError(f"{source}: schedule takes warmup_epochs or warmup_steps, and not both")
-    return recipe
+
+
+def differing_keys(recipe: BaseModel, made_by: dict[str, Any]) -> list[str]:
+    """Name the keys in which a recipe that a run wrote down differs from ``recipe``.
+
+    A key that the run did not write, because its version had none, counts as its default. ``workers`` does not count: how many
+    processes prepare samples changes nothing.
+    """
+    try:
+        earlier = type(recipe).model_validate(made_by).model_dump(mode="json")
+    except ValidationError:  # it has values that this version does not take
+        earlier = made_by
+    ours = recipe.model_dump(mode="json")
+    return [
+        key
+        for key in dict.fromkeys((*ours, *earlier))
+        if key != "workers" and (key not in ours or key not in earlier or earlier[key] != ours[key])
+    ]
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +51,19 @@ class RunLog:
         pairs = [(entry["step"], entry[name]) for entry in self.entries if entry.get(name) is not None]
         return [step for step, _ in pairs], [value for _, value in pairs]
 
-    def draw(self, path: Path, title: str) -> None:
-        """Draw the learning curves as a picture, PNG or SVG by the path's suffix."""
+    def draw(self, path: Path, title: str, figures: Mapping[str, str]) -> None:
+        """Draw the learning curves as a picture, PNG or SVG by the path's suffix.
+
+        ``figures``: what to draw of the evaluations, shares in [0, 1], with their names in words; two or fewer.
+        """
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
         left.plot(*self.series("loss"), color="tab:blue", linewidth=1)
         left.set(xlabel="step", ylabel="training loss", yscale="log", title=title)
         rate = left.twinx()
         rate.plot(*self.series("lr"), color="tab:gray", linewidth=1, linestyle=":")
         rate.set_ylabel("learning rate (dotted)")
-        right.plot(*self.series("miou"), color="tab:orange", marker=".", label="mIoU")
-        right.plot(*self.series("pixel_accuracy"), color="tab:green", marker=".", label="pixel accuracy")
+        for (name, words), color in zip(figures.items(), ("tab:orange", "tab:green"), strict=False):
+            right.plot(*self.series(name), color=color, marker=".", label=words)
         right.set(xlabel="step", ylim=(0, 1), title="validation")
         right.grid(alpha=0.3)
         right.legend(loc="lower right")

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from lwseg_ros.datasets import CodedPath, Split, load_split, read_pair
 from lwseg_ros.errors import DatasetError
 from lwseg_ros.segmenter import resize_interpolation
 from training.augmentation import IGNORE, augment, mix_classes
-from training.recipe import DatasetSection, Recipe
+from training.recipe import DatasetSection, Recipe, TrainingSettings
 
 
 def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
@@ -137,19 +138,19 @@ class StepSampler:
             yield list(range(first, first + self.share))
 
 
-def training_loader(samples: TrainingSamples, sampler: StepSampler, workers: int, pin: bool) -> DataLoader:
-    """Yield image uint8 [n, H, W, 3] and label uint8 [n, H, W], one batch a step, prepared ahead by ``workers`` processes."""
+def training_loader(samples: Dataset[Any], sampler: StepSampler, workers: int, pin: bool) -> DataLoader:
+    """Yield image uint8 [n, H, W, 3] and label, one batch a step, prepared ahead by ``workers`` processes."""
     return DataLoader(
         samples,
         batch_sampler=sampler,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         pin_memory=pin,
     )
 
 
-def worker_count(recipe: Recipe) -> int:
+def worker_count(recipe: TrainingSettings) -> int:
     """Return how many processes prepare samples: what the recipe says, else one fewer than there are cores, at most 12.
 
     The cores are those this process may use, shared out among the training processes of this machine.
@@ -186,7 +187,8 @@ def _resized(image: np.ndarray, label: np.ndarray, size_hw: tuple[int, int]) -> 
     )
 
 
-def _start_worker(_worker: int) -> None:
+def start_worker(_worker: int) -> None:
+    """Make a process that prepares samples use one core and leave signals to the trainer."""
     # A signal to the whole process group is for the trainer, which needs its workers until it has saved.
     os.setpgid(0, 0)
     cv2.setNumThreads(0)

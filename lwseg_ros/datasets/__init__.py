@@ -9,12 +9,14 @@ from lwseg_ros.datasets.ade20k import list_ade20k
 from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID, CAMVID_TREE, list_camvid
 from lwseg_ros.datasets.camvid_full import list_camvid_full
 from lwseg_ros.datasets.cityscapes import list_cityscapes
+from lwseg_ros.datasets.classification import ClassificationSplit, list_image_folder
 from lwseg_ros.datasets.coco_stuff10k import list_coco_stuff10k
 from lwseg_ros.datasets.folder import list_folder
+from lwseg_ros.datasets.imagenet1k import list_imagenet1k
 from lwseg_ros.datasets.labels import CodedPath
 from lwseg_ros.datasets.mapillary import list_mapillary
 from lwseg_ros.datasets.pascal_context import list_pascal_context
-from lwseg_ros.datasets.pictures import read_pair
+from lwseg_ros.datasets.pictures import read_pair, read_photo
 from lwseg_ros.datasets.split import Split, figures_note
 from lwseg_ros.errors import DatasetError
 
@@ -22,12 +24,16 @@ __all__ = [
     "CAMVID_CLASSES",
     "CAMVID_IGNORE_ID",
     "CAMVID_TREE",
+    "CLASSIFICATION_DATASETS",
     "DATASETS",
+    "ClassificationSplit",
     "CodedPath",
     "Split",
     "figures_note",
+    "load_classification_split",
     "load_split",
     "read_pair",
+    "read_photo",
 ]
 
 DATASETS: dict[str, Callable[[Path, str], Split]] = {
@@ -39,6 +45,11 @@ DATASETS: dict[str, Callable[[Path, str], Split]] = {
     "folder": list_folder,
     "mapillary": list_mapillary,
     "pascal_context": list_pascal_context,
+}
+
+CLASSIFICATION_DATASETS: dict[str, Callable[[Path, str], ClassificationSplit]] = {
+    "image_folder": list_image_folder,
+    "imagenet1k": list_imagenet1k,
 }
 
 
@@ -56,3 +67,11 @@ def load_split(name: str, root: str | Path, split: str) -> Split:
     if name not in DATASETS:
         raise DatasetError(f"unknown data set {name!r}; known are: {', '.join(sorted(DATASETS))}")
     return DATASETS[name](Path(root), split)
+
+
+def load_classification_split(name: str, root: str | Path, split: str) -> ClassificationSplit:
+    """List a split's (photo, class index) pairs, as ``load_split`` does for a key of CLASSIFICATION_DATASETS."""
+    if name not in CLASSIFICATION_DATASETS:
+        known = ", ".join(sorted(CLASSIFICATION_DATASETS))
+        raise DatasetError(f"unknown data set for classification {name!r}; known are: {known}")
+    return CLASSIFICATION_DATASETS[name](Path(root), split)

@@ -35,7 +35,7 @@ def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarra
     label = _read_picture(path, cv2.IMREAD_COLOR) if isinstance(code, ColorCode) else _read_numbers(path)
     if image is None or label is None:
         bad = image_path if image is None else path
-        raise DatasetError(f"cannot read {bad}: missing, or no picture that OpenCV knows; check or replace it")
+        raise DatasetError(_unreadable(bad))
     if code is None:
         check_grey(label, path)
     else:
@@ -46,6 +46,18 @@ def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarra
             f"{image_path} {image.shape[0]} x {image.shape[1]}; both have to be the same size"
         )
     return image, label
+
+
+def read_photo(path: Path) -> np.ndarray:
+    """Read one photo as uint8 BGR [H, W, 3]; raises DatasetError where it cannot be read."""
+    image = _read_picture(path, cv2.IMREAD_COLOR)
+    if image is None:
+        raise DatasetError(_unreadable(path))
+    return image
+
+
+def _unreadable(path: Path) -> str:
+    return f"cannot read {path}: missing, or no picture that OpenCV knows; check or replace it"
 
 
 def _read_picture(path: Path, flags: int) -> np.ndarray | None:

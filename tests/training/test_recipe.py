@@ -13,7 +13,7 @@ from camvid_miniature import miniature_recipe, write_recipe
 from lwseg_ros.datasets import DATASETS
 from lwseg_ros.errors import RecipeError
 from training.networks import build_network
-from training.recipe import RECIPE_FOLDER, load_recipe, parse_recipe, resolve_recipe
+from training.recipe import RECIPE_FOLDER, differing_keys, load_recipe, parse_recipe, resolve_recipe
 
 SHIPPED = sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
 
@@ -194,3 +194,19 @@ def test_a_base_that_is_missing_or_the_recipe_itself_is_refused(tmp_path: Path) 
     (tmp_path / "b.yaml").write_text("base: a.yaml\n")
     with pytest.raises(RecipeError, match=r"a\.yaml is its own base: a\.yaml -> b\.yaml -> a\.yaml"):
         load_recipe(path)
+
+
+def test_recipes_are_compared_by_what_they_mean() -> None:
+    recipe = parse_recipe(miniature_recipe())
+    assert differing_keys(recipe, recipe.model_dump(mode="json")) == []
+    assert differing_keys(recipe, miniature_recipe()) == [], "a key that was not written counts as its default"
+    assert differing_keys(recipe, miniature_recipe(workers=7)) == []
+    assert differing_keys(recipe, miniature_recipe(seed=3, normalization="per_image")) == ["normalization", "seed"]
+    assert differing_keys(recipe, with_value("network.initial_weights", "a.pt")) == ["network"]
+
+
+def test_what_is_no_recipe_of_this_version_differs() -> None:
+    recipe = parse_recipe(miniature_recipe())
+    removed = recipe.model_dump(mode="json") | {"warp": 3}
+    assert differing_keys(recipe, removed) == ["warp"]
+    assert "network" in differing_keys(recipe, {})

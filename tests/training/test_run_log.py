@@ -55,12 +55,13 @@ def test_resume_without_a_log_starts_an_empty_one(tmp_path: Path) -> None:
 
 
 def test_curves_are_a_picture_also_of_few_entries(tmp_path: Path) -> None:
+    figures = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
     log = RunLog(tmp_path / "log.jsonl")
-    log.draw(tmp_path / "empty.png", "nothing yet")
+    log.draw(tmp_path / "empty.png", "nothing yet", figures)
     for step in range(1, 20):
         log.append(step=step, loss=1 / step, lr=0.1, miou=step / 40, pixel_accuracy=step / 20)
-    log.draw(tmp_path / "curves.png", "a run")
-    log.draw(tmp_path / "curves.svg", "a run")
+    log.draw(tmp_path / "curves.png", "a run", figures)
+    log.draw(tmp_path / "curves.svg", "a run", figures)
     empty, drawn = (cv2.imread(str(tmp_path / name)) for name in ("empty.png", "curves.png"))
     assert drawn.shape == empty.shape
     assert (drawn != empty).any()

@@ -15,11 +15,12 @@ from camvid_miniature import miniature_recipe, write_miniature
 from torch import Tensor, nn
 
 from lwseg_ros.errors import LwsegError, RecipeError
-from training.checkpoint import CheckpointError, load_checkpoint
+from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.distributed import Process
+from training.loop import MAX_SKIPPED_IN_WINDOW, TrainingDivergedError
 from training.recipe import Recipe, load_recipe, parse_recipe
 from training.samples import StepSampler, TrainingSamples, training_loader
-from training.trainer import MAX_SKIPPED_IN_WINDOW, Trainer, TrainingDivergedError, averaged
+from training.trainer import Trainer, averaged
 
 ALONE = Process(0, 1, torch.device("cpu"))
 
@@ -153,6 +154,15 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(miniature: Path, 
         Trainer(recipe_of(schedule={"epochs": 1}), fewer, out, ALONE, resume=True)
     workers = recipe_of(schedule={"epochs": 1}, workers=1)
     assert Trainer(workers, miniature, out, ALONE, resume=True).step == 3, "how samples are prepared may change"
+
+
+def test_a_run_of_a_version_with_fewer_keys_is_resumed(miniature: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    Trainer(recipe_of(schedule={"steps": 1}), miniature, out, ALONE).fit()
+    state = load_checkpoint(out / "last.pt")
+    del state["format_version"], state["recipe"]["network"]["initial_weights"], state["recipe"]["early"]
+    save_checkpoint(out / "last.pt", state)
+    assert Trainer(recipe_of(schedule={"steps": 1}), miniature, out, ALONE, resume=True).step == 1
 
 
 def test_resuming_from_a_damaged_checkpoint_is_refused(run_folder: Path, miniature: Path, tmp_path: Path) -> None:

@@ -175,6 +175,11 @@ class LeMoReClassifier(nn.Module):
         self.backbone = LeMoReBackbone(size_hw=size_hw, **options)  # type: ignore[arg-type]
         self.classifier = nn.Linear(sum(self.backbone.channels), num_classes)
 
+    @property
+    def class_bias(self) -> nn.Parameter:
+        """Return the bias [num_classes] of the classifier."""
+        return self.classifier.bias
+
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes]."""
         _, tokens = self.backbone(image)

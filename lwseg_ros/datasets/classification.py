@@ -1,0 +1,104 @@
+"""Photos with one class each: a split of a data set for classification, and the plain folder of class folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lwseg_ros.datasets.listing import check_folders
+from lwseg_ros.errors import DatasetError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+TREE = """\
+  DIR/train/CLASS/*.jpg  photos, one folder a class, named as the class is
+  DIR/val/CLASS/*.jpg    the same classes"""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassificationSplit:
+    """One split of a data set for classification: pairs (photo, class index), by ``split[number]``.
+
+    A million photos are kept as one block of memory, which worker processes share; as Path objects they would take a
+    gigabyte in each.
+
+    Attributes:
+        dataset: name of the data set, such as `imagenet1k`.
+        split: name of the split, such as `val`.
+        class_names: the classes, in the order of their indices.
+        root: the folder that the photos' names are relative to.
+        names: bytes [N], the photos' paths under ``root`` as the file system spells them.
+        class_indices: int64 [N].
+    """
+
+    dataset: str
+    split: str
+    class_names: tuple[str, ...]
+    root: Path
+    names: np.ndarray
+    class_indices: np.ndarray
+
+    @classmethod
+    def of(
+        cls, dataset: str, split: str, class_names: Sequence[str], root: Path, pairs: Iterable[tuple[str, int]]
+    ) -> ClassificationSplit:
+        """Build a split of pairs (path under ``root``, class index), kept in their order."""
+        names, indices = zip(*pairs, strict=True)
+        encoded = np.array([os.fsencode(name) for name in names])
+        return cls(dataset, split, tuple(class_names), root, encoded, np.array(indices, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, number: int) -> tuple[Path, int]:
+        """Return the photo's path and its class index."""
+        return self.root / os.fsdecode(bytes(self.names[number])), int(self.class_indices[number])
+
+
+def list_image_folder(root: Path, split: str) -> ClassificationSplit:
+    """List DIR/SPLIT/CLASS/*.jpg; a class's index is its place among the sorted names. Raises DatasetError."""
+    folder = root / split
+    check_folders(root, split, [folder], TREE)
+    class_names = folder_names(folder)
+    if len(class_names) < 2:
+        raise DatasetError(f"{folder} holds {len(class_names)} class folders, expected 2 or more as in\n{TREE}")
+    return ClassificationSplit.of(
+        "image_folder", split, class_names, folder, pairs_of_classes(folder, class_names, SUFFIXES, TREE)
+    )
+
+
+def folder_names(folder: Path) -> list[str]:
+    """Return the sorted names of the folders in a folder; hidden ones do not count."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def photo_names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the sorted names of a folder's photos, which end in one of ``suffixes``, in small letters or large."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if entry.name.lower().endswith(suffixes) and not entry.name.startswith(".") and entry.is_file()
+        )
+
+
+def pairs_of_classes(
+    folder: Path, class_names: Sequence[str], suffixes: tuple[str, ...], tree: str
+) -> list[tuple[str, int]]:
+    """List (CLASS/PHOTO, class index) of class folders; raises DatasetError naming the first that holds no photo."""
+    pairs: list[tuple[str, int]] = []
+    empty: list[Path] = []
+    for index, name in enumerate(class_names):
+        photos = photo_names(folder / name, suffixes)
+        if not photos:
+            empty.append(folder / name)
+        pairs += [(f"{name}/{photo}", index) for photo in photos]
+    if empty:
+        more = f" and neither do {len(empty) - 1} more" if len(empty) > 1 else ""
+        raise DatasetError(f"{empty[0]} holds no photo{more}; expected\n{tree}")
+    return pairs

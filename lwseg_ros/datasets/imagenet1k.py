@@ -1,0 +1,85 @@
+"""ImageNet-1K (ILSVRC 2012): 1,281,167 training and 50,000 validation photos of 1000 classes.
+
+Source: Russakovsky et al.: ImageNet Large Scale Visual Recognition Challenge, IJCV 115(3), 2015; image-net.org, or the
+same files as Kaggle's "ImageNet Object Localization Challenge" packs them. Terms: non-commercial research and education
+only, after registration; the photos may not be passed on.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from lwseg_ros.datasets.classification import ClassificationSplit, folder_names, pairs_of_classes, photo_names
+from lwseg_ros.datasets.listing import check_folders, check_present
+from lwseg_ros.errors import DatasetError
+
+NUM_CLASSES = 1000
+WNID = re.compile(r"n\d{8}")
+SUFFIXES = (".jpeg",)
+
+TREE = """\
+  DIR/train/n01440764/n01440764_10026.JPEG  photos, 1000 folders, one a class
+  DIR/val/n01440764/*.JPEG                  the same classes
+or as Kaggle packs it
+  DIR/ILSVRC/Data/CLS-LOC/train/n01440764/n01440764_10026.JPEG
+  DIR/ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_00000001.JPEG
+  DIR/ILSVRC/ImageSets/CLS-LOC/val.txt      the photos of val, one a line: name number
+  DIR/LOC_val_solution.csv                  their classes: ImageId,PredictionString"""
+
+
+def list_imagenet1k(root: Path, split: str) -> ClassificationSplit:
+    """List `train` or `val` in either layout; a class's index is its WordNet id's place among the sorted 1000.
+
+    Raises DatasetError, also where fewer than 1000 classes are there, or one without a photo.
+    """
+    kaggle = (root / "ILSVRC").is_dir()
+    photos = root / "ILSVRC" / "Data" / "CLS-LOC" if kaggle else root
+    folder = photos / split
+    check_folders(root, split, [folder], TREE)
+    if kaggle and split == "val":
+        wnids = _wnids(photos / "train", root, split)
+        return ClassificationSplit.of("imagenet1k", split, wnids, folder, _flat_pairs(root, folder, wnids))
+    wnids = _wnids(folder, root, split)
+    return ClassificationSplit.of("imagenet1k", split, wnids, folder, pairs_of_classes(folder, wnids, SUFFIXES, TREE))
+
+
+def _wnids(folder: Path, root: Path, split: str) -> list[str]:
+    """Return the 1000 class folders of a folder, sorted."""
+    check_folders(root, split, [folder], TREE)
+    wnids = [name for name in folder_names(folder) if WNID.fullmatch(name)]
+    if len(wnids) != NUM_CLASSES:
+        raise DatasetError(
+            f"{folder} holds {len(wnids)} class folders such as n01440764, ImageNet-1K has {NUM_CLASSES}: "
+            f"unpack it wholly; expected\n{TREE}"
+        )
+    return wnids
+
+
+def _flat_pairs(root: Path, folder: Path, wnids: list[str]) -> list[tuple[str, int]]:
+    """Pair Kaggle's validation photos, in the order of val.txt, with their classes."""
+    index_of = {wnid: index for index, wnid in enumerate(wnids)}
+    listing = root / "ILSVRC" / "ImageSets" / "CLS-LOC" / "val.txt"
+    names = [line.split()[0] for line in _read_lines(listing) if line.strip()]
+    if not names:
+        raise DatasetError(f"the list {listing} is empty; expected\n{TREE}")
+    there = set(photo_names(folder, SUFFIXES))
+    check_present((folder / f"{name}.JPEG" for name in names if f"{name}.JPEG" not in there), TREE)
+    solution = root / "LOC_val_solution.csv"
+    # PredictionString: the class and a box, and the same again for each further object.
+    classes = {
+        row[0]: row[1].split(maxsplit=1)[0] for row in csv.reader(_read_lines(solution)) if len(row) > 1 and row[1]
+    }
+    for name in names:
+        if classes.get(name) not in index_of:
+            said = f"the class {classes[name]!r}, which is none of train's," if name in classes else "no class"
+            raise DatasetError(f"{solution} gives {said} for {name}; expected\n{TREE}")
+    return [(f"{name}.JPEG", index_of[classes[name]]) for name in names]
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read {path}: {error}; expected\n{TREE}") from error

@@ -1,0 +1,117 @@
+"""Weights that a network starts from: those of a pretrained backbone, or of the same network trained before."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from training.checkpoint import CheckpointError, read_checkpoint
+from training.distributed import Process
+from training.networks.lemore import LeMoReBackbone, resize_backbone_weights
+from training.networks.synergy import TRUNK_PREFIX, Synergy
+
+BACKBONE = "backbone."
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """What a network took of a checkpoint: names of tensors, parameters and buffers.
+
+    Attributes:
+        path: the checkpoint.
+        taken: what has the checkpoint's values now.
+        left: what the network has and the checkpoint does not have in that shape; it keeps its random start.
+        unused: what only the checkpoint has.
+    """
+
+    path: Path
+    taken: tuple[str, ...]
+    left: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        kept = f"; starting at random: {', '.join(_layers(self.left))}" if self.left else ""
+        return f"{len(self.taken)} of {len(self.taken) + len(self.left)} tensors from {self.path}{kept}"
+
+    def print_from(self, process: Process) -> None:
+        """Print it once, among the messages of progress."""
+        if process.is_main:
+            print(self, file=sys.stderr)
+
+
+def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
+    """Give a network the weights of a checkpoint, the averaged ones where there are any, as a start.
+
+    The checkpoint is one of `lwseg pretrain`, whose backbone is taken, or one of `lwseg train` of the same network. Axis
+    matrices of LeMoRe are resized to the network's size, and a synergy starts from its trunk trained alone. Taken is every tensor that fits by name and shape; a layer that ends
+    in one channel a class keeps its random start where the numbers of classes differ.
+
+    Raises CheckpointError where that leaves out more than layers of classes: then it is another network's checkpoint. Of
+    a network with a ``backbone``, all of that has to fit, and no more.
+    """
+    state = read_checkpoint(path, "lwseg train` or `lwseg pretrain")
+    weights = state.get("ema") or state.get("network")
+    if not isinstance(weights, dict) or not weights:
+        raise CheckpointError(f"{path} holds no network; name a checkpoint of `lwseg train` or `lwseg pretrain`")
+    weights = _resized(_as_trunk(weights) if isinstance(network, Synergy) else weights, network)
+    ours = network.state_dict()
+    taken = {name: weights[name] for name in ours if name in weights and weights[name].shape == ours[name].shape}
+    left = tuple(name for name in ours if name not in taken)
+    has_backbone = any(name.startswith(BACKBONE) for name in ours)
+    theirs, classes = len(state.get("classes", ())), len(network.class_bias)  # type: ignore[arg-type]
+    needed = [
+        name
+        for name in left
+        if (
+            name.startswith(BACKBONE) if has_backbone else not _differs_in_classes(name, weights, ours, theirs, classes)
+        )
+    ]
+    if needed or not taken:
+        name = next(iter(needed), left[0])
+        other = f"{_shape(weights[name])} in the checkpoint" if name in weights else "not in the checkpoint"
+        raise CheckpointError(
+            f"{path} is no start for this network: {len(taken)} of its {len(ours)} tensors fit; {name} is "
+            f"{_shape(ours[name])} and {other}. Name a checkpoint of the same network, with the same network.options"
+        )
+    network.load_state_dict(taken, strict=False)
+    return InitialWeights(path, tuple(taken), left, tuple(name for name in weights if name not in taken))
+
+
+def _as_trunk(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give a trunk's own weights the names they have inside a synergy around it; a synergy's keep theirs."""
+    if any(name.startswith(TRUNK_PREFIX) for name in weights):
+        return weights
+    return {TRUNK_PREFIX + name: value for name, value in weights.items()}
+
+
+def _resized(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Bring the axis matrices of LeMoRe's backbone, wherever it is in the network, to its size."""
+    weights = dict(weights)
+    for place, module in network.named_modules():
+        if isinstance(module, LeMoReBackbone):
+            prefix = f"{place}." if place else ""
+            own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+            resized = resize_backbone_weights(own, module)
+            weights |= {f"{prefix}{name}": value for name, value in resized.items()}
+    return weights
+
+
+def _differs_in_classes(
+    name: str, weights: dict[str, Tensor], ours: dict[str, Tensor], their_classes: int, our_classes: int
+) -> bool:
+    """Whether two tensors of a name differ in nothing but one channel a class."""
+    if name not in weights or their_classes == our_classes:
+        return False
+    return (*weights[name].shape,) == (their_classes, *ours[name].shape[1:]) and ours[name].shape[0] == our_classes
+
+
+def _layers(names: tuple[str, ...]) -> list[str]:
+    """Return the layers that tensors belong to, each once."""
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"[{', '.join(map(str, tensor.shape))}]"
