@@ -45,9 +45,10 @@ class InitialWeights:
 def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
     """Give a network the weights of a checkpoint, the averaged ones where there are any, as a start.
 
-    The checkpoint is one of `lwseg pretrain`, whose backbone is taken, or one of `lwseg train` of the same network. Axis
-    matrices of LeMoRe are resized to the network's size, and a synergy starts from its trunk trained alone. Taken is every tensor that fits by name and shape; a layer that ends
-    in one channel a class keeps its random start where the numbers of classes differ.
+    The checkpoint is one of `lwseg pretrain`, whose backbone is taken, or one of `lwseg train` of the same network; a synergy
+    starts from its trunk trained alone, too. Axis matrices of LeMoRe are resized to the network's size. Taken is every tensor
+    that fits by name and shape; a layer that ends in one channel a class keeps its random start where the numbers of classes
+    differ.
 
     Raises CheckpointError where that leaves out more than layers of classes: then it is another network's checkpoint. Of
     a network with a ``backbone``, all of that has to fit, and no more.
