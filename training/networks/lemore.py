@@ -181,9 +181,10 @@ class LeMoReClassifier(nn.Module):
         return self.classifier.bias
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes]."""
+        """Map a normalised RGB image [N, 3, H, W] to logits float32 [N, num_classes]."""
         _, tokens = self.backbone(image)
-        return self.classifier(tokens.mean(dim=(2, 3)))
+        with torch.autocast(image.device.type, enabled=False):  # bfloat16 cannot tell a thousand close logits apart
+            return self.classifier(tokens.float().mean(dim=(2, 3)))
 
 
 def resize_backbone_weights(weights: Mapping[str, Tensor], backbone: LeMoReBackbone) -> dict[str, Tensor]:

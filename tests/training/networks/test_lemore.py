@@ -389,6 +389,8 @@ def test_weights_of_a_classifier_start_a_segmentation_at_another_size() -> None:
     options = {key: value for key, value in SHALLOW.items() if key != "width"}
     classifier = LeMoReClassifier(10, size_hw=(64, 64), **options).eval()
     assert classifier(torch.randn(2, 3, 64, 64)).shape == (2, 10)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert classifier(torch.randn(2, 3, 64, 64)).dtype == torch.float32
     weights = classifier.backbone.state_dict()
     network = shallow((128, 128)).eval()
     with pytest.raises(RuntimeError, match="size mismatch"):
