@@ -117,9 +117,17 @@ class ScheduleSection(_Section):
     power: float = Field(0.9, gt=0)
 
 
-class Recipe(_Section):
-    """A whole training run. ``workers`` prepare samples; by default one fewer than there are cores, at most 12."""
+SHORT_RUN = "short run"
 
+
+class Recipe(_Section):
+    """A whole training run. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
+
+    ``note`` stands beside the figures in the table of networks, such as `short run`, which marks figures that more training
+    would raise.
+    """
+
+    note: str = ""
     network: NetworkSection
     dataset: DatasetSection
     augmentation: AugmentationSection
@@ -135,6 +143,11 @@ class Recipe(_Section):
     workers: int | None = Field(None, ge=0)
     evaluate_every_epochs: float = Field(5, gt=0)
     checkpoint_every_steps: int = Field(100, gt=0)
+
+    @property
+    def is_short_run(self) -> bool:
+        """Whether the note says that this recipe trains for less than the network needs."""
+        return SHORT_RUN in self.note
 
     def to_yaml(self) -> str:
         """Write the recipe out in full, defaults included."""
