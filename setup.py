@@ -81,6 +81,7 @@ setup(
         "lwseg.commands": [
             "compare = training.commands.compare",
             "networks = training.commands.networks",
+            "table = training.commands.table",
             "train = training.commands.train",
             "export = training.commands.export",
             "evaluate = lwseg_ros.commands.evaluate",
