@@ -92,7 +92,7 @@ def _add_legend(figure: Figure, per_million: float, some_hollow: bool) -> None:
 
 
 def _add_labels(figure: Figure, axes: Any, points: Sequence[Point], areas: Sequence[float]) -> None:
-    texts = [axes.text(0, 0, p.label, fontsize=9) for p in points]
+    texts = [axes.text(0.5, 0.5, p.label, fontsize=9, transform=axes.transAxes, in_layout=False) for p in points]
     figure.canvas.draw()  # settles the layout
     boxes = [text.get_window_extent() for text in texts]
     for text in texts:
