@@ -48,6 +48,10 @@ class Entry:
     summary: dict[str, Any] | None = None
     fault: str = ""
 
+    def fail(self, reason: str) -> None:
+        """Note why figures are missing, beside what was noted before."""
+        self.fault = f"{self.fault}; {reason}" if self.fault else reason
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -157,7 +161,7 @@ def keeping_on(entry: Entry) -> Iterator[None]:
         if not isinstance(error, LwsegError | OSError):
             traceback.print_exc()
             reason = f"{type(error).__name__}: {reason}"
-        entry.fault = f"{entry.fault}; {reason}" if entry.fault else reason
+        entry.fail(reason)
         print(f"lwseg table: {entry.name}: {reason}", file=sys.stderr, flush=True)
 
 
@@ -204,7 +208,7 @@ def tabulated(entries: Sequence[Entry], args: argparse.Namespace) -> dict[str, A
         timed, faults = latencies(models, args.seconds, args.out / "latency.json", again=args.remeasure)
         for entry in entries:
             if entry.name in faults:
-                entry.fault = faults[entry.name]
+                entry.fail(faults[entry.name])
     rows = [_row(entry, figures.get(entry.name), timed, args) for entry in entries]
     dates = [f["date"] for f in figures.values()] + ([timed["date"]] if timed else [])
     return {
