@@ -33,7 +33,7 @@ HELP = (
 )
 EXAMPLE = (
     "lwseg table --data data/camvid\n"
-    "  lwseg table lemore_camvid dwrseg_b_camvid --data data/camvid --leave-out 0006R0 0001TP --readme README.md\n"
+    "  lwseg table pilot dwrseg_b_camvid --data data/camvid --leave-out 0006R0 0001TP --readme README.md\n"
     "  lwseg table --models dwrseg_b_camvid --data data/camvid"
 )
 
