@@ -80,6 +80,7 @@ setup(
         ],
         "lwseg.commands": [
             "compare = training.commands.compare",
+            "scales = training.commands.scales",
             "networks = training.commands.networks",
             "table = training.commands.table",
             "train = training.commands.train",

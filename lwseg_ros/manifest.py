@@ -14,7 +14,7 @@ from lwseg_ros.errors import ModelFileError
 
 FORMAT_VERSION = 1
 PRECISIONS = ("fp32", "fp16", "int8")
-UNCERTAINTY_KINDS = ("least_confidence", "margin", "entropy")
+UNCERTAINTY_KINDS = ("least_confidence", "margin", "entropy", "low_scale")
 MAX_CLASS_ID = 254  # 255 is what label images mean by "no class"
 MAX_SIDE = 16384
 
@@ -55,8 +55,8 @@ class Manifest:
     input_size_hw: pixels; images are resized to it.
     mean_rgb, std_rgb: the normalisation inside the graph, in units of 0..1.
     precision: of the weights and the arithmetic in the graph, one of PRECISIONS.
-    uncertainty_kind: one of UNCERTAINTY_KINDS.
-    temperature: the logits' divisor inside the graph, > 0.
+    uncertainty_kind: one of UNCERTAINTY_KINDS; low_scale is the least confidence of the low one of two scales.
+    temperature: the divisor, > 0, inside the graph, of the logits that the uncertainty is made of; labels do not depend on it.
     training: commit, recipe, epochs, ... validation: split, miou, ece, ...
     weights_sha256: see `model.weights_sha256`; empty until `model.save_model` computes it.
     """

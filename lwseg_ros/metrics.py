@@ -127,7 +127,7 @@ class UncertaintyMetrics:
         """Expected calibration error in [0, 1] over 15 equal-width bins (low, high] of confidence.
 
         Of `least_confidence` u = (1 - max p) * C / (C - 1) the confidence follows, max p = 1 - u * (C - 1) / C. It is
-        known to half an 8-bit level, 0.2 % of confidence. The other kinds do not determine max p: their error is nan.
+        known to half an 8-bit level, 0.2 % of confidence. The other kinds do not determine the label's max p: their error is nan.
         """
         if self.kind != "least_confidence" or not self.counts.any():
             return math.nan

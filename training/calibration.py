@@ -53,14 +53,15 @@ def fit_temperature(logits: Tensor, label: Tensor) -> Calibration:
 
 @torch.no_grad()
 def sample_logits(graph: InferenceGraph, images: LabelledImages, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Collect the logits [P, C] and labels [P] of pixels drawn evenly from every image of a split, ignored ones left out."""
+    """Collect the logits [P, C] that the uncertainty is made of, and the true labels [P], of pixels drawn evenly from every image
+    of a split, ignored ones left out."""
     random = np.random.default_rng(seed)
     all_logits, all_labels = [], []
     for index in range(len(images)):
         image, label = images[index]
         counted = np.flatnonzero(label.ravel() != IGNORE)
         chosen = torch.from_numpy(random.choice(counted, min(PIXELS_PER_IMAGE, counted.size), replace=False))
-        logits = graph.logits(torch.from_numpy(image)[None])[0].flatten(1)
+        logits = graph.uncertainty_logits(torch.from_numpy(image)[None])[0].flatten(1)
         all_logits.append(logits[:, chosen].T.contiguous())
         all_labels.append(torch.from_numpy(label.ravel())[chosen].long())
     return torch.cat(all_logits), torch.cat(all_labels)

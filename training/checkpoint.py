@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from lwseg_ros.errors import LwsegError
-from training.networks import build_network
+from lwseg_ros.errors import LwsegError, RecipeError
+from training.networks import build_network, synergy_around
+from training.networks.synergy import Synergy
 from training.prior import correct_prior
-from training.recipe import Recipe, parse_recipe
+from training.recipe import NetworkSection, Recipe, parse_recipe
 
 FORMAT_VERSION = 1
 FIELDS = (
@@ -84,6 +85,21 @@ def network_of(state: dict[str, Any]) -> tuple[Recipe, nn.Module]:
     weights = torch.tensor(state["class_weights"]) if state["class_weights"] is not None else None
     correct_prior(network, weights, recipe.loss.prior_correction)
     return recipe, network.eval()
+
+
+def synergy_of(state: dict[str, Any], low_scale: float) -> tuple[Recipe, Synergy]:
+    """Rebuild a checkpoint's network as `network_of` does and run it on two scales, in eval mode, without training it as such.
+
+    The recipe is the checkpoint's, with the synergy for its network. Raises RecipeError where the network is a synergy already
+    or ``low_scale`` is not above 0 and below 1.
+    """
+    recipe, trunk = network_of(state)
+    if isinstance(trunk, Synergy):
+        raise RecipeError("the checkpoint's network is a synergy of two scales already; leave --synergy out")
+    network = synergy_around(trunk, low_scale)
+    options = {"trunk": recipe.network.name, "trunk_options": recipe.network.options, "low_scale": low_scale}
+    section = NetworkSection(name="synergy", options=options)
+    return recipe.model_copy(update={"network": section}), network
 
 
 def load_weights(network: nn.Module, weights: dict[str, Any], name: str) -> None:

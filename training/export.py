@@ -16,13 +16,15 @@ import numpy as np
 import onnx
 import torch
 
-from lwseg_ros.errors import LwsegError, ModelFileError
+from lwseg_ros.errors import LwsegError, ModelFileError, RecipeError
 from lwseg_ros.metrics import ConfusionMatrix, UncertaintyMetrics
 from lwseg_ros.model import ClassInfo, Manifest, ModelFile, save_model
 from training.augmentation import IGNORE
 from training.calibration import Calibration, fit_temperature, sample_logits
-from training.checkpoint import network_of
+from training.checkpoint import network_of, synergy_of
+from training.evaluation import inference_size
 from training.inference_graph import InferenceGraph
+from training.networks.synergy import Synergy
 from training.normalization import MEAN_RGB, STD_RGB, Normalize
 from training.recipe import Recipe
 from training.samples import LabelledImages, load_splits
@@ -55,6 +57,7 @@ def export_checkpoint(
     precision: Precision = "fp32",
     uncertainty_kind: str = "least_confidence",
     size_hw: tuple[int, int] | None = None,
+    low_scale: float | None = None,
 ) -> tuple[ModelFile, Calibration, Parity]:
     """Make the model file of a checkpoint.
 
@@ -64,21 +67,29 @@ def export_checkpoint(
             manifest's figures and the images on which the exported graph has to agree with PyTorch.
         path: of the model file.
         precision: of the network inside the graph.
-        uncertainty_kind: see InferenceGraph.
-        size_hw: input size; the size of the validation images by default. The figures are those at this size.
+        uncertainty_kind: see InferenceGraph. The temperature is fitted to the logits that the uncertainty is made of: for
+            ``low_scale`` to those of the low scale.
+        size_hw: input size; that at which the recipe judges the validation images by default. The figures are those at this size.
+        low_scale: export not the network itself but the multi-scale synergy of it, with a low scale of this share.
 
     Raises ParityError, and writes nothing, where the exported graph disagrees with PyTorch; ModelFileError where there is
-    no folder for the model file.
+    no folder for the model file; RecipeError where the network has no low scale whose uncertainty could be exported, or a
+    low scale already.
     """
     if not path.parent.is_dir() or path.is_dir():
         raise ModelFileError(
             f"cannot write {path}: it has to be a file in a folder that exists; choose another --output"
         )
-    recipe, network = network_of(state)
+    recipe, network = network_of(state) if low_scale is None else synergy_of(state, low_scale)
+    if uncertainty_kind == "low_scale" and not isinstance(network, Synergy):
+        raise RecipeError(
+            f"the checkpoint's network {recipe.network.name} has no low scale that the uncertainty low_scale could be of; "
+            "add --synergy, or choose another --uncertainty"
+        )
     _, validation = load_splits(recipe.dataset, data_root)
-    size_hw = size_hw or LabelledImages(validation)[0][1].shape
+    size_hw = size_hw or inference_size(LabelledImages(validation)[0][1].shape, recipe.inference)
     images = LabelledImages(validation, size_hw)
-    graph = InferenceGraph(network, Normalize(recipe.normalization)).eval()
+    graph = InferenceGraph(network, Normalize(recipe.normalization), uncertainty_kind=uncertainty_kind).eval()
     calibration = fit_temperature(*sample_logits(graph, images))
     graph = InferenceGraph(network, graph.normalize, calibration.temperature, uncertainty_kind).eval()
     classes = tuple(ClassInfo(c["id"], c["name"], tuple(c["color_rgb"])) for c in state["classes"])
@@ -194,7 +205,7 @@ def _validate(
 
 
 def _provenance(state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    return {
+    provenance = {
         "commit": state["commit"],
         "steps": state["step"],
         "epochs": round(state["epoch"], 2),
@@ -202,3 +213,7 @@ def _provenance(state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         "torch_version": state["torch_version"],
         "recipe": recipe.model_dump(mode="json"),
     }
+    trained = state["recipe"]["network"]
+    if recipe.network.name != trained["name"]:  # the network of the file is not what was trained, but is around it
+        provenance["trained_network"] = trained
+    return provenance

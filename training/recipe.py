@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lwseg_ros.errors import RecipeError
 from training.normalization import Normalization
@@ -30,10 +30,11 @@ class _Section(BaseModel):
 
 
 class NetworkSection(_Section):
-    """Which registered network, with which options of its own."""
+    """Which registered network, with which options of its own, and which checkpoint it starts from instead of random weights."""
 
     name: str
     options: dict[str, Any] = {}
+    initial_weights: str | None = None
 
 
 class DatasetSection(_Section):
@@ -49,9 +50,13 @@ class DatasetSection(_Section):
 
 
 class AugmentationSection(_Section):
-    """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is."""
+    """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is.
+
+    ``short_side``: scale 1 is the image with its shorter side at so many pixels; by default, the image as it is stored.
+    """
 
     crop_hw: SizeHW
+    short_side: int | None = Field(None, gt=0)
     scale: ScaleRange = (1.0, 1.0)
     aspect: float = Field(0.0, ge=0, lt=1)
     rotation_deg: float = Field(0.0, ge=0, le=45)
@@ -78,6 +83,22 @@ class EarlySection(_Section):
     share: float = Field(gt=0, lt=1)
     crop_hw: SizeHW
     scale: ScaleRange
+
+
+class InferenceSection(_Section):
+    """The size at which images are judged: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
+
+    Labels are brought back to the photo's size before they are counted.
+    """
+
+    size_hw: SizeHW | None = None
+    short_side: int | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> InferenceSection:
+        if self.size_hw is not None and self.short_side is not None:
+            raise ValueError("give size_hw or short_side, not both")
+        return self
 
 
 class LossSection(_Section):
@@ -109,11 +130,12 @@ class OptimizerSection(_Section):
 
 
 class ScheduleSection(_Section):
-    """Polynomial decay to zero after a linear warm-up. Give either epochs or steps."""
+    """Polynomial decay to zero after a linear warm-up. Give either epochs or steps; the warm-up likewise."""
 
     epochs: float | None = Field(None, gt=0)
     steps: int | None = Field(None, gt=0)
     warmup_steps: int = Field(0, ge=0)
+    warmup_epochs: float | None = Field(None, gt=0)
     power: float = Field(0.9, gt=0)
 
 
@@ -121,10 +143,11 @@ SHORT_RUN = "short run"
 
 
 class Recipe(_Section):
-    """A whole training run. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
+    """A whole training run.
 
     ``note`` stands beside the figures in the table of networks, such as `short run`, which marks figures that more training
-    would raise.
+    would raise. ``freeze_batch_norm``: statistics, scales and shifts of batch normalisation stay as they are, for a run that
+    goes on from ``network.initial_weights``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
     """
 
     note: str = ""
@@ -132,6 +155,7 @@ class Recipe(_Section):
     dataset: DatasetSection
     augmentation: AugmentationSection
     normalization: Normalization = "fixed"
+    inference: InferenceSection = Field(default_factory=lambda: InferenceSection.model_validate({}))
     early: EarlySection | None = None
     loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
     optimizer: OptimizerSection
@@ -139,6 +163,7 @@ class Recipe(_Section):
     batch_size: int = Field(gt=0)
     precision: Literal["fp32", "bf16"] = "bf16"
     ema_decay: float = Field(0.0, ge=0, lt=1)
+    freeze_batch_norm: bool = False
     seed: int = Field(0, ge=0)
     workers: int | None = Field(None, ge=0)
     evaluate_every_epochs: float = Field(5, gt=0)
@@ -169,21 +194,44 @@ def resolve_recipe(name_or_path: str) -> Path:
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and change single values of it.
 
+    A file with ``base: RECIPE``, a path from its own folder or the name of a shipped one, holds only what differs from that.
+
     Args:
         path: of the YAML file.
         overrides: ``key=value`` with dots between levels, such as ``optimizer.lr=0.01``; values are read as YAML.
 
     Raises RecipeError that names each value that does not fit.
     """
+    values = _read_with_base(path)
+    for override in overrides:
+        _override(values, override)
+    return parse_recipe(values, source=str(path))
+
+
+def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a recipe's values on top of its base's; ``derived`` are the files that lead here."""
+    if path in derived:
+        raise RecipeError(f"the recipe {path} is its own base: {' -> '.join(p.name for p in (*derived, path))}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"the recipe {path} is not a mapping of sections such as network, dataset and schedule")
-    for override in overrides:
-        _override(values, override)
-    return parse_recipe(values, source=str(path))
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    beside = path.parent / str(base)
+    base_path = beside if beside.is_file() else resolve_recipe(str(base))
+    return _merged(_read_with_base(base_path, (*derived, path)), values)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both_sections = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both_sections else value
+    return merged
 
 
 def parse_recipe(values: dict[str, Any], source: str = "recipe") -> Recipe:
@@ -195,6 +243,8 @@ def parse_recipe(values: dict[str, Any], source: str = "recipe") -> Recipe:
         raise RecipeError(f"{source}: {faults}") from error
     if (recipe.schedule.epochs is None) == (recipe.schedule.steps is None):
         raise RecipeError(f"{source}: schedule needs either epochs or steps, and not both")
+    if recipe.schedule.warmup_steps and recipe.schedule.warmup_epochs:
+        raise RecipeError(f"{source}: schedule takes warmup_epochs or warmup_steps, and not both")
     return recipe
 
 

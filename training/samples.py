@@ -52,8 +52,12 @@ def sequence_of(image: Path) -> str:
     return image.name.partition("_")[0]
 
 
+CACHE_BYTES = 1 << 30
+"""Decoded images that a process keeps; of larger data sets the rest is decoded whenever it is asked for."""
+
+
 class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
-    """A split's pairs, decoded once and kept: image uint8 BGR [H, W, 3], label uint8 [H, W] with 255 where ignored.
+    """A split's pairs, decoded, the first ones kept: image uint8 BGR [H, W, 3], label uint8 [H, W] with 255 where ignored.
 
     Raises DatasetError for a pair that cannot be read or whose label holds an id that is no class.
 
@@ -66,20 +70,24 @@ class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
         self.split = split
         self.size_hw = size_hw
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._cached_bytes = 0
 
     def __len__(self) -> int:
         return len(self.split.pairs)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if index not in self._cache:
-            image, label = read_pair(*self.split.pairs[index])
-            if self.split.ignore_id is not None:
-                label[label == self.split.ignore_id] = IGNORE
-            _check_ids(label, self.split, self.split.pairs[index][1])
-            if self.size_hw is not None and self.size_hw != label.shape:
-                image, label = _resized(image, label, self.size_hw)
+        if index in self._cache:
+            return self._cache[index]
+        image, label = read_pair(*self.split.pairs[index])
+        if self.split.ignore_id is not None:
+            label[label == self.split.ignore_id] = IGNORE
+        _check_ids(label, self.split, self.split.pairs[index][1])
+        if self.size_hw is not None and self.size_hw != label.shape:
+            image, label = _resized(image, label, self.size_hw)
+        if self._cached_bytes + image.nbytes + label.nbytes <= CACHE_BYTES:
             self._cache[index] = image, label
-        return self._cache[index]
+            self._cached_bytes += image.nbytes + label.nbytes
+        return image, label
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):

@@ -25,6 +25,7 @@ from training.allocator import keep_freed_memory
 from training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from training.distributed import Process, any_process, from_main
 from training.evaluation import autocast, evaluate_network
+from training.frozen_batch_norm import freeze_batch_norm
 from training.losses import SegmentationLoss
 from training.networks import build_network
 from training.normalization import Normalize
@@ -87,13 +88,17 @@ class Trainer:
         self.steps_per_epoch = max(1, math.ceil(len(self.train_images) / recipe.batch_size))
         schedule = recipe.schedule
         self.total_steps = schedule.steps or max(1, round((schedule.epochs or 0) * self.steps_per_epoch))
+        self.warmup_steps = schedule.warmup_steps or round((schedule.warmup_epochs or 0) * self.steps_per_epoch)
         self.evaluate_every = max(1, round(recipe.evaluate_every_epochs * self.steps_per_epoch))
 
         torch.manual_seed(recipe.seed)
         network = build_network(recipe.network.name, len(self.classes), **recipe.network.options)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.normalize = Normalize(recipe.normalization).to(self.device)
-        frequencies = class_frequencies(self.train_images, len(self.classes))
+        if recipe.freeze_batch_norm:
+            freeze_batch_norm(self.network)  # before the optimizer and other processes ask what is trained
+        weighted = recipe.loss.class_weights != "none"  # reading all labels of a large data set takes minutes
+        frequencies = class_frequencies(self.train_images, len(self.classes)) if weighted else None
         self.loss = SegmentationLoss(recipe.loss, frequencies).to(self.device)
         self.optimizer = build_optimizer(self.network, recipe.optimizer)
         self.ema = averaged(self.network, recipe.ema_decay) if recipe.ema_decay > 0 else None
@@ -190,6 +195,8 @@ class Trainer:
         # Dropout and the like draw the same numbers at this step however often the run was interrupted.
         torch.manual_seed(self.recipe.seed + self.step * self.process.world_size + self.process.rank)
         self.parallel.train()
+        if self.recipe.freeze_batch_norm:
+            freeze_batch_norm(self.network)
         rate = self.learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -213,7 +220,7 @@ class Trainer:
     def learning_rate(self) -> float:
         """Return the learning rate of the current step."""
         schedule = self.recipe.schedule
-        factor = learning_rate_factor(self.step, self.total_steps, schedule.warmup_steps, schedule.power)
+        factor = learning_rate_factor(self.step, self.total_steps, self.warmup_steps, schedule.power)
         return self.recipe.optimizer.lr * factor
 
     def count_skip(self, skipped: bool) -> None:
@@ -255,7 +262,13 @@ class Trainer:
         network = self.ema.module if self.ema is not None else self.network
         with corrected_prior(network, self.loss.weights, self.recipe.loss.prior_correction):
             confusion = evaluate_network(
-                network, self.normalize, self.validation_images, len(self.classes), self.device, self.recipe.precision
+                network,
+                self.normalize,
+                self.validation_images,
+                len(self.classes),
+                self.device,
+                self.recipe.precision,
+                self.recipe.inference,
             )
         per_class = dict(zip((c.name for c in self.classes), confusion.per_class_iou.tolist(), strict=True))
         self.log.append(

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
-from lwseg_ros.datasets import DATASETS, Split, load_split, read_pair
+from lwseg_ros.datasets import DATASETS, Split, figures_note, load_split, read_pair
 from lwseg_ros.replay.evaluation import Answer, Evaluation
 from lwseg_ros.segmenter import Segmenter
 
@@ -64,7 +64,7 @@ def evaluate(segmenter: Segmenter, split: Split) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Put the figures into lines of text; those of a `val` split are called validation figures."""
+    """Put the figures into lines of text; those of a validation split are called so."""
 
     def show(value: float | None) -> str:
         return "     -" if value is None else f"{value:6.4f}"
@@ -72,8 +72,7 @@ def table(figures: dict[str, Any]) -> str:
     uncertainty = figures["uncertainty"]
     lines = [
         f"{figures['model']} on {figures['backend']} ({figures['precision']}), "
-        f"{figures['dataset']} {figures['split']}, {figures['images']} images"
-        + (" (validation figures)" if figures["split"] == "val" else ""),
+        f"{figures['dataset']} {figures['split']}, {figures['images']} images" + figures_note(figures["split"]),
         *(f"  IoU {name:<14} {show(iou)}" for name, iou in figures["per_class_iou"].items()),
         f"mIoU               {show(figures['miou'])}",
         f"pixel accuracy     {show(figures['pixel_accuracy'])}",

@@ -15,7 +15,7 @@ from lwseg_ros.datasets.labels import CodedPath
 from lwseg_ros.datasets.mapillary import list_mapillary
 from lwseg_ros.datasets.pascal_context import list_pascal_context
 from lwseg_ros.datasets.pictures import read_pair
-from lwseg_ros.datasets.split import Split
+from lwseg_ros.datasets.split import Split, figures_note
 from lwseg_ros.errors import DatasetError
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "DATASETS",
     "CodedPath",
     "Split",
+    "figures_note",
     "load_split",
     "read_pair",
 ]

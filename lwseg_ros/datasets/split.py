@@ -46,6 +46,11 @@ class Split:
                 )
 
 
+def figures_note(split: str) -> str:
+    """Return what to write behind figures of a split: that they are validation figures, if they are; else nothing."""
+    return " (validation figures)" if split in ("val", "validation") else ""
+
+
 def number_classes(names: Sequence[str], colors_rgb: Iterable[tuple[int, int, int]]) -> tuple[ClassInfo, ...]:
     """Give names and colours the ids 0 to C - 1."""
     return tuple(ClassInfo(i, name, color) for i, (name, color) in enumerate(zip(names, colors_rgb, strict=True)))

@@ -198,8 +198,10 @@ def test_a_signal_ends_the_command_and_other_failures_do_not(capsys: pytest.Capt
 
 def test_without_recipes_the_shipped_ones_for_the_data_set_are_taken() -> None:
     args = argparse.Namespace(recipes=[], models=[], dataset="camvid")
-    names = [entry.name for entry in command.planned(args)]
-    assert {"dwrseg_b_camvid", "dwrseg_l_camvid_paper", "pilot"} <= set(names)
+    recipes = {entry.name: entry.recipe for entry in command.planned(args)}
+    assert {"dwrseg_b_camvid", "dwrseg_l_camvid_paper", "lemore_camvid", "pilot"} <= set(recipes)
+    short = {name for name, recipe in recipes.items() if recipe is not None and recipe.is_short_run}
+    assert short == {f"{network}_camvid_short" for network in ("dwrseg_b", "dwrseg_l", "lemore", "pmsdsen")}
     args.models = ["dwrseg_b_camvid"]
     assert [entry.name for entry in command.planned(args)] == ["dwrseg_b_camvid.onnx"]
 

@@ -157,6 +157,28 @@ def test_export_writes_a_model_file_and_says_what_was_measured(trained: Path, da
     assert (manifest.uncertainty_kind, manifest.precision, manifest.input_size_hw) == ("entropy", "fp16", (64, 96))
 
 
+def test_export_puts_a_trained_network_on_two_scales(
+    lwseg_here: Callable[..., Done], trained: Path, data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "synergy.onnx"
+    options = ("--synergy", "--uncertainty", "low_scale")
+    done = lwseg_here("export", trained / "best.pt", "-o", path, "--data", data, *options)
+    assert done.returncode == 0, done.stderr
+    manifest = load_model(path).manifest
+    assert (manifest.network, manifest.uncertainty_kind) == ("synergy", "low_scale")
+    assert manifest.training["recipe"]["network"]["options"]["low_scale"] == 0.5
+    before = path.read_bytes()
+    output = ("-o", path, "--data", data)
+    fails_with(
+        lwseg_here("export", trained / "best.pt", *output, "--uncertainty", "low_scale"),
+        "lwseg export: the checkpoint's network dwrseg_b has no low scale",
+    )
+    fails_with(
+        lwseg_here("export", trained / "best.pt", *output, "--low-scale", "0.5"), "--low-scale is for --synergy; add"
+    )
+    assert path.read_bytes() == before
+
+
 def test_export_refuses_what_makes_no_sense(
     lwseg_here: Callable[..., Done], trained: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -170,7 +192,7 @@ def test_export_refuses_what_makes_no_sense(
     assert [path.name for path in tmp_path.iterdir()] == ["torn.pt"]
 
 
-@pytest.mark.parametrize("command", ["networks", "train", "export"])
+@pytest.mark.parametrize("command", ["networks", "train", "export", "scales"])
 def test_help_shows_an_example(lwseg_here: Callable[..., Done], command: str) -> None:
     done = lwseg_here(command, "--help")
     assert done.returncode == 0

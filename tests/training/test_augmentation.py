@@ -64,6 +64,16 @@ def test_image_and_label_are_warped_alike(seed: int) -> None:
     assert agree[inside & ~mixed].all()
 
 
+@pytest.mark.parametrize("size_hw", [(30, 50), (90, 60), (60, 80)])
+def test_scale_can_be_counted_from_the_shorter_side(size_hw: tuple[int, int]) -> None:
+    image, label = np.zeros((*size_hw, 3), np.uint8), np.zeros(size_hw, np.uint8)
+    crop_hw = tuple(60 * side // min(size_hw) for side in size_hw)
+    _, whole = vary(image, label, crop_hw=crop_hw, short_side=60)
+    assert (whole == 0).mean() > 0.95
+    _, half = vary(image, label, crop_hw=crop_hw, short_side=60, scale=(0.5, 0.5))
+    assert (half == 0).mean() == pytest.approx(0.25, abs=0.03)
+
+
 def test_outside_the_image_is_ignored_and_gray() -> None:
     image, label = np.full((*SIZE_HW, 3), 200, np.uint8), np.full(SIZE_HW, 4, np.uint8)
     warped, warped_label = vary(image, label, scale=(0.5, 0.5))

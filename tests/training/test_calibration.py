@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from training.calibration import PIXELS_PER_IMAGE, fit_temperature, sample_logits
-from training.checkpoint import load_checkpoint, network_of
+from training.checkpoint import load_checkpoint, network_of, synergy_of
 from training.inference_graph import InferenceGraph
+from training.networks.synergy import Synergy
 from training.normalization import Normalize
 from training.recipe import DatasetSection
 from training.samples import LabelledImages, load_splits
@@ -49,6 +50,19 @@ def test_degenerate_networks_give_a_usable_temperature(case: str) -> None:
     assert 1e-3 < calibration.temperature < 1e3
     assert np.isfinite(calibration.nll_after)
     assert calibration.nll_after <= calibration.nll_before
+
+
+def test_what_is_sampled_for_low_scale_is_the_low_scale(miniature: Path, run_folder: Path) -> None:
+    recipe, network = synergy_of(load_checkpoint(run_folder / "last.pt"), 0.5)
+    normalize = Normalize(recipe.normalization)
+    images = LabelledImages(load_splits(DatasetSection(), miniature)[1])
+    logits, label = sample_logits(InferenceGraph(network, normalize, uncertainty_kind="low_scale").eval(), images)
+    alone = InferenceGraph(Synergy(network.trunk, combine="low"), normalize).eval()
+    expected, expected_label = sample_logits(alone, images)
+    assert torch.equal(label, expected_label)
+    torch.testing.assert_close(logits.softmax(1), expected.softmax(1))
+    both, _ = sample_logits(InferenceGraph(network, normalize).eval(), images)
+    assert not torch.allclose(logits.softmax(1), both.softmax(1), atol=0.01)
 
 
 def test_sampled_pixels_are_those_of_the_split_without_void(miniature: Path, run_folder: Path) -> None:

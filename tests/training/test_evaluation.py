@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from training.evaluation import evaluate_network
 from training.normalization import Normalize
-from training.recipe import DatasetSection
+from training.recipe import DatasetSection, InferenceSection
 from training.samples import LabelledImages, load_splits
 
 
@@ -22,6 +23,36 @@ class AlwaysRoad(nn.Module):
         logits = torch.zeros(len(image), 11, *image.shape[-2:])
         logits[:, 3] = 1
         return logits
+
+
+class Thresholds(nn.Module):
+    """Says road where the image is bright; remembers the sizes it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[tuple[int, ...]] = []
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.sizes.append(tuple(image.shape[-2:]))
+        logits = torch.zeros(len(image), 11, *image.shape[-2:])
+        logits[:, 3] = image.mean(dim=1)
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("settings", "size_hw"), [({"size_hw": (40, 50)}, (40, 50)), ({"short_side": 32}, (32, 48)), ({}, (64, 96))]
+)
+def test_images_are_judged_at_the_size_asked_for_and_counted_at_their_own(
+    settings: dict[str, Any], size_hw: tuple[int, int], miniature: Path
+) -> None:
+    images = LabelledImages(load_splits(DatasetSection(), miniature)[1])
+    network, normalize, cpu = Thresholds(), Normalize(), torch.device("cpu")
+    confusion = evaluate_network(network, normalize, images, 11, cpu, "fp32", InferenceSection(**settings))
+    assert set(network.sizes) == {size_hw}
+    assert confusion.num_pixels == sum(int((images[index][1] != 255).sum()) for index in range(len(images)))
+    at_own_size = evaluate_network(network, normalize, images, 11, cpu, "fp32")
+    assert confusion.pixel_accuracy == pytest.approx(at_own_size.pixel_accuracy, abs=0.1)
+    assert 0 < confusion.pixel_accuracy < 1
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

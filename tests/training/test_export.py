@@ -12,15 +12,17 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from lwseg_ros.backends import open_backend
-from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model import load_model
+from lwseg_ros.backends import BackendOptions, open_backend
+from lwseg_ros.errors import ModelFileError, RecipeError
+from lwseg_ros.model import UNCERTAINTY_KINDS, load_model
+from lwseg_ros.segmenter import Segmenter
 from training import export
-from training.checkpoint import load_checkpoint, network_of
+from training.checkpoint import load_checkpoint, network_of, synergy_of
 from training.export import ParityError, compare_with_onnx, export_checkpoint, to_onnx
-from training.inference_graph import UNCERTAINTY_KINDS, InferenceGraph
+from training.inference_graph import InferenceGraph
+from training.networks import build_network
 from training.normalization import Normalize
-from training.recipe import DatasetSection
+from training.recipe import DatasetSection, parse_recipe
 from training.samples import LabelledImages, load_splits
 
 
@@ -114,7 +116,10 @@ def test_every_kind_of_uncertainty_exports_in_half_precision(
     kind: str, state: dict[str, Any], miniature: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "half.onnx"
-    model, _, parity = export_checkpoint(state, miniature, path, precision="fp16", uncertainty_kind=kind)
+    low_scale = 0.5 if kind == "low_scale" else None
+    model, _, parity = export_checkpoint(
+        state, miniature, path, precision="fp16", uncertainty_kind=kind, low_scale=low_scale
+    )
     assert (model.manifest.precision, model.manifest.uncertainty_kind) == ("fp16", kind)
     assert parity.equal_labels >= 0.999
     graph = onnx.load_model(path).graph
@@ -122,6 +127,61 @@ def test_every_kind_of_uncertainty_exports_in_half_precision(
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     assert {types[node.input[1]] for node in convolutions} == {onnx.TensorProto.FLOAT16}
     assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_a_synergy_around_a_trained_network_publishes_the_doubt_of_its_low_scale(
+    state: dict[str, Any], miniature: Path, validation: LabelledImages, tmp_path: Path
+) -> None:
+    path = tmp_path / "synergy.onnx"
+    _, calibration, parity = export_checkpoint(state, miniature, path, uncertainty_kind="low_scale", low_scale=0.75)
+    assert parity.uncertainty_difference <= 2
+    manifest = load_model(path).manifest
+    assert (manifest.network, manifest.uncertainty_kind) == ("synergy", "low_scale")
+    assert manifest.temperature == calibration.temperature
+    assert manifest.training["trained_network"] == state["recipe"]["network"]
+    assert "ece" not in manifest.validation, "the low scale's confidence is not that of the label"
+    assert 0.5 < manifest.validation["auroc"] <= 1
+    section = parse_recipe(manifest.training["recipe"], source="manifest").network
+    assert section.name == "synergy"
+    assert build_network(section.name, 11, **section.options).low_scale == 0.75
+
+    recipe, network = synergy_of(state, 0.75)
+    graph = InferenceGraph(network, Normalize(recipe.normalization), manifest.temperature, "low_scale").eval()
+    for backend in ("onnxruntime", "openvino"):
+        with Segmenter.open(path, backend, options=BackendOptions(cpu_precision="fp32")) as segmenter:
+            for index, (label, uncertainty) in enumerate(references_of(graph, validation)):
+                got = segmenter.segment([validation[index][0]])[0]
+                assert (got.label == label).mean() >= 0.999
+                assert np.abs(got.uncertainty.astype(int) - uncertainty).max() <= 2
+                assert len(np.unique(uncertainty)) > 50
+
+
+def as_synergy(state: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """The checkpoint of a network as that of a synergy around it."""
+    trunk = state["recipe"]["network"]
+    options = {"trunk": trunk["name"], "trunk_options": trunk["options"], **options}
+    return {**state, "recipe": {**state["recipe"], "network": {"name": "synergy", "options": options}}}
+
+
+def test_a_trained_synergy_and_one_around_its_trunk_are_the_same(state: dict[str, Any]) -> None:
+    trained_recipe, trained = network_of(as_synergy(state, low_scale=0.75))
+    recipe, network = synergy_of(state, 0.75)
+    assert recipe == trained_recipe
+    image = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(network(image), trained(image))
+
+
+def test_scales_that_make_no_sense_are_refused(state: dict[str, Any], miniature: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with pytest.raises(RecipeError, match=r"network dwrseg_b has no low scale .* add --synergy, or choose another"):
+        export_checkpoint(state, miniature, path, uncertainty_kind="low_scale")
+    with pytest.raises(RecipeError, match="is a synergy of two scales already; leave --synergy out"):
+        export_checkpoint(as_synergy(state), miniature, path, low_scale=0.5)
+    for low_scale in (0.0, 1.0, float("nan")):
+        with pytest.raises(RecipeError, match=f"low_scale {low_scale} is not above 0 and below 1; choose another"):
+            export_checkpoint(state, miniature, path, low_scale=low_scale)
+    assert not path.exists()
 
 
 def test_exporting_in_half_leaves_the_network_in_float(state: dict[str, Any]) -> None:

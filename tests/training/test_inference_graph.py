@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from training.inference_graph import UNCERTAINTY_KINDS, InferenceGraph, pixel_uncertainty
+from lwseg_ros.model import UNCERTAINTY_KINDS
+from training.inference_graph import InferenceGraph, pixel_uncertainty
+from training.networks.synergy import Combine, Synergy
 from training.normalization import MEAN_RGB, STD_RGB, Normalize
 
 
@@ -20,6 +23,7 @@ class ColorLogits(nn.Module):
         super().__init__()
         self.mix = nn.Conv2d(3, 4, 1, bias=False)
         self.mix.weight.data = torch.from_numpy(self.weights)[:, :, None, None].clone()
+        self.class_bias = nn.Parameter(torch.zeros(4))
 
     def forward(self, image: Tensor) -> Tensor:
         return self.mix(image)
@@ -42,7 +46,7 @@ def numpy_uncertainty(probabilities: np.ndarray, kind: str) -> np.ndarray:
     return -(probabilities * np.log(probabilities)).sum(axis=-1) / np.log(4)
 
 
-@pytest.mark.parametrize("kind", UNCERTAINTY_KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in UNCERTAINTY_KINDS if kind != "low_scale"])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_label_and_uncertainty_are_numpys(kind: str, temperature: float) -> None:
     image = np.random.default_rng(1).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
@@ -56,6 +60,31 @@ def test_label_and_uncertainty_are_numpys(kind: str, temperature: float) -> None
     expected = np.round(255 * numpy_uncertainty(probabilities, kind))
     assert np.abs(uncertainty.numpy() - expected).max() <= 1
     assert len(np.unique(uncertainty)) > 10
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+@pytest.mark.parametrize("combine", ["synergy", "high", "low"])
+def test_low_scale_is_the_least_confidence_of_the_reduced_image(temperature: float, combine: Combine) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (2, 64, 80, 3), dtype=np.uint8)
+    network = Synergy(ColorLogits(), combine=combine)
+    with torch.no_grad():
+        label, uncertainty = InferenceGraph(network, Normalize(), temperature, "low_scale").eval()(
+            torch.from_numpy(image)
+        )
+        label_without, _ = InferenceGraph(network, Normalize()).eval()(torch.from_numpy(image))
+    assert torch.equal(label, label_without), "the label is that of both scales, whatever the temperature"
+    reduced = image.reshape(2, 32, 2, 40, 2, 3).mean(axis=(2, 4))  # bilinear, at half the size
+    low = np.stack([cv2.resize(p, (80, 64), interpolation=cv2.INTER_LINEAR) for p in numpy_probabilities(reduced, 1)])
+    scaled = low ** (1 / temperature)
+    expected = np.round(255 * numpy_uncertainty(scaled / scaled.sum(axis=-1, keepdims=True), "least_confidence"))
+    assert uncertainty.dtype == torch.uint8
+    assert np.abs(uncertainty.numpy() - expected).max() <= 1
+    assert len(np.unique(uncertainty)) > 100
+
+
+def test_low_scale_of_a_network_without_one_is_refused() -> None:
+    with pytest.raises(TypeError, match="'low_scale' is of a Synergy, not of a ColorLogits"):
+        InferenceGraph(ColorLogits(), Normalize(), uncertainty_kind="low_scale")
 
 
 @pytest.mark.parametrize("kind", UNCERTAINTY_KINDS)

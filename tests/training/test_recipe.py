@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from camvid_miniature import miniature_recipe, write_recipe
 
+from lwseg_ros.datasets import DATASETS
 from lwseg_ros.errors import RecipeError
 from training.networks import build_network
 from training.recipe import RECIPE_FOLDER, load_recipe, parse_recipe, resolve_recipe
@@ -32,6 +34,18 @@ def test_shipped_recipes_are_found_by_name_and_make_sense(name: str) -> None:
     recipe = load_recipe(resolve_recipe(name))
     build_network(recipe.network.name, 11, **recipe.network.options)
     assert recipe.dataset.leave_out == ()
+    assert recipe.dataset.name in DATASETS
+    crop_h, crop_w = recipe.augmentation.crop_hw
+    assert recipe.network.options.get("size_hw", [crop_h, crop_w]) == [crop_h, crop_w]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_weigh_every_auxiliary_head(name: str) -> None:
+    recipe = load_recipe(resolve_recipe(name))
+    network = build_network(recipe.network.name, 3, **recipe.network.options).train()
+    outputs = network(torch.zeros(2, 3, 64, 64))
+    heads = 0 if isinstance(outputs, torch.Tensor) else len(outputs) - 1
+    assert len(recipe.loss.auxiliary_weights) == heads
 
 
 def test_there_are_shipped_recipes() -> None:
@@ -125,6 +139,17 @@ def test_schedule_wants_either_epochs_or_steps(schedule: dict[str, Any]) -> None
         parse_recipe(miniature_recipe(schedule=schedule))
 
 
+def test_warm_up_wants_epochs_or_steps() -> None:
+    schedule = {"epochs": 2, "warmup_steps": 10, "warmup_epochs": 1}
+    with pytest.raises(RecipeError, match="schedule takes warmup_epochs or warmup_steps, and not both"):
+        parse_recipe(miniature_recipe(schedule=schedule))
+
+
+def test_images_are_judged_at_one_size_or_by_their_shorter_side() -> None:
+    with pytest.raises(RecipeError, match=r"inference = .*give size_hw or short_side, not both"):
+        parse_recipe(miniature_recipe(inference={"size_hw": [32, 48], "short_side": 32}))
+
+
 def test_a_missing_section_is_named() -> None:
     values = miniature_recipe()
     del values["optimizer"]
@@ -144,4 +169,28 @@ def test_files_that_are_no_recipe_are_refused(tmp_path: Path) -> None:
         load_recipe(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match=r"cannot read the recipe .*recipe\.yaml"):
+        load_recipe(path)
+
+
+def test_a_recipe_can_hold_only_what_differs_from_its_base(tmp_path: Path) -> None:
+    write_recipe(tmp_path / "mini.yaml")
+    path = tmp_path / "changed.yaml"
+    path.write_text("base: mini.yaml\nnetwork: {name: dwrseg_l}\nschedule: {steps: 3}\nearly: null\n")
+    recipe, base = load_recipe(path, ["seed=4"]), load_recipe(tmp_path / "mini.yaml")
+    assert recipe.network.name == "dwrseg_l"
+    assert recipe.network.options == base.network.options
+    assert (recipe.schedule.steps, recipe.schedule.warmup_steps) == (3, base.schedule.warmup_steps)
+    assert (recipe.seed, recipe.optimizer) == (4, base.optimizer)
+    path.write_text("base: pilot\nbatch_size: 3\n")
+    assert load_recipe(path) == load_recipe(resolve_recipe("pilot"), ["batch_size=3"])
+
+
+def test_a_base_that_is_missing_or_the_recipe_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("base: nowhere\n")
+    with pytest.raises(RecipeError, match="no recipe 'nowhere'"):
+        load_recipe(path)
+    path.write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(RecipeError, match=r"a\.yaml is its own base: a\.yaml -> b\.yaml -> a\.yaml"):
         load_recipe(path)

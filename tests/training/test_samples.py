@@ -16,6 +16,7 @@ from tiny_model import write_tiny_model
 from lwseg_ros.backends import BackendChoice
 from lwseg_ros.errors import DatasetError
 from lwseg_ros.segmenter import Segmenter
+from training import samples as samples_module
 from training.recipe import DatasetSection, Recipe, parse_recipe
 from training.samples import (
     LabelledImages,
@@ -71,6 +72,19 @@ def test_void_becomes_ignored(miniature: Path) -> None:
     _, label = LabelledImages(load_splits(DatasetSection(), miniature)[0])[0]
     assert (label[-3:] == 255).all()
     assert (label[:-3] < 11).all()
+
+
+def test_images_beyond_the_cache_are_read_again(miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = load_splits(DatasetSection(), miniature)[0]
+    kept = LabelledImages(split)
+    first_bytes = sum(array.nbytes for array in kept[0])
+    monkeypatch.setattr(samples_module, "CACHE_BYTES", 2 * first_bytes)
+    bounded = LabelledImages(split)
+    for _ in range(2):
+        for index in range(len(split.pairs)):
+            assert all(np.array_equal(a, b) for a, b in zip(bounded[index], kept[index], strict=True))
+    assert bounded[1][0] is bounded[1][0]
+    assert bounded[2][0] is not bounded[2][0]
 
 
 def test_a_label_with_an_id_that_is_no_class_is_refused(tmp_path: Path) -> None:

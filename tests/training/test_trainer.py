@@ -87,10 +87,31 @@ def test_epochs_count_all_images(miniature: Path, tmp_path: Path) -> None:
     assert Trainer(recipe_of(schedule={"epochs": 0.01}), miniature, tmp_path / "b", ALONE).total_steps == 1
 
 
+def test_the_warm_up_can_be_given_in_epochs(miniature: Path, tmp_path: Path) -> None:
+    schedule = {"epochs": 8, "warmup_epochs": 2, "power": 1.0}
+    trainer = Trainer(recipe_of(schedule=schedule), miniature, tmp_path / "run", ALONE)
+    rates = []
+    for trainer.step in (0, 5, 6, 15):  # 3 steps an epoch
+        rates.append(trainer.learning_rate() / trainer.recipe.optimizer.lr)
+    assert rates == pytest.approx([1 / 6, 1, 1, 0.5])
+
+
+def test_frozen_batch_normalisation_stays_as_it_is_while_the_rest_learns(miniature: Path, tmp_path: Path) -> None:
+    trainer = Trainer(recipe_of(freeze_batch_norm=True), miniature, tmp_path / "run", ALONE)
+    normalizations = [m for m in trainer.network.modules() if isinstance(m, nn.BatchNorm2d)]
+    ids = {id(value) for m in normalizations for value in (*m.parameters(), *m.buffers())}
+    before = {name: value.clone() for name, value in trainer.network.state_dict(keep_vars=True).items()}
+    trainer.fit()
+    for name, value in trainer.network.state_dict(keep_vars=True).items():
+        assert torch.equal(value, before[name]) == (id(value) in ids), name
+    assert len(ids) == 5 * len(normalizations) > 0
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"precision": "bf16"},
+        {"inference": {"size_hw": [32, 48]}, "augmentation": {"crop_hw": [48, 64], "short_side": 32}},
         {"optimizer": {"kind": "sgd", "lr": 0.02, "weight_decay": 5e-4, "clip_norm": 1.0}},
         {"optimizer": {"kind": "muon", "lr": 0.002, "weight_decay": 0.05}},
         {"loss": {"kind": "ohem", "class_weights": "inverse_log", "lovasz": 0.5, "label_smoothing": 0.05}},

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lwseg_ros.errors import RecipeError
+from lwseg_ros.model import UNCERTAINTY_KINDS
 from lwseg_ros.sizes import parse_size_hw
 from training.checkpoint import load_checkpoint
 from training.export import export_checkpoint
-from training.inference_graph import UNCERTAINTY_KINDS
+from training.networks.synergy import DEFAULT_LOW_SCALE
 
 HELP = (
     "Calibrate a checkpoint on its validation split and write it as one model file. Refuses to write a file whose output "
@@ -24,15 +26,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data set (default: data)")
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="of the network (default: fp32)")
     parser.add_argument(
-        "--uncertainty", choices=UNCERTAINTY_KINDS, default="least_confidence", help="default: least_confidence"
+        "--uncertainty",
+        choices=UNCERTAINTY_KINDS,
+        default="least_confidence",
+        help="default: least_confidence; low_scale is for synergies",
     )
     parser.add_argument(
         "--size", type=parse_size_hw, metavar="HxW", help="input size (default: that of the validation images)"
+    )
+    parser.add_argument(
+        "--synergy",
+        action="store_true",
+        help="export the multi-scale synergy of the trained network: run it on the image and on a reduced copy",
+    )
+    parser.add_argument(
+        "--low-scale",
+        type=float,
+        metavar="SHARE",
+        help=f"with --synergy: the reduced copy's size as a share of the image's (default: {DEFAULT_LOW_SCALE})",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, then print what was measured."""
+    if args.low_scale is not None and not args.synergy:
+        raise RecipeError("--low-scale is for --synergy; add that, or leave --low-scale out")
+    low_scale = DEFAULT_LOW_SCALE if args.low_scale is None else args.low_scale
     print(f"calibrating and exporting {args.checkpoint} ...", flush=True)
     model, calibration, parity = export_checkpoint(
         load_checkpoint(args.checkpoint),
@@ -41,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
         uncertainty_kind=args.uncertainty,
         size_hw=args.size,
+        low_scale=low_scale if args.synergy else None,
     )
     validation = model.manifest.validation
     # The expected calibration error is defined for a confidence, not for the other kinds.

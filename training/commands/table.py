@@ -235,13 +235,14 @@ def _row(entry: Entry, figures: dict[str, Any] | None, timed: dict[str, Any], ar
         return Row(entry.name, network, note, left_out=left_out, fault=entry.fault)
     manifest = entry.model.manifest
     made_by, training = recipe_of(manifest), manifest.training
+    noted = entry.recipe or made_by
     steps, summary = training.get("steps"), entry.summary or {}
     device = summary.get("device", "")
     latency = timed.get("models", {}).get(entry.model.sha256, {})
     return Row(
         name=entry.name,
         network=manifest.network,
-        note=made_by.note if made_by is not None else "",
+        note=noted.note if noted is not None else "",
         steps=steps,
         epochs=training.get("epochs"),
         images_seen=steps * made_by.batch_size if steps is not None and made_by is not None else None,

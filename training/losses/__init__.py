@@ -20,10 +20,10 @@ class SegmentationLoss(nn.Module):
 
     Args:
         settings: the recipe's section.
-        frequencies: float64 [C], each class's share of the labelled pixels.
+        frequencies: float64 [C], each class's share of the labelled pixels; only class weights need them.
     """
 
-    def __init__(self, settings: LossSection, frequencies: np.ndarray) -> None:
+    def __init__(self, settings: LossSection, frequencies: np.ndarray | None) -> None:
         super().__init__()
         self.settings = settings
         self.weights: Tensor | None
@@ -59,9 +59,11 @@ class SegmentationLoss(nn.Module):
         return loss
 
 
-def class_weights(settings: LossSection, frequencies: np.ndarray) -> Tensor | None:
+def class_weights(settings: LossSection, frequencies: np.ndarray | None) -> Tensor | None:
     """Weigh rare classes up: 1 / ln(offset + frequency), scaled so that the mean over the labelled pixels is 1; float32 [C]."""
     if settings.class_weights == "none":
         return None
+    if frequencies is None:
+        raise ValueError(f"class weights {settings.class_weights!r} need the classes' frequencies")
     weights = 1 / np.log(settings.weight_offset + frequencies)
     return torch.tensor(weights / (weights * frequencies).sum(), dtype=torch.float32)

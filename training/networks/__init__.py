@@ -13,7 +13,7 @@ from training.networks.deeplabv3plus import DeepLabV3Plus
 from training.networks.dwrseg import DWRSeg
 from training.networks.lemore import LeMoRe
 from training.networks.pmsdsen import PMSDSEN
-from training.networks.synergy import Synergy
+from training.networks.synergy import DEFAULT_LOW_SCALE, Synergy
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,14 @@ NETWORKS: dict[str, NetworkEntry] = {
         _build_synergy, "Multi-scale Synergy Approach for Real-time Semantic Segmentation, around DWRSeg-B by default"
     ),
 }
+
+
+def synergy_around(trunk: nn.Module, low_scale: float) -> Synergy:
+    """Run a network that is there already on two scales, in eval mode; raises RecipeError where the scale makes no sense."""
+    try:
+        return Synergy(trunk, low_scale=low_scale).eval()
+    except ValueError as error:
+        raise RecipeError(f"{error}; choose another --low-scale, such as {DEFAULT_LOW_SCALE}") from error
 
 
 def build_network(name: str, num_classes: int, **options: Any) -> nn.Module:

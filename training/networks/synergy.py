@@ -18,6 +18,7 @@ Combine = Literal["synergy", "mean", "max", "high", "low"]
 
 MIN_SIZE = 32  # the least height and width that every network takes
 LEAST_PROBABILITY = 1e-30  # keeps the logarithm and its gradient finite in float32
+DEFAULT_LOW_SCALE = 0.5  # the paper's
 TRUNK_PREFIX = "trunk."
 
 
@@ -32,6 +33,19 @@ def synergy(high: Tensor, low: Tensor) -> Tensor:
     """
     low = resize_bilinear(low, (high.shape[-2], high.shape[-1]))
     return low + high * (1 - low)  # U(1 - low) = 1 - U(low), since the weights of U add up to 1
+
+
+def combine_scales(high: Tensor, low: Tensor, combine: Combine) -> Tensor:
+    """Combine the probabilities of two scales, [N, C, H, W] both, to logits [N, C, H, W]: their softmax is normalised."""
+    if combine == "high":
+        return _logarithm(high)
+    if combine == "low":
+        return _logarithm(low)
+    if combine == "mean":
+        return _logarithm((high + low) / 2)
+    if combine == "max":
+        return _logarithm(torch.maximum(high, low))
+    return _logarithm(synergy(high, low))
 
 
 class Synergy(nn.Module):
@@ -52,7 +66,7 @@ class Synergy(nn.Module):
             run one scale alone.
     """
 
-    def __init__(self, trunk: nn.Module, *, low_scale: float = 0.5, combine: Combine = "synergy") -> None:
+    def __init__(self, trunk: nn.Module, *, low_scale: float = DEFAULT_LOW_SCALE, combine: Combine = "synergy") -> None:
         super().__init__()
         if not isinstance(trunk, nn.Module) or not isinstance(getattr(trunk, "class_bias", None), nn.Parameter):
             raise TypeError(f"trunk {trunk!r} is no network with a class_bias")
@@ -94,6 +108,13 @@ class Synergy(nn.Module):
         assert low is not None
         return self._logits(high, low), low
 
+    def scales(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Map an image [N, 3, H, W] to the probabilities of the high and of the low scale, float32 [N, C, H, W] both."""
+        high, low, _ = self._scales(image, True, True)
+        assert high is not None
+        assert low is not None
+        return high, low
+
     def _scales(
         self, image: Tensor, with_low: bool, with_high: bool
     ) -> tuple[Tensor | None, Tensor | None, list[Tensor]]:
@@ -115,19 +136,16 @@ class Synergy(nn.Module):
         return F.softmax(prediction.float(), dim=1), auxiliary
 
     def _logits(self, high: Tensor | None, low: Tensor | None) -> Tensor:
-        """Combine probabilities as ``combine`` says, normalise over the classes and take the logarithm."""
-        if self.combine == "high" or low is None:
-            assert high is not None
-            combined = high
-        elif self.combine == "low" or high is None:
-            combined = low
-        elif self.combine == "mean":
-            combined = (high + low) / 2
-        elif self.combine == "max":
-            combined = torch.maximum(high, low)
-        else:
-            combined = synergy(high, low)
-        return (combined / combined.sum(dim=1, keepdim=True)).clamp(min=LEAST_PROBABILITY).log()
+        if high is None or low is None:  # one scale alone
+            only = low if high is None else high
+            assert only is not None
+            return _logarithm(only)
+        return combine_scales(high, low, self.combine)
+
+
+def _logarithm(combined: Tensor) -> Tensor:
+    """Normalise over the classes and take the logarithm."""
+    return (combined / combined.sum(dim=1, keepdim=True)).clamp(min=LEAST_PROBABILITY).log()
 
 
 def _reduced(size: int, scale: float) -> int:

@@ -36,8 +36,11 @@ def exported_model(recipe: Recipe, run: Path, path: Path, data_root: Path) -> Mo
     if path.is_file() and (not checkpoint.is_file() or path.stat().st_mtime >= checkpoint.stat().st_mtime):
         model = load_model(path)
         made_by = recipe_of(model.manifest)
-        # How many processes prepared samples does not matter.
-        if made_by is not None and made_by.model_copy(update={"workers": recipe.workers}) == recipe:
+        # Neither the note nor how many processes prepared samples changes a network.
+        if (
+            made_by is not None
+            and made_by.model_copy(update={"workers": recipe.workers, "note": recipe.note}) == recipe
+        ):
             return model
     model, _, _ = export_checkpoint(load_checkpoint(checkpoint), data_root, path)
     return model
