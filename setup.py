@@ -83,6 +83,7 @@ setup(
             "scales = training.commands.scales",
             "networks = training.commands.networks",
             "pretrain = training.commands.pretrain",
+            "table = training.commands.table",
             "train = training.commands.train",
             "export = training.commands.export",
             "evaluate = lwseg_ros.commands.evaluate",

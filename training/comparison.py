@@ -28,18 +28,32 @@ class LeftOutRun:
     device: str
 
 
+def finished_summary(recipe: Recipe, folder: Path) -> dict[str, Any] | None:
+    """Return the summary of a recipe's finished run in a folder, None where there is none of this very recipe."""
+    summary_file = folder / "summary.json"
+    if not summary_file.is_file():
+        return None
+    summary: dict[str, Any] = json.loads(summary_file.read_text(encoding="utf-8"))
+    return summary if _is_result_of(summary, recipe) else None
+
+
 def run_left_out(
     name: str, recipe: Recipe, sequence: str, data_root: Path, folder: Path, process: Process
 ) -> LeftOutRun:
     """Train a recipe without a sequence in ``folder``, or go on with it, or read its result if it is finished there."""
+    recipe = without_sequence(recipe, sequence)
+    summary = finished_summary(recipe, folder) or Trainer(recipe, data_root, folder, process, resume=True).fit()
+    return left_out_run(name, sequence, summary)
+
+
+def without_sequence(recipe: Recipe, sequence: str) -> Recipe:
+    """Return a recipe that does not train on a sequence and is judged on it."""
     dataset = recipe.dataset.model_copy(update={"leave_out": (sequence,)})
-    recipe = recipe.model_copy(update={"dataset": dataset})
-    summary_file = folder / "summary.json"
-    summary: dict[str, Any] = {}
-    if summary_file.is_file():
-        summary = json.loads(summary_file.read_text(encoding="utf-8"))
-    if not _is_result_of(summary, recipe):
-        summary = Trainer(recipe, data_root, folder, process, resume=True).fit()
+    return recipe.model_copy(update={"dataset": dataset})
+
+
+def left_out_run(name: str, sequence: str, summary: dict[str, Any]) -> LeftOutRun:
+    """Take the figures of a finished run without a sequence out of its summary."""
     last = summary["last"]
     return LeftOutRun(
         name,

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_ros.files import write_atomically
+from lwseg_ros.machine import cores, processor
 from training.allocator import keep_freed_memory
 from training.checkpoint import load_weights, save_checkpoint
 from training.distributed import Process, any_process, from_main
@@ -40,6 +41,10 @@ MAX_SKIPPED_IN_WINDOW = 25
 
 class TrainingDivergedError(LwsegError):
     """Too many steps in a row had non-finite gradients."""
+
+
+class TrainingStoppedError(LwsegError):
+    """A signal stopped a run, which was saved and can be gone on with."""
 
 
 R = TypeVar("R", bound=TrainingSettings)
@@ -167,7 +172,9 @@ class TrainingLoop(ABC, Generic[R]):
                 signal.signal(number, handler)
         if stopped:
             self.save("last.pt")
-            raise LwsegError(f"stopped at step {self.step} of {self.total_steps}; go on with --resume --out {self.out}")
+            raise TrainingStoppedError(
+                f"stopped at step {self.step} of {self.total_steps}; go on with --resume --out {self.out}"
+            )
         return self.finish()
 
     def run_steps(self, batches: Iterable[tuple[Tensor, Tensor]], progress: tqdm) -> bool:
@@ -325,6 +332,7 @@ class TrainingLoop(ABC, Generic[R]):
             "skipped_steps": self.skipped,
             "training_seconds": round(self.seconds, 1),
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            "hardware": self.hardware(),
             "torch_version": str(torch.__version__),
             "last": evaluations[-1] if evaluations else None,
             "best": max(evaluations, key=lambda entry: entry[self.figure]) if evaluations else None,
@@ -332,6 +340,13 @@ class TrainingLoop(ABC, Generic[R]):
         if self.process.is_main:
             write_atomically(self.out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
         return from_main(self.process, summary)
+
+    def hardware(self) -> str:
+        """Say in words what this run computes on."""
+        if self.device.type == "cuda":
+            name = torch.cuda.get_device_name(self.device)
+            return f"{self.process.world_size} x {name}" if self.process.world_size > 1 else name
+        return f"{processor()}, {cores()} cores"
 
     def request_stop(self, _number: int, _frame: FrameType | None) -> None:
         """Ask the loop to save and stop after the current step."""

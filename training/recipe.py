@@ -144,13 +144,18 @@ class ScheduleSection(_Section):
     power: float = Field(0.9, gt=0)
 
 
+SHORT_RUN = "short run"
+
+
 class TrainingSettings(_Section):
     """What every kind of training is told.
 
-    ``freeze_batch_norm``: statistics, scales and shifts of batch normalisation stay as they are, for a run that goes on from
-    ``network.initial_weights``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
+    ``note`` stands beside the figures in the table of networks, such as `short run`, which marks figures that more training
+    would raise. ``freeze_batch_norm``: statistics, scales and shifts of batch normalisation stay as they are, for a run that
+    goes on from ``network.initial_weights``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
     """
 
+    note: str = ""
     network: NetworkSection
     normalization: Normalization = "fixed"
     optimizer: OptimizerSection
@@ -163,6 +168,11 @@ class TrainingSettings(_Section):
     workers: int | None = Field(None, ge=0)
     evaluate_every_epochs: float = Field(5, gt=0)
     checkpoint_every_steps: int = Field(100, gt=0)
+
+    @property
+    def is_short_run(self) -> bool:
+        """Whether the note says that this recipe trains for less than the network needs."""
+        return SHORT_RUN in self.note
 
     def to_yaml(self) -> str:
         """Write the recipe out in full, defaults included."""
@@ -266,8 +276,8 @@ def check_schedule(schedule: ScheduleSection, source: str) -> None:
 def differing_keys(recipe: BaseModel, made_by: dict[str, Any]) -> list[str]:
     """Name the keys in which a recipe that a run wrote down differs from ``recipe``.
 
-    A key that the run did not write, because its version had none, counts as its default. ``workers`` does not count: how many
-    processes prepare samples changes nothing.
+    A key that the run did not write, because its version had none, counts as its default. ``note`` and ``workers`` do not count:
+    what is said of a run, and how many processes prepare samples, changes nothing.
     """
     try:
         earlier = type(recipe).model_validate(made_by).model_dump(mode="json")
@@ -277,7 +287,7 @@ def differing_keys(recipe: BaseModel, made_by: dict[str, Any]) -> list[str]:
     return [
         key
         for key in dict.fromkeys((*ours, *earlier))
-        if key != "workers" and (key not in ours or key not in earlier or earlier[key] != ours[key])
+        if key not in ("note", "workers") and (key not in ours or key not in earlier or earlier[key] != ours[key])
     ]
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,13 @@ from lwseg_ros import __version__
 from lwseg_ros.backends import BACKENDS, CPU_PRECISIONS, Backend, BackendOptions, load_runtime
 from lwseg_ros.commands.arguments import natural_int, positive_int
 from lwseg_ros.errors import BackendError
+from lwseg_ros.machine import cores, processor
 from lwseg_ros.model import ModelFile, load_model, resolve_model
 
 HELP = "Measure latency and throughput of a model in each runtime of this machine."
 EXAMPLE = "lwseg bench dwrseg_b_camvid --seconds 5 --json"
 
+MEASURED = "Backend.infer on random images: uint8 camera pixels in, label and uncertainty out; no resizing"
 ROUNDS = 5
 WARM_UP_CALLS = 3
 
@@ -63,9 +64,7 @@ def measure(model: ModelFile, options: BackendOptions, backend: str, baseline: s
     The runtimes take turns in ROUNDS rounds, so that what else the machine does falls on all alike. backend: a name, or
     "all" for each that opens. Raises BackendError when the named one does not open, or none.
     """
-    images = np.random.default_rng(0).integers(
-        0, 256, (options.max_batch, *model.manifest.input_size_hw, 3), dtype=np.uint8
-    )
+    images = random_images(model, options.max_batch)
     results: dict[str, Any] = {}
     with ExitStack() as stack:
         opened: dict[str, Backend] = {}
@@ -80,20 +79,20 @@ def measure(model: ModelFile, options: BackendOptions, backend: str, baseline: s
             stack.callback(opened[name].close)
         if not opened:
             raise BackendError("no runtime could be measured: " + "; ".join(r["unavailable"] for r in results.values()))
-        latencies = _take_turns(opened, images, seconds)
+        latencies = take_turns({name: (runtime, images) for name, runtime in opened.items()}, seconds)
     for name, runtime in opened.items():
         results[name] = {
             "library_version": runtime.library_version,
             "device": runtime.device,
             "precision": runtime.precision,
-            **_summary(latencies[name], options.max_batch),
+            **summary(latencies[name], options.max_batch),
         }
     reference = results.get(baseline, {}).get("latency_ms")
     for name in opened:
         latency = results[name]["latency_ms"]
         results[name]["times_as_fast_as_baseline"] = reference and round(reference["p50"] / latency["p50"], 3)
     return {
-        "measured": "Backend.infer on random images: uint8 camera pixels in, label and uncertainty out; no resizing",
+        "measured": MEASURED,
         "model": {
             "file": model.path.name,
             "sha256": model.sha256,
@@ -110,12 +109,20 @@ def measure(model: ModelFile, options: BackendOptions, backend: str, baseline: s
     }
 
 
-def _take_turns(opened: dict[str, Backend], images: np.ndarray, seconds: float) -> dict[str, list[float]]:
-    """Return the seconds of each call, by runtime."""
+def random_images(model: ModelFile, batch: int) -> np.ndarray:
+    """Return images of a model's input size, uint8 [batch, H, W, 3], always the same."""
+    return np.random.default_rng(0).integers(0, 256, (batch, *model.manifest.input_size_hw, 3), dtype=np.uint8)
+
+
+def take_turns(opened: Mapping[str, tuple[Backend, np.ndarray]], seconds: float) -> dict[str, list[float]]:
+    """Time `Backend.infer` of several backends, each on its own images, in ROUNDS rounds of turns.
+
+    Returns the seconds of each call, by name; all calls of one backend take about ``seconds``.
+    """
     latencies: dict[str, list[float]] = {name: [] for name in opened}
     with tqdm(total=ROUNDS * len(opened), desc="measuring", unit="turn", file=sys.stderr, leave=False) as bar:
         for _ in range(ROUNDS):
-            for name, backend in opened.items():
+            for name, (backend, images) in opened.items():
                 bar.set_postfix_str(name)
                 for _ in range(WARM_UP_CALLS):
                     backend.infer(images)
@@ -128,7 +135,8 @@ def _take_turns(opened: dict[str, Backend], images: np.ndarray, seconds: float) 
     return latencies
 
 
-def _summary(latencies_s: list[float], batch: int) -> dict[str, Any]:
+def summary(latencies_s: list[float], batch: int) -> dict[str, Any]:
+    """Sum up the seconds of each call: latency in ms, and images per second."""
     milliseconds = np.array(latencies_s) * 1e3
     p50, p95, p99 = np.percentile(milliseconds, [50, 95, 99])
     return {
@@ -141,21 +149,12 @@ def _summary(latencies_s: list[float], batch: int) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """Describe what the figures were measured on."""
     return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "processor": processor(),
+        "cores": cores(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "lwseg_ros": __version__,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def table(figures: dict[str, Any]) -> str:

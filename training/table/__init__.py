@@ -1,0 +1,1 @@
+"""The table of networks: measured, laid out, drawn, and put into a README."""

@@ -1,0 +1,178 @@
+"""The picture of accuracy against latency: one circle a network, its area by the parameters."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from lwseg_ros.files import write_atomically
+
+DPI = 150
+AREA_PT2_PER_MILLION = 60.0
+LARGEST_AREA_PT2 = 1500.0
+LOGARITHMIC_FROM_RATIO = 4.0
+COLOR = "tab:blue"
+LABEL_DISTANCE_PX = 6.0  # from a circle to its label where there is room
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network in the picture: latency in ms, mIoU in [0, 1], number of parameters; hollow for a short run."""
+
+    label: str
+    latency_ms: float
+    miou: float
+    parameters: int
+    hollow: bool = False
+
+
+def write_picture(points: Sequence[Point], path: Path, title: str) -> None:
+    """Draw one point or more into a PNG file, 1125 pixels wide."""
+    figure = draw(points, title)
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=DPI)
+    pyplot.close(figure)
+    write_atomically(path, data.getvalue())
+
+
+def draw(points: Sequence[Point], title: str) -> Figure:
+    """Draw the points with labels that overlap neither each other nor a circle."""
+    figure, axes = pyplot.subplots(figsize=(7.5, 4.6), dpi=DPI, layout="constrained")
+    per_million = min(AREA_PT2_PER_MILLION, LARGEST_AREA_PT2 / max(p.parameters / 1e6 for p in points))
+    areas = [per_million * p.parameters / 1e6 for p in points]
+    for point, area in sorted(zip(points, areas, strict=True), key=lambda pair: -pair[1]):  # the small ones on top
+        face = "none" if point.hollow else COLOR
+        axes.scatter(point.latency_ms, point.miou, s=area, facecolors=face, edgecolors=COLOR, linewidths=1.4, alpha=0.8)
+    _set_axes(axes, points, title)
+    _add_legend(figure, per_million, any(p.hollow for p in points))
+    _add_labels(figure, axes, points, areas)
+    return figure
+
+
+def _set_axes(axes: Any, points: Sequence[Point], title: str) -> None:
+    latencies, mious = [p.latency_ms for p in points], [p.miou for p in points]
+    axes.set(xlabel="CPU latency p50 (ms)", ylabel="validation mIoU", title=title)
+    if max(latencies) > LOGARITHMIC_FROM_RATIO * min(latencies):
+        axes.set_xscale("log")
+        axes.set_xlim(min(latencies) / 1.5, max(latencies) * 1.7)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        room = max(0.25 * (max(latencies) - min(latencies)), 0.1 * max(latencies))
+        axes.set_xlim(max(0.0, min(latencies) - room), max(latencies) + room)
+    room = max(0.2 * (max(mious) - min(mious)), 0.02)
+    axes.set_ylim(max(0.0, min(mious) - room), min(1.0, max(mious) + room))
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+
+
+def _add_legend(figure: Figure, per_million: float, some_hollow: bool) -> None:
+    def circle(area: float, label: str, face: str = COLOR) -> Line2D:
+        size = 2 * math.sqrt(area / math.pi)
+        style = {"markersize": size, "markerfacecolor": face, "markeredgecolor": COLOR, "linestyle": "none"}
+        return Line2D([], [], marker="o", label=label, alpha=0.8, **style)  # type: ignore[arg-type]
+
+    handles = [circle(per_million * millions, f"{millions} M parameters") for millions in (1, 5)]
+    if some_hollow:
+        handles.append(circle(40, "short run", "none"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+
+
+def _add_labels(figure: Figure, axes: Any, points: Sequence[Point], areas: Sequence[float]) -> None:
+    texts = [axes.text(0.5, 0.5, p.label, fontsize=9, transform=axes.transAxes, in_layout=False) for p in points]
+    figure.canvas.draw()  # settles the layout
+    boxes = [text.get_window_extent() for text in texts]
+    for text in texts:
+        text.remove()
+    centers = [tuple(axes.transData.transform((p.latency_ms, p.miou))) for p in points]
+    radii = [math.sqrt(area / math.pi) * DPI / 72 + 2 for area in areas]
+    frame = axes.get_window_extent()
+    sizes = [(box.width, box.height) for box in boxes]
+    places = place_labels(centers, radii, sizes, (frame.x0 + 4, frame.y0 + 4, frame.x1 - 4, frame.y1 - 4))
+    for point, center, radius, size, place in zip(points, centers, radii, sizes, places, strict=True):
+        middle = (place[0] + size[0] / 2, place[1] + size[1] / 2)
+        offset_pt = tuple((m - c) * 72 / DPI for m, c in zip(middle, center, strict=True))
+        far = _distance(center, (*place, *size)) > radius + 2 * LABEL_DISTANCE_PX
+        axes.annotate(
+            point.label,
+            (point.latency_ms, point.miou),
+            offset_pt,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=9,
+            arrowprops={"arrowstyle": "-", "color": "gray", "linewidth": 0.7, "shrinkB": radius * 72 / DPI}
+            if far
+            else None,
+        )
+
+
+def place_labels(
+    centers: Sequence[tuple[float, float]],
+    radii: Sequence[float],
+    sizes: Sequence[tuple[float, float]],
+    bounds: tuple[float, float, float, float],
+) -> list[tuple[float, float]]:
+    """Find a place for the label of each circle: as near as it goes without touching a circle or another label.
+
+    All in pixels. sizes: width and height of the labels. bounds: left, bottom, right, top of where labels may lie. Returns the
+    lower left corners. A label that fits nowhere stands to the right of its circle.
+    """
+    placed: list[tuple[float, float, float, float]] = []
+    corners: dict[int, tuple[float, float]] = {}
+    # Those with the least room first: with the most circles nearby.
+    crowd = [sum(math.dist(a, b) < 120 for b in centers) for a in centers]
+    for index in sorted(range(len(centers)), key=lambda i: -crowd[i]):
+        (x, y), (width, height) = centers[index], sizes[index]
+        corners[index] = (x + radii[index] + LABEL_DISTANCE_PX, y - height / 2)
+        for corner in _candidates((x, y), radii[index], (width, height)):
+            box = (*corner, width, height)
+            if (
+                bounds[0] <= corner[0]
+                and corner[0] + width <= bounds[2]
+                and bounds[1] <= corner[1]
+                and corner[1] + height <= bounds[3]
+                and all(_distance(c, box) >= r for c, r in zip(centers, radii, strict=True))
+                and not any(_overlap(box, other) for other in placed)
+            ):
+                corners[index] = corner
+                break
+        placed.append((*corners[index], width, height))
+    return [corners[index] for index in range(len(centers))]
+
+
+def _candidates(center: tuple[float, float], radius: float, size: tuple[float, float]) -> list[tuple[float, float]]:
+    """List lower left corners around a circle, nearest first; to the right first among equally near ones."""
+    found = []
+    for ring in range(40):
+        distance = radius + LABEL_DISTANCE_PX * (1 + ring)
+        for turn in (0, 4, 2, 6, 1, 7, 3, 5):
+            angle = turn * math.pi / 4
+            x = center[0] + math.cos(angle) * (distance + size[0] / 2) - size[0] / 2
+            y = center[1] + math.sin(angle) * (distance + size[1] / 2) - size[1] / 2
+            found.append((x, y))
+    return found
+
+
+def _distance(point: tuple[float, float], box: tuple[float, float, float, float]) -> float:
+    """Return the distance from a point to a box of left, bottom, width, height."""
+    dx = max(box[0] - point[0], 0.0, point[0] - box[0] - box[2])
+    dy = max(box[1] - point[1], 0.0, point[1] - box[1] - box[3])
+    return math.hypot(dx, dy)
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]

@@ -1,0 +1,169 @@
+"""The table of networks: its rows, which of them had equal budgets, and the table as Markdown."""
+
+from __future__ import annotations
+
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from training.recipe import SHORT_RUN
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trained network. What is not known or was not measured is None or empty.
+
+    Args:
+        name: of the recipe, or of a model file that was there already.
+        network: as registered.
+        note: of the recipe, such as `short run`.
+        steps: of training.
+        epochs: of training.
+        images_seen: training images over all steps, each counted as often as it was seen; the budget.
+        training_seconds: time that training took.
+        hardware: what it was trained on, in words.
+        parameters: trainable ones, heads that only train included.
+        multiply_adds: of one inference at ``input_size_hw``.
+        input_size_hw: of the model file.
+        miou: on the validation split, in [0, 1].
+        ece: on the validation split, in [0, 1].
+        images: how many the validation split has.
+        left_out: mIoU on each sequence that was left out of training, by sequence.
+        cpu: latency on the CPU: `latency_ms` with p50, p95 and p99, `device`, `precision`, `library_version`.
+        gpu: the same on the GPU.
+        fault: why figures are missing.
+    """
+
+    name: str
+    network: str = ""
+    note: str = ""
+    steps: int | None = None
+    epochs: float | None = None
+    images_seen: int | None = None
+    training_seconds: float | None = None
+    hardware: str = ""
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    input_size_hw: tuple[int, int] | None = None
+    miou: float | None = None
+    ece: float | None = None
+    images: int | None = None
+    left_out: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, Any] | None = None
+    gpu: dict[str, Any] | None = None
+    fault: str = ""
+
+    @property
+    def is_short_run(self) -> bool:
+        """Whether more training would raise the figures."""
+        return SHORT_RUN in self.note
+
+    def left_out_miou(self, sequences: Sequence[str]) -> float | None:
+        """Return the mean mIoU over the sequences, None unless all of them were measured."""
+        if not sequences or any(sequence not in self.left_out for sequence in sequences):
+            return None
+        return sum(self.left_out[sequence] for sequence in sequences) / len(sequences)
+
+
+def equal_budgets(rows: Sequence[Row]) -> dict[int, str]:
+    """Return a letter for each number of training images seen that two rows or more have, in the order of the rows."""
+    counts = Counter(row.images_seen for row in rows if row.images_seen is not None)
+    return dict(zip((seen for seen, count in counts.items() if count > 1), string.ascii_uppercase, strict=False))
+
+
+def markdown_table(rows: Sequence[Row], sequences: Sequence[str] = ()) -> str:
+    """Lay out the rows; the columns of equal budgets and of left-out sequences are there only where there are any."""
+    letters = equal_budgets(rows)
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("network", lambda row: f"`{row.network}`" if row.network else ""),
+        ("recipe", lambda row: f"`{row.name}`"),
+        ("training", training_cell),
+    ]
+    if letters:
+        columns.append(("equal budget", lambda row: letters.get(row.images_seen or 0, "")))
+    columns += [
+        ("parameters", lambda row: _scaled(row.parameters, 1e6, "M")),
+        ("multiply-adds", lambda row: _scaled(row.multiply_adds, 1e9, "G")),
+        ("validation mIoU", lambda row: _fixed(row.miou)),
+        ("ECE", lambda row: _fixed(row.ece)),
+    ]
+    if sequences:
+        columns.append(("left-out mIoU", lambda row: _fixed(row.left_out_miou(sequences))))
+    columns += [
+        ("CPU latency p50", lambda row: _milliseconds(row.cpu)),
+        ("GPU latency p50", lambda row: _milliseconds(row.gpu)),
+    ]
+    lines = [" | ".join(title for title, _ in columns), " | ".join("---" for _ in columns)]
+    lines += [" | ".join(cell(row) for _, cell in columns) for row in rows]
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def training_cell(row: Row) -> str:
+    """Say how long a network was trained and on what, and what the recipe notes."""
+    if row.steps is None:
+        return "failed" if row.fault else row.note
+    parts = [row.note] if row.note else []
+    parts.append(f"{row.steps} steps")
+    if row.epochs is not None:
+        parts.append(f"{row.epochs:.3g} epochs")
+    if row.training_seconds is not None:
+        parts.append(duration(row.training_seconds))
+    return ", ".join(parts) + (f" on {row.hardware}" if row.hardware else "")
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the unit that suits it."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def notes(rows: Sequence[Row], dataset: str, split: str, sequences: Sequence[str] = ()) -> list[str]:
+    """Say what the table's figures are and what they were measured on, a sentence or two a line."""
+    images = sorted({row.images for row in rows if row.images is not None})
+    sizes = sorted({row.input_size_hw for row in rows if row.input_size_hw is not None})
+    lines = []
+    if images:
+        lines.append(f"Validation figures are those on `{split}` of `{dataset}` ({_listed(images)} images).")
+    if sizes:
+        at = _listed(f"{height} x {width}" for height, width in sizes)
+        lines.append(
+            f"Parameters count heads that only train, multiply-adds one inference at {at} pixels (height x width)."
+        )
+    letters = equal_budgets(rows)
+    if letters:
+        budgets = _listed(f"{letter} {seen:,}" for seen, letter in letters.items())
+        lines.append(f"Rows with the same letter saw equally many training images: {budgets}.")
+    if sequences and any(row.left_out for row in rows):
+        mean = "mean over " if len(sequences) > 1 else ""
+        lines.append(
+            f"Left-out mIoU: the recipe trained without a sequence and judged on it, {mean}{_listed(sequences)}."
+        )
+    for kind, figures in (("CPU", [row.cpu for row in rows]), ("GPU", [row.gpu for row in rows])):
+        measured = [figure for figure in figures if figure]
+        if measured:
+            on = _listed(dict.fromkeys(figure["device"] for figure in measured))
+            library = _listed(
+                dict.fromkeys(f"{f['runtime']} {f['library_version']}, {f['precision']}" for f in measured)
+            )
+            lines.append(f"{kind} latency: median of the calls, one image a call, on {on} ({library}).")
+    lines += [f"`{row.name}` failed: {row.fault}" for row in rows if row.fault]
+    return lines
+
+
+def _listed(values: Any) -> str:
+    return ", ".join(map(str, values))
+
+
+def _fixed(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _scaled(value: int | None, unit: float, letter: str) -> str:
+    return "" if value is None else f"{value / unit:.2f} {letter}"
+
+
+def _milliseconds(figures: dict[str, Any] | None) -> str:
+    return "" if figures is None else f"{figures['latency_ms']['p50']:.1f} ms"
