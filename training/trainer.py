@@ -21,8 +21,9 @@ from tqdm import tqdm
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_ros.files import write_atomically
 from training.allocator import keep_freed_memory
+from training.batch_norm import synchronize_batch_norm
 from training.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from training.distributed import Process, any_process, from_main
+from training.distributed import Process, any_process, from_main, sum_over_processes
 from training.evaluation import autocast, evaluate_network
 from training.losses import SegmentationLoss
 from training.networks import build_network
@@ -89,7 +90,7 @@ class Trainer:
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.normalize = Normalize(recipe.normalization).to(self.device)
         frequencies = class_frequencies(self.train_images, len(self.classes))
-        self.loss = SegmentationLoss(recipe.loss, frequencies).to(self.device)
+        self.loss = SegmentationLoss(recipe.loss, frequencies, process.world_size).to(self.device)
         self.optimizer = build_optimizer(self.network, recipe.optimizer)
         self.ema = averaged(self.network, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.log = RunLog(out / "log.jsonl")
@@ -116,9 +117,8 @@ class Trainer:
         self.parallel = self.network if process.world_size == 1 else self.distribute()
 
     def distribute(self) -> nn.Module:
-        """Wrap the network so that all processes step alike; batch statistics are shared on GPUs."""
-        if self.device.type == "cuda":
-            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        """Wrap the network so that all processes step alike, by the batch statistics and the gradient of the whole batch."""
+        self.network = synchronize_batch_norm(self.network, self.device)
         return DistributedDataParallel(self.network, device_ids=[self.device] if self.device.type == "cuda" else None)
 
     def fit(self) -> dict[str, Any]:
@@ -225,10 +225,11 @@ class Trainer:
     ) -> None:
         """Log the means over the steps since the last entry."""
         finite = [norm for norm in norms if math.isfinite(norm)]
+        loss = sum_over_processes(torch.stack(losses), self.process.world_size) / self.process.world_size
         entry = {
             "step": self.step,
             "epoch": round(self.step / self.steps_per_epoch, 3),
-            "loss": float(torch.stack(losses).nanmean()),
+            "loss": float(loss.nanmean()),
             "lr": self.learning_rate(),
             "grad_norm": sum(finite) / len(finite) if finite else None,
             "skipped_steps": self.skipped,
