@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from lwseg_ros.errors import RecipeError
 
@@ -46,6 +46,15 @@ def any_process(process: Process, value: bool) -> bool:
     flag = torch.tensor(int(value), device=process.device)
     distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
     return bool(flag)
+
+
+def sum_over_processes(values: Tensor, world_size: int) -> Tensor:
+    """Add up each element over the processes; all have to call it, and no gradient goes through it."""
+    if world_size == 1:
+        return values
+    total = values.detach().clone()
+    distributed.all_reduce(total)
+    return total
 
 
 @contextmanager

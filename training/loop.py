@@ -25,8 +25,9 @@ from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.machine import cores, processor
 from training.allocator import keep_freed_memory
+from training.batch_norm import synchronize_batch_norm
 from training.checkpoint import load_weights, save_checkpoint
-from training.distributed import Process, any_process, from_main
+from training.distributed import Process, any_process, from_main, sum_over_processes
 from training.evaluation import autocast
 from training.frozen_batch_norm import freeze_batch_norm
 from training.normalization import Normalize
@@ -143,12 +144,11 @@ class TrainingLoop(ABC, Generic[R]):
             write_atomically(self.out / "recipe.yaml", self.recipe.to_yaml().encode())
 
     def distribute(self) -> None:
-        """Wrap the network, where there are several processes, so that all step alike; batch statistics are shared on GPUs."""
+        """Wrap the network, where there are several processes, so that all step by the statistics and gradient of the whole batch."""
         if self.process.world_size == 1:
             self.parallel = self.network
             return
-        if self.device.type == "cuda":
-            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        self.network = synchronize_batch_norm(self.network, self.device)
         devices = [self.device] if self.device.type == "cuda" else None
         self.parallel = DistributedDataParallel(self.network, device_ids=devices)
 
@@ -251,10 +251,11 @@ class TrainingLoop(ABC, Generic[R]):
     ) -> None:
         """Log the means over the steps since the last entry."""
         finite = [norm for norm in norms if math.isfinite(norm)]
+        loss = sum_over_processes(torch.stack(losses), self.process.world_size) / self.process.world_size
         entry = {
             "step": self.step,
             "epoch": round(self.step / self.steps_per_epoch, 3),
-            "loss": float(torch.stack(losses).nanmean()),
+            "loss": float(loss.nanmean()),
             "lr": self.learning_rate(),
             "grad_norm": sum(finite) / len(finite) if finite else None,
             "skipped_steps": self.skipped,

@@ -70,7 +70,7 @@ class Trainer(TrainingLoop[Recipe]):
             freeze_batch_norm(self.network)  # before the optimizer and other processes ask what is trained
         weighted = recipe.loss.class_weights != "none"  # reading all labels of a large data set takes minutes
         frequencies = class_frequencies(self.train_images, len(self.classes)) if weighted else None
-        self.loss = SegmentationLoss(recipe.loss, frequencies).to(self.device)
+        self.loss = SegmentationLoss(recipe.loss, frequencies, process.world_size).to(self.device)
         self.optimizer = build_optimizer(self.network, recipe.optimizer)
         self.ema = averaged(self.network, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.open_folder(resume=resume)

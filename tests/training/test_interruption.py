@@ -20,7 +20,6 @@ from camvid_miniature import miniature_recipe, write_recipe
 from training.checkpoint import load_checkpoint
 from training.distributed import Process
 from training.recipe import parse_recipe
-from training.samples import StepSampler, TrainingSamples, training_loader
 from training.trainer import Trainer
 
 ALONE = Process(0, 1, torch.device("cpu"))
@@ -115,43 +114,6 @@ def test_killed_and_stopped_anywhere_it_ends_with_the_weights_of_a_run_left_alon
     best, expected_best = load_checkpoint(torn / "best.pt"), load_checkpoint(whole / "best.pt")
     assert (best["step"], best["best_miou"]) == (expected_best["step"], expected_best["best_miou"])
     assert logged(torn) == logged(whole)
-
-
-def test_two_processes_average_the_gradients_of_their_shares(miniature: Path, tmp_path: Path) -> None:
-    """On CPUs each process normalises its share of a batch by itself, so the reference does the same in one process."""
-    changes = {
-        "optimizer": {"kind": "sgd", "lr": 0.05},
-        "schedule": {"steps": 3},
-        "ema_decay": 0.0,
-        "evaluate_every_epochs": 100,
-    }
-    recipe = write_recipe(tmp_path / "mini.yaml", **changes)
-    command = train_command(recipe, miniature, tmp_path / "two")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command[1:]]
-    state = finished(launcher)
-
-    settings = parse_recipe(miniature_recipe(**changes))
-    trainer = Trainer(settings, miniature, tmp_path / "one", ALONE)
-    trainer.network.train()
-    samples = TrainingSamples(trainer.train_images, settings, trainer.total_steps)
-    buffers = dict(trainer.network.named_buffers())
-    for image, label in training_loader(samples, StepSampler(4, 0, 3), 0, pin=False):
-        for group in trainer.optimizer.param_groups:
-            group["lr"] = trainer.learning_rate()
-        for part in (slice(0, 2), slice(2, 4)):
-            kept = {name: value.clone() for name, value in buffers.items()}
-            loss = trainer.loss(trainer.network(trainer.normalize(image[part])), label[part].long())
-            (loss / 2).backward()
-            if part.start > 0:  # the statistics kept are those of the first process
-                for name, value in kept.items():
-                    buffers[name].copy_(value)
-        trainer.optimizer.step()
-        trainer.optimizer.zero_grad()
-        trainer.step += 1
-    for key, value in trainer.network.state_dict().items():
-        torch.testing.assert_close(state["network"][key], value, rtol=1e-4, atol=1e-4, msg=key)
-    steps = [entry["step"] for entry in logged(tmp_path / "two")]
-    assert steps == [3, 3], "one process logs: the steps, then the figures"
 
 
 def test_processes_stop_after_the_same_step_when_one_is_told_to(miniature: Path, tmp_path: Path) -> None:

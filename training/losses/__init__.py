@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training.augmentation import IGNORE
+from training.distributed import sum_over_processes
 from training.losses.lovasz import lovasz_softmax
 from training.losses.ohem import hard_example_mean
 from training.networks.layers import resize_bilinear
@@ -18,14 +19,19 @@ from training.recipe import LossSection
 class SegmentationLoss(nn.Module):
     """The loss a recipe asks for: of the prediction, plus the weighted losses of auxiliary heads.
 
+    Among several processes each calls it with its share of the batch. The mean of what they get, and of the gradients, as
+    `DistributedDataParallel` takes it, is then that of the whole batch, but for Lovasz-softmax, which judges each share.
+
     Args:
         settings: the recipe's section.
         frequencies: float64 [C], each class's share of the labelled pixels; only class weights need them.
+        world_size: how many processes share a batch.
     """
 
-    def __init__(self, settings: LossSection, frequencies: np.ndarray | None) -> None:
+    def __init__(self, settings: LossSection, frequencies: np.ndarray | None, world_size: int = 1) -> None:
         super().__init__()
         self.settings = settings
+        self.world_size = world_size
         self.weights: Tensor | None
         self.register_buffer("weights", class_weights(settings, frequencies))
 
@@ -50,10 +56,16 @@ class SegmentationLoss(nn.Module):
             with torch.no_grad():
                 probability = (-nn.functional.cross_entropy(logits, label, ignore_index=IGNORE, reduction="none")).exp()
             loss = hard_example_mean(
-                per_pixel, probability, label != IGNORE, settings.ohem_threshold, settings.ohem_min_kept
+                per_pixel,
+                probability,
+                label != IGNORE,
+                settings.ohem_threshold,
+                settings.ohem_min_kept,
+                self.world_size,
             )
         else:
-            loss = per_pixel.sum() / (label != IGNORE).sum().clamp(min=1)
+            counted = sum_over_processes((label != IGNORE).sum(), self.world_size)
+            loss = self.world_size * per_pixel.sum() / counted.clamp(min=1)
         if settings.lovasz > 0:
             loss = loss + settings.lovasz * lovasz_softmax(logits, label)
         return loss

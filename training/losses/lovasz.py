@@ -9,7 +9,7 @@ from training.augmentation import IGNORE
 
 
 def lovasz_softmax(logits: Tensor, label: Tensor) -> Tensor:
-    """Return the loss over all pixels of the batch.
+    """Return the loss over all pixels of the batch; among several processes, of this process's share of it.
 
     Args:
         logits: float [N, C, H, W].
