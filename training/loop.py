@@ -144,7 +144,7 @@ class TrainingLoop(ABC, Generic[R]):
             write_atomically(self.out / "recipe.yaml", self.recipe.to_yaml().encode())
 
     def distribute(self) -> None:
-        """Wrap the network, where there are several processes, so that all step by the statistics and gradient of the whole batch."""
+        """Wrap the network, where there are several processes, so that all step by the whole batch's statistics and gradient."""
         if self.process.world_size == 1:
             self.parallel = self.network
             return
