@@ -84,10 +84,15 @@ def comparison_table(runs: Sequence[LeftOutRun]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def comparison_json(runs: Sequence[LeftOutRun]) -> str:
+    """Write the runs as a JSON list."""
+    return json.dumps([vars(run) for run in runs], indent=2) + "\n"
+
+
 def write_comparison(runs: Sequence[LeftOutRun], out: Path) -> None:
     """Write comparison.md and comparison.json into a folder."""
     write_atomically(out / "comparison.md", comparison_table(runs).encode())
-    write_atomically(out / "comparison.json", (json.dumps([vars(run) for run in runs], indent=2) + "\n").encode())
+    write_atomically(out / "comparison.json", comparison_json(runs).encode())
 
 
 def _is_result_of(summary: dict[str, Any], recipe: Recipe) -> bool:

@@ -110,9 +110,12 @@ def test_train_does_not_touch_a_run_without_resume(lwseg_here: Callable[..., Don
 def test_train_resumes_a_finished_run_and_says_how_good_it_is(
     lwseg_here: Callable[..., Done], trained: Path, data: Path
 ) -> None:
-    done = lwseg_here("train", trained / "recipe.yaml", "--data", data, "--out", trained, "--resume")
+    command = ("train", trained / "recipe.yaml", "--data", data, "--out", trained, "--resume")
+    done = lwseg_here(*command)
     assert done.returncode == 0, done.stderr
     assert "val mIoU: last 0." in done.stdout
+    as_json = json.loads(lwseg_here(*command, "--json").stdout)
+    assert as_json == json.loads((trained / "summary.json").read_text())
 
 
 def test_train_puts_its_run_in_a_folder_of_the_recipes_name(data: Path, tmp_path: Path) -> None:
@@ -161,10 +164,14 @@ def test_export_puts_a_trained_network_on_two_scales(
     lwseg_here: Callable[..., Done], trained: Path, data: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "synergy.onnx"
-    options = ("--synergy", "--uncertainty", "low_scale")
+    options = ("--synergy", "--uncertainty", "low_scale", "--json")
     done = lwseg_here("export", trained / "best.pt", "-o", path, "--data", data, *options)
     assert done.returncode == 0, done.stderr
     manifest = load_model(path).manifest
+    report = json.loads(done.stdout)
+    assert (report["sha256"], report["validation"]) == (load_model(path).sha256, manifest.validation)
+    assert report["calibration"]["temperature"] == pytest.approx(manifest.temperature)
+    assert report["parity"]["equal_labels"] >= 0.999
     assert (manifest.network, manifest.uncertainty_kind) == ("synergy", "low_scale")
     assert manifest.training["recipe"]["network"]["options"]["low_scale"] == 0.5
     before = path.read_bytes()

@@ -29,7 +29,9 @@ def test_the_table_has_a_mean_only_where_all_sequences_are_done() -> None:
     ]
 
 
-def test_compares_recipes_and_reads_finished_runs(miniature: Path, tmp_path: Path) -> None:
+def test_compares_recipes_and_reads_finished_runs(
+    miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipes = [
         write_recipe(tmp_path / f"{name}.yaml", schedule={"steps": 2}, seed=seed) for seed, name in enumerate("ab")
     ]
@@ -55,7 +57,9 @@ def test_compares_recipes_and_reads_finished_runs(miniature: Path, tmp_path: Pat
     summary = json.loads(summary_file.read_text())
     del summary["recipe"]["network"]["initial_weights"]  # as an earlier version wrote it
     summary_file.write_text(json.dumps(summary))
-    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == runs
     assert (tmp_path / "out" / "a" / "0006R0" / "last.pt").stat().st_mtime_ns == trained
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from lwseg_ros.errors import RecipeError
-from training.comparison import LeftOutRun, comparison_table, run_left_out, write_comparison
+from training.comparison import LeftOutRun, comparison_json, comparison_table, run_left_out, write_comparison
 from training.distributed import training_process
 from training.recipe import load_recipe, resolve_recipe
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
     )
+    parser.add_argument("--json", action="store_true", help="print comparison.json instead of the table")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,12 +43,12 @@ def run(args: argparse.Namespace) -> int:
             for text in args.recipes:
                 path = resolve_recipe(text)
                 if process.is_main:
-                    print(f"{path.stem} without {sequence}", flush=True)
+                    print(f"{path.stem} without {sequence}", file=sys.stderr, flush=True)
                 folder = args.out / path.stem / sequence
                 recipe = load_recipe(path, args.set)
                 runs.append(run_left_out(path.stem, recipe, sequence, args.data, folder, process))
                 if process.is_main:
                     write_comparison(runs, args.out)
     if process.is_main:
-        print(comparison_table(runs), end="")
+        print(comparison_json(runs) if args.json else comparison_table(runs), end="")
     return 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 
 from lwseg_ros.errors import RecipeError
@@ -45,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help=f"with --synergy: the reduced copy's size as a share of the image's (default: {DEFAULT_LOW_SCALE})",
     )
+    parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.low_scale is not None and not args.synergy:
         raise RecipeError("--low-scale is for --synergy; add that, or leave --low-scale out")
     low_scale = DEFAULT_LOW_SCALE if args.low_scale is None else args.low_scale
-    print(f"calibrating and exporting {args.checkpoint} ...", flush=True)
+    print(f"calibrating and exporting {args.checkpoint} ...", file=sys.stderr, flush=True)
     model, calibration, parity = export_checkpoint(
         load_checkpoint(args.checkpoint),
         args.data,
@@ -63,6 +66,17 @@ def run(args: argparse.Namespace) -> int:
         low_scale=low_scale if args.synergy else None,
     )
     validation = model.manifest.validation
+    if args.json:
+        report = {
+            "model": str(model.path),
+            "sha256": model.sha256,
+            "precision": args.precision,
+            "calibration": vars(calibration),
+            "parity": vars(parity),
+            "validation": validation,
+        }
+        print(json.dumps(report, indent=2))
+        return 0
     # The expected calibration error is defined for a confidence, not for the other kinds.
     measured = (("mIoU", "miou"), ("ECE", "ece"), ("AUROC", "auroc"))
     figures = ", ".join(f"{name} {validation[key]:.4f}" for name, key in measured if key in validation)

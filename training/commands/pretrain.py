@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from training.commands.train import add_arguments as add_arguments  # both take the same
@@ -28,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("runs") / path.stem
     with training_process(args.device) as process:
         summary = Pretrainer(recipe, args.data, out, process, resume=args.resume).fit()
-        if process.is_main:
+        if process.is_main and args.json:
+            print(json.dumps(summary, indent=2))
+        elif process.is_main:
             last, best = summary["last"], summary["best"]
             print(
                 f"{summary['judged_on']} top-1: last {last['top1']:.4f} (top-5 {last['top5']:.4f}), "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from training.distributed import training_process
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
     )
+    parser.add_argument("--json", action="store_true", help="print summary.json instead of a sentence")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
     with training_process(args.device) as process:
         trainer = Trainer(recipe, args.data, out, process, resume=args.resume)
         summary = trainer.fit()
-        if process.is_main:
+        if process.is_main and args.json:
+            print(json.dumps(summary, indent=2))
+        elif process.is_main:
             last, best = summary["last"], summary["best"]
             print(
                 f"{summary['judged_on']} mIoU: last {last['miou']:.4f}, best {best['miou']:.4f} at step {best['step']}; "
