@@ -47,9 +47,13 @@ def run_left_out(
 
 
 def without_sequence(recipe: Recipe, sequence: str) -> Recipe:
-    """Return a recipe that does not train on a sequence and is judged on it."""
+    """Return a recipe that does not train on a sequence, nor starts from what was trained on it, and is judged on it."""
     dataset = recipe.dataset.model_copy(update={"leave_out": (sequence,)})
-    return recipe.model_copy(update={"dataset": dataset})
+    network = recipe.network
+    if network.initial_weights_left_out is not None:
+        start = network.initial_weights_left_out.replace("{sequence}", sequence)
+        network = network.model_copy(update={"initial_weights": start})
+    return recipe.model_copy(update={"dataset": dataset, "network": network})
 
 
 def left_out_run(name: str, sequence: str, summary: dict[str, Any]) -> LeftOutRun:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from lwseg_ros.errors import RecipeError
 from training.checkpoint import CheckpointError, read_checkpoint
 from training.distributed import Process
 from training.networks.lemore import LeMoReBackbone, resize_backbone_weights
 from training.networks.synergy import TRUNK_PREFIX, Synergy
+from training.recipe import DatasetSection
 
 BACKBONE = "backbone."
+_COMMANDS = "lwseg train` or `lwseg pretrain"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,20 @@ class InitialWeights:
             print(self, file=sys.stderr)
 
 
+def check_unseen(path: Path, dataset: DatasetSection) -> None:
+    """Refuse, with a RecipeError, a start that was trained on a sequence which this run leaves out to be judged on."""
+    state = read_checkpoint(path, _COMMANDS)
+    trained_on = state.get("recipe", {}).get("dataset", {})
+    # Both sizes of CamVid are the same recordings.
+    same_pictures = str(trained_on.get("name")).removesuffix("_full") == dataset.name.removesuffix("_full")
+    seen = sorted(set(dataset.leave_out) - set(trained_on.get("leave_out", ())))
+    if same_pictures and seen:
+        raise RecipeError(
+            f"{path} was trained on {', '.join(seen)}, which this run leaves out to be judged on; train the start without it "
+            "too and name that in network.initial_weights, or in network.initial_weights_left_out for `lwseg compare`"
+        )
+
+
 def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
     """Give a network the weights of a checkpoint, the averaged ones where there are any, as a start.
 
@@ -53,7 +70,7 @@ def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
     Raises CheckpointError where that leaves out more than layers of classes: then it is another network's checkpoint. Of
     a network with a ``backbone``, all of that has to fit, and no more.
     """
-    state = read_checkpoint(path, "lwseg train` or `lwseg pretrain")
+    state = read_checkpoint(path, _COMMANDS)
     weights = state.get("ema") or state.get("network")
     if not isinstance(weights, dict) or not weights:
         raise CheckpointError(f"{path} holds no network; name a checkpoint of `lwseg train` or `lwseg pretrain`")

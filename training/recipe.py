@@ -35,11 +35,14 @@ class NetworkSection(_Section):
     """Which registered network, with which options of its own.
 
     ``initial_weights``: the checkpoint whose weights it starts from (initial_weights.py), from the working folder on.
+    ``initial_weights_left_out``: what a run that leaves a sequence out starts from instead, ``{sequence}`` standing for it: a
+    start that was trained on the sequence would have seen what the run is judged on.
     """
 
     name: str
     options: dict[str, Any] = {}
     initial_weights: str | None = None
+    initial_weights_left_out: str | None = None
 
 
 class DatasetSection(_Section):

@@ -15,7 +15,7 @@ from training.checkpoint import load_checkpoint
 from training.distributed import Process
 from training.evaluation import evaluate_network
 from training.frozen_batch_norm import freeze_batch_norm
-from training.initial_weights import load_initial_weights
+from training.initial_weights import check_unseen, load_initial_weights
 from training.loop import TrainingLoop
 from training.losses import SegmentationLoss
 from training.networks import build_network
@@ -63,7 +63,9 @@ class Trainer(TrainingLoop[Recipe]):
         torch.manual_seed(recipe.seed)
         network = build_network(recipe.network.name, len(self.classes), **recipe.network.options)
         if recipe.network.initial_weights is not None and not (resume and (out / "last.pt").is_file()):
-            load_initial_weights(network, Path(recipe.network.initial_weights)).print_from(process)
+            start = Path(recipe.network.initial_weights)
+            check_unseen(start, recipe.dataset)
+            load_initial_weights(network, start).print_from(process)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.normalize = Normalize(recipe.normalization).to(self.device)
         if recipe.freeze_batch_norm:

@@ -11,7 +11,9 @@ from camvid_miniature import miniature_recipe
 from photo_miniature import SHALLOW, photo_recipe, write_photos
 from torch import nn
 
+from lwseg_ros.errors import RecipeError
 from training.checkpoint import CheckpointError, load_checkpoint
+from training.comparison import without_sequence
 from training.distributed import Process
 from training.initial_weights import load_initial_weights
 from training.networks import build_network
@@ -107,6 +109,21 @@ def test_a_synergy_starts_from_its_trunk_trained_alone(run_folder: Path) -> None
     averaged = load_checkpoint(run_folder / "last.pt")["ema"]
     assert all(torch.equal(value, averaged[name]) for name, value in network.trunk.state_dict().items())
     assert (report.left, report.unused) == ((), ())
+
+
+def test_a_start_that_saw_what_is_left_out_is_refused(run_folder: Path, miniature: Path, tmp_path: Path) -> None:
+    network = {"name": "dwrseg_b", "options": SMALL_DWRSEG, "initial_weights": str(run_folder / "last.pt")}
+    places = {"initial_weights_left_out": str(tmp_path / "{sequence}" / "last.pt")}
+    recipe = parse_recipe(miniature_recipe(network={**network, **places}, schedule={"steps": 1}))
+    everything = recipe.dataset.model_copy(update={"leave_out": ("0006R0",)})
+    with pytest.raises(RecipeError, match=r"last\.pt was trained on 0006R0, which this run leaves out to be judged on"):
+        Trainer(recipe.model_copy(update={"dataset": everything}), miniature, tmp_path / "run", ALONE)
+    assert not (tmp_path / "run").exists()
+    start = parse_recipe(miniature_recipe(schedule={"steps": 1}))
+    Trainer(without_sequence(start, "0006R0"), miniature, tmp_path / "0006R0", ALONE).fit()
+    left_out = Trainer(without_sequence(recipe, "0006R0"), miniature, tmp_path / "run", ALONE)
+    assert left_out.recipe.network.initial_weights == str(tmp_path / "0006R0" / "last.pt")
+    assert Trainer(recipe, miniature, tmp_path / "all", ALONE).recipe == recipe, "nothing is left out"
 
 
 def test_with_other_classes_it_gives_all_but_the_layers_of_classes(run_folder: Path) -> None:
