@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lwseg_ros.backends.tensorrt_builder import MISSING, installed_library, load_library
 from lwseg_ros.errors import BackendError
+from lwseg_ros.model import ModelFile
 from training.networks.layers import ConvBN, resize_bilinear
 
 ODD_HW = (37, 51)
@@ -114,6 +115,11 @@ def sound() -> Overfitted:
     return contract.overfit(Sound)
 
 
+@pytest.fixture(scope="module")
+def sound_model(sound: Overfitted, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    return contract.exported(sound, tmp_path_factory.mktemp("contract") / "sound.onnx")
+
+
 def in_disguise(overfitted: Overfitted, network: nn.Module) -> Overfitted:
     """Give a network the weights that the sound one learned."""
     network.load_state_dict(overfitted.network.state_dict(), strict=False)
@@ -158,18 +164,18 @@ def test_learning(sound: Overfitted) -> None:
     fails(contract.learns, replace(blind, last=0.0), match="^accuracy")
 
 
-def test_labels_in_every_runtime(sound: Overfitted, tmp_path: Path) -> None:
-    contract.gives_its_labels_in_every_cpu_runtime(sound, contract.exported(sound, tmp_path / "sound.onnx"))
+def test_labels_in_every_runtime(sound: Overfitted, sound_model: ModelFile, tmp_path: Path) -> None:
+    contract.gives_its_labels_in_every_cpu_runtime(sound, sound_model)
     broken = in_disguise(sound, OtherWhenExported(contract.NUM_CLASSES))
     model = contract.exported(broken, tmp_path / "broken.onnx")
     fails(contract.gives_its_labels_in_every_cpu_runtime, broken, model, match="onnxruntime")
 
 
 @pytest.mark.skipif(installed_library() is None, reason=MISSING)
-def test_tensorrt_engine(sound: Overfitted, tmp_path: Path) -> None:
+def test_tensorrt_engine(sound: Overfitted, sound_model: ModelFile, tmp_path: Path) -> None:
     if load_library().needs_device_to_build:
         pytest.skip("tensorrt builds on its device only; `tensorrt_rtx` needs none")
-    contract.builds_a_tensorrt_engine(contract.exported(sound, tmp_path / "sound.onnx"))
+    contract.builds_a_tensorrt_engine(sound_model)
     broken = in_disguise(sound, BitsOfItsInput(contract.NUM_CLASSES))
     model = contract.exported(broken, tmp_path / "broken.onnx")
     contract.gives_its_labels_in_every_cpu_runtime(broken, model)
