@@ -23,7 +23,7 @@ STEPS = 4
 RUNS: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": {"kind": "sgd", "lr": 0.01}, "loss": {"class_weights": "inverse_log"}},
     # In some steps enough pixels are hard, in others the least share decides.
-    "ohem": {"optimizer": {"kind": "sgd", "lr": 0.01}, "loss": {"kind": "ohem", "ohem_threshold": 0.1}},
+    "ohem": {"optimizer": {"kind": "sgd", "lr": 0.01}, "loss": {"kind": "ohem", "ohem_threshold": 0.05}},
     "muon": {"optimizer": {"kind": "muon", "lr": 0.002}},
 }
 

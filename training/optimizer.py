@@ -31,6 +31,6 @@ def build_optimizer(network: nn.Module, settings: OptimizerSection) -> Optimizer
 
 def _hidden_matrices(network: nn.Module) -> list[Tensor]:
     """List the weights that mix channels inside the network: not depth-wise, not of the image, not of the classifier."""
-    classes = network.class_bias.shape[0]  # type: ignore[index]
-    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    return [m.weight for m in convolutions if m.weight.shape[1] > 3 and m.weight.shape[0] != classes]
+    classifiers = {id(layer) for layer in network.classifiers}  # type: ignore[union-attr]
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    return [layer.weight for layer in layers if layer.weight.shape[1] > 3 and id(layer) not in classifiers]

@@ -12,6 +12,8 @@ from training.distributed import Process
 from training.recipe import parse_recipe
 from training.trainer import Trainer
 
+pytest.register_assert_rewrite("network_contract")  # so that a clause that fails says what it saw
+
 ALONE = Process(0, 1, torch.device("cpu"))
 
 

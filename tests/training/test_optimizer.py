@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from torch import nn
 
-from training.networks import build_network
+from training.networks import NETWORKS, build_network
 from training.networks.layers import DepthwiseConv2d
 from training.optimizer import build_optimizer
 from training.recipe import OptimizerSection
@@ -15,15 +15,21 @@ def settings(kind: str) -> OptimizerSection:
     return OptimizerSection.model_validate({"kind": kind, "lr": 0.1, "weight_decay": 0.5, "momentum": 0.7})
 
 
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("kind", ["sgd", "adamw", "muon"])
-def test_only_matrices_are_decayed_and_nothing_is_left_out(kind: str) -> None:
-    network = build_network("dwrseg_b", 5)
+def test_every_parameter_is_in_one_group_and_only_matrices_are_decayed(kind: str, name: str) -> None:
+    network = build_network(name, 5)
     optimizer = build_optimizer(network, settings(kind))
     assert type(optimizer).__name__.lower() == kind
-    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    for parameter in network.parameters():
-        assert decays.pop(id(parameter)) == (0.5 if parameter.ndim > 1 else 0.0)
-    assert decays == {}
+    grouped = [(id(p), group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]]
+    wanted = [(id(p), 0.5 if p.ndim > 1 else 0.0) for p in network.parameters() if p.requires_grad]
+    assert sorted(grouped) == sorted(wanted)
+
+
+def orthogonal_names(network: nn.Module) -> set[str]:
+    groups = build_optimizer(network, settings("muon")).param_groups
+    orthogonal = {id(parameter) for group in groups if group["orthogonal"] for parameter in group["params"]}
+    return {name for name, parameter in network.named_parameters() if id(parameter) in orthogonal}
 
 
 def test_sgd_has_the_recipes_momentum() -> None:
@@ -32,14 +38,31 @@ def test_sgd_has_the_recipes_momentum() -> None:
 
 def test_muon_steps_what_mixes_channels_inside_the_network() -> None:
     network = build_network("dwrseg_b", 5)
-    optimizer = build_optimizer(network, settings("muon"))
-    orthogonal = {id(p) for group in optimizer.param_groups if group["orthogonal"] for p in group["params"]}
-    names = {name: id(parameter) in orthogonal for name, parameter in network.named_parameters()}
-    assert names["stage2.1.residual.0.0.weight"]
-    assert not names["stem.first.0.weight"]  # reads the image
-    assert not names["head.1.weight"]  # the classifier
-    depthwise = [module for module in network.modules() if isinstance(module, DepthwiseConv2d)]
+    orthogonal = orthogonal_names(network)
+    assert "stage2.1.residual.0.0.weight" in orthogonal
+    assert "stem.first.0.weight" not in orthogonal  # reads the image
+    assert "head.1.weight" not in orthogonal  # the classifier
+    depthwise = [f"{name}.weight" for name, module in network.named_modules() if isinstance(module, DepthwiseConv2d)]
     assert depthwise
-    assert not any(id(module.weight) in orthogonal for module in depthwise)
-    assert all(parameter.ndim == 4 for parameter in network.parameters() if id(parameter) in orthogonal)
-    assert isinstance(optimizer, torch.optim.AdamW)
+    assert not orthogonal.intersection(depthwise)
+    assert all(network.get_parameter(name).ndim == 4 for name in orthogonal)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_muon_leaves_what_reads_the_image_and_what_tells_classes_to_adamw(name: str) -> None:
+    network = build_network(name, 5)  # no hidden layer has 5 outputs
+    orthogonal = orthogonal_names(network)
+    layers = {key: module for key, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    ends = {
+        f"{key}.weight"
+        for key, layer in layers.items()
+        if layer.weight.shape[0] == 5 or (layer.weight.shape[1] == 3 and getattr(layer, "groups", 1) == 1)
+    }
+    assert len(ends) >= 2
+    assert not orthogonal & ends
+    assert len(orthogonal) > len(layers) / 3
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_muon_knows_the_classifier_among_layers_of_as_many_outputs(name: str) -> None:
+    assert orthogonal_names(build_network(name, 64)) == orthogonal_names(build_network(name, 5))

@@ -22,7 +22,8 @@ class NetworkEntry:
 
     ``build(num_classes=..., **options)`` returns a module that maps float32 [N, 3, H, W] (normalised RGB) to logits
     [N, num_classes, H, W] of any H and W from 32 up; in training mode it may return a list of logits, the prediction first, then
-    those of auxiliary heads. Its ``class_bias`` is the parameter [num_classes] that is added to the prediction's logits.
+    those of auxiliary heads. Its ``class_bias`` is the parameter [num_classes] that is added to the prediction's logits,
+    and its ``classifiers`` are the layers whose outputs are classes.
     Where ``sized``, weights belong to an input size, the option ``size_hw``; other sizes work, at a little more work.
     """
 

@@ -97,6 +97,11 @@ class DeepLabV3Plus(nn.Module):
         assert isinstance(bias, nn.Parameter)
         return bias
 
+    @property
+    def classifiers(self) -> list[nn.Conv2d]:
+        """Return the layers whose outputs are classes."""
+        return [self.classifier]
+
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W]."""
         quarter, deep = self.backbone(image)

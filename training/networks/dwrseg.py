@@ -174,6 +174,13 @@ class DWRSeg(nn.Module):
         assert isinstance(bias, nn.Parameter)
         return bias
 
+    @property
+    def classifiers(self) -> list[nn.Conv2d]:
+        """Return the layers whose outputs are classes."""
+        classifier = self.head[-1]
+        assert isinstance(classifier, nn.Conv2d)
+        return [classifier]
+
     @classmethod
     def base(cls, num_classes: int, **options: object) -> DWRSeg:
         """Build DWRSeg-B."""

@@ -150,6 +150,13 @@ class LeMoRe(nn.Module):
         assert isinstance(bias, nn.Parameter)
         return bias
 
+    @property
+    def classifiers(self) -> list[nn.Conv2d]:
+        """Return the layers whose outputs are classes."""
+        classifier = self.head[-1]
+        assert isinstance(classifier, nn.Conv2d)
+        return [classifier]
+
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W]."""
         stages, tokens = self.backbone(image)

@@ -104,6 +104,11 @@ class PMSDSEN(nn.Module):
         assert isinstance(bias, nn.Parameter)
         return bias
 
+    @property
+    def classifiers(self) -> list[nn.Conv2d]:
+        """Return the layers whose outputs are classes, of the prediction and of the auxiliary heads."""
+        return [layer for head in (self.head, *self.auxiliary) for layer in head if isinstance(layer, nn.Conv2d)]
+
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W].
 

@@ -90,6 +90,11 @@ class Synergy(nn.Module):
         assert isinstance(bias, nn.Parameter)
         return bias
 
+    @property
+    def classifiers(self) -> list[nn.Conv2d]:
+        """Return the trunk's layers whose outputs are classes."""
+        return self.trunk.classifiers  # type: ignore[return-value]
+
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, C, H, W].
 
