@@ -11,7 +11,7 @@ from lwseg_ros.errors import RecipeError
 from training.networks.lemore import LeMoReClassifier
 
 # build(num_classes, **options) maps float32 [N, 3, H, W] (normalised RGB) to logits [N, num_classes]. Its ``backbone`` has the
-# parameters of the registered segmentation network of that name, and ``class_bias`` is the bias of its classifier.
+# parameters of the registered segmentation network of that name, and ``class_bias`` and ``classifiers`` are those of NetworkEntry.
 CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {"lemore": LeMoReClassifier}
 
 

@@ -187,6 +187,11 @@ class LeMoReClassifier(nn.Module):
         """Return the bias [num_classes] of the classifier."""
         return self.classifier.bias
 
+    @property
+    def classifiers(self) -> list[nn.Linear]:
+        """Return the layers whose outputs are classes."""
+        return [self.classifier]
+
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised RGB image [N, 3, H, W] to logits float32 [N, num_classes]."""
         _, tokens = self.backbone(image)
