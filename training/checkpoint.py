@@ -65,7 +65,7 @@ def load_checkpoint(path: Path, fields: Sequence[str] = FIELDS, command: str = "
     return state
 
 
-def read_checkpoint(path: Path, command: str) -> dict[str, Any]:
+def read_checkpoint(path: Path, command: str = "lwseg train") -> dict[str, Any]:
     """Read a checkpoint onto the CPU, whichever fields it has; raises CheckpointError that names what should have written it."""
     if not path.is_file():
         raise CheckpointError(f"no checkpoint {path}; `{command}` writes last.pt and best.pt into its --out folder")

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lwseg_ros.errors import RecipeError
 from lwseg_ros.files import write_atomically
 from training.distributed import Process
+from training.initial_weights import started_elsewhere
 from training.recipe import Recipe, differing_keys
 from training.trainer import Trainer
 
@@ -34,7 +36,26 @@ def finished_summary(recipe: Recipe, folder: Path) -> dict[str, Any] | None:
     if not summary_file.is_file():
         return None
     summary: dict[str, Any] = json.loads(summary_file.read_text(encoding="utf-8"))
-    return summary if _is_result_of(summary, recipe) else None
+    if not _is_result_of(summary, recipe) or started_elsewhere(recipe, summary.get("start")):
+        return None
+    return summary
+
+
+def check_starts(name: str, recipe: Recipe, out: Path, usual: Path) -> None:
+    """Refuse a recipe that starts from a run in the usual folder where the runs are put into another one.
+
+    Args:
+        name: of the recipe.
+        recipe: whose starts are looked at.
+        out: where runs are put.
+        usual: where they are put by default, as shipped recipes have it.
+    """
+    for start in (recipe.network.initial_weights, recipe.network.initial_weights_left_out):
+        if start is not None and Path(start).is_relative_to(usual) and out != usual:
+            raise RecipeError(
+                f"{name} starts from {start}, but runs are put into {out}: work in the folder that holds {usual.parts[0]} and "
+                f"leave --out at {usual}, or change the start in a recipe of your own"
+            )
 
 
 def run_left_out(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -79,7 +80,8 @@ def training_process(device: str = "auto") -> Iterator[Process]:
     if world_size == 1:
         yield Process(rank, world_size, chosen)
         return
-    distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
+    # The others wait while the main process judges, which takes long on thousands of large photos.
+    distributed.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=timedelta(hours=6))
     try:
         yield Process(rank, world_size, chosen)
     finally:

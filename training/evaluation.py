@@ -41,16 +41,26 @@ def evaluate_network(
     confusion = ConfusionMatrix(num_classes, IGNORE)
     for index in range(len(images)):
         image, label = images[index]
-        height, width = inference_size(label.shape, inference)
-        if (height, width) != label.shape:
-            image = cv2.resize(image, (width, height), interpolation=resize_interpolation(image, height, width))
+        resized = at_inference_size(image, inference)
         with autocast(device, precision):
-            logits = network(normalize(torch.from_numpy(image)[None].to(device)))
-        predicted = logits[0].argmax(dim=0).cpu().numpy()
-        if predicted.shape != label.shape:
-            predicted = cv2.resize(predicted.astype(np.uint8), label.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        confusion.update(label, predicted)
+            logits = network(normalize(torch.from_numpy(resized)[None].to(device)))
+        confusion.update(label, at_photo_size(logits[0].argmax(dim=0).byte().cpu().numpy(), label.shape))
     return confusion
+
+
+def at_inference_size(image: np.ndarray, inference: InferenceSection | None) -> np.ndarray:
+    """Bring a photo uint8 [H, W, 3] to the size it is judged at, as `lwseg_ros.segmenter` does."""
+    height, width = inference_size(image.shape[:2], inference)
+    if (height, width) == image.shape[:2]:
+        return image
+    return cv2.resize(image, (width, height), interpolation=resize_interpolation(image, height, width))
+
+
+def at_photo_size(label: np.ndarray, photo_hw: tuple[int, ...]) -> np.ndarray:
+    """Bring class ids (or levels of uncertainty) uint8 [h, w] to a photo's size [H, W] by nearest neighbour."""
+    if label.shape == photo_hw:
+        return label
+    return cv2.resize(label, photo_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def inference_size(photo_hw: tuple[int, ...], inference: InferenceSection | None) -> tuple[int, int]:

@@ -69,7 +69,8 @@ def export_checkpoint(
         precision: of the network inside the graph.
         uncertainty_kind: see InferenceGraph. The temperature is fitted to the logits that the uncertainty is made of: for
             ``low_scale`` to those of the low scale.
-        size_hw: input size; that at which the recipe judges the validation images by default. The figures are those at this size.
+        size_hw: input size; by default that at which the recipe judges, or that of its crops where it judges photos of many
+            sizes by their shorter side. The figures are those at this size.
         low_scale: export not the network itself but the multi-scale synergy of it, with a low scale of this share.
 
     Raises ParityError, and writes nothing, where the exported graph disagrees with PyTorch; ModelFileError where there is
@@ -87,7 +88,7 @@ def export_checkpoint(
             "add --synergy, or choose another --uncertainty"
         )
     _, validation = load_splits(recipe.dataset, data_root)
-    size_hw = size_hw or inference_size(LabelledImages(validation)[0][1].shape, recipe.inference)
+    size_hw = size_hw or _default_size(recipe, LabelledImages(validation))
     images = LabelledImages(validation, size_hw)
     graph = InferenceGraph(network, Normalize(recipe.normalization), uncertainty_kind=uncertainty_kind).eval()
     calibration = fit_temperature(*sample_logits(graph, images))
@@ -119,6 +120,12 @@ def export_checkpoint(
         validation={"split": validation.split, "images": len(images), **figures},
     )
     return save_model(model, manifest, path), calibration, parity
+
+
+def _default_size(recipe: Recipe, images: LabelledImages) -> tuple[int, int]:
+    if recipe.inference.short_side is not None:
+        return recipe.augmentation.crop_hw
+    return inference_size(images[0][1].shape, recipe.inference)
 
 
 # Half precision rounds logits to 11 bits: a confidence may move by a few levels where the label does not.

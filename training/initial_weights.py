@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,10 +15,9 @@ from training.checkpoint import CheckpointError, read_checkpoint
 from training.distributed import Process
 from training.networks.lemore import LeMoReBackbone, resize_backbone_weights
 from training.networks.synergy import TRUNK_PREFIX, Synergy
-from training.recipe import DatasetSection
+from training.recipe import DatasetSection, TrainingSettings
 
 BACKBONE = "backbone."
-_COMMANDS = "lwseg train` or `lwseg pretrain"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class InitialWeights:
 
     def __str__(self) -> str:
         kept = f"; starting at random: {', '.join(_layers(self.left))}" if self.left else ""
-        return f"{len(self.taken)} of {len(self.taken) + len(self.left)} tensors from {self.path}{kept}"
+        dropped = f"; not taken: {', '.join(_layers(self.unused))}" if self.unused else ""
+        return f"{len(self.taken)} of {len(self.taken) + len(self.left)} tensors from {self.path}{kept}{dropped}"
 
     def print_from(self, process: Process) -> None:
         """Print it once, among the messages of progress."""
@@ -45,9 +47,40 @@ class InitialWeights:
             print(self, file=sys.stderr)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to start from; raises CheckpointError where there is none, or that of a run which is not finished."""
+    if not path.is_file():
+        raise CheckpointError(
+            f"no checkpoint {path}, which network.initial_weights (or initial_weights_left_out) starts from; run the recipe that "
+            "leaves it there first, or name another"
+        )
+    state = read_checkpoint(path)
+    step, total = state.get("step"), state.get("total_steps")
+    if path.name == "last.pt" and step != total:
+        raise CheckpointError(
+            f"{path} is of a run that stands at step {step} of {total}; finish it first, with --resume"
+        )
+    return state
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of a checkpoint's file, by which a run remembers what it started from."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def started_elsewhere(recipe: TrainingSettings, start: str | None) -> bool:
+    """Whether a run that started from the weights of a fingerprint did not start from what its recipe's file holds now."""
+    if recipe.network.initial_weights is None or start is None:
+        return False
+    path = Path(recipe.network.initial_weights)
+    return path.is_file() and fingerprint(path) != start
+
+
 def check_unseen(path: Path, dataset: DatasetSection) -> None:
-    """Refuse, with a RecipeError, a start that was trained on a sequence which this run leaves out to be judged on."""
-    state = read_checkpoint(path, _COMMANDS)
+    """Refuse, with a RecipeError, a start that was trained on a sequence which this run leaves out to be judged on, or of which
+    the best step was chosen on it. What that start itself started from is not known here.
+    """
+    state = _read(path)
     trained_on = state.get("recipe", {}).get("dataset", {})
     # Both sizes of CamVid are the same recordings.
     same_pictures = str(trained_on.get("name")).removesuffix("_full") == dataset.name.removesuffix("_full")
@@ -56,6 +89,10 @@ def check_unseen(path: Path, dataset: DatasetSection) -> None:
         raise RecipeError(
             f"{path} was trained on {', '.join(seen)}, which this run leaves out to be judged on; train the start without it "
             "too and name that in network.initial_weights, or in network.initial_weights_left_out for `lwseg compare`"
+        )
+    if same_pictures and dataset.leave_out and path.name == "best.pt":
+        raise RecipeError(
+            f"{path} was chosen on what this run leaves out to be judged on; start from last.pt beside it"
         )
 
 
@@ -68,9 +105,9 @@ def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
     differ.
 
     Raises CheckpointError where that leaves out more than layers of classes: then it is another network's checkpoint. Of
-    a network with a ``backbone``, all of that has to fit, and no more.
+    a pretraining, the ``backbone`` has to fit, and no more; and where it is the last.pt of a run that is not finished.
     """
-    state = read_checkpoint(path, _COMMANDS)
+    state = _read(path)
     weights = state.get("ema") or state.get("network")
     if not isinstance(weights, dict) or not weights:
         raise CheckpointError(f"{path} holds no network; name a checkpoint of `lwseg train` or `lwseg pretrain`")
@@ -78,14 +115,13 @@ def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
     ours = network.state_dict()
     taken = {name: weights[name] for name in ours if name in weights and weights[name].shape == ours[name].shape}
     left = tuple(name for name in ours if name not in taken)
-    has_backbone = any(name.startswith(BACKBONE) for name in ours)
+    pretrained = "class_names" in state
+    backbone = (TRUNK_PREFIX if isinstance(network, Synergy) else "") + BACKBONE
     theirs, classes = len(state.get("classes", ())), len(network.class_bias)  # type: ignore[arg-type]
     needed = [
         name
         for name in left
-        if (
-            name.startswith(BACKBONE) if has_backbone else not _differs_in_classes(name, weights, ours, theirs, classes)
-        )
+        if (name.startswith(backbone) if pretrained else not _differs_in_classes(name, weights, ours, theirs, classes))
     ]
     if needed or not taken:
         name = next(iter(needed), left[0])

@@ -30,6 +30,7 @@ from training.checkpoint import load_weights, save_checkpoint
 from training.distributed import Process, any_process, from_main, sum_over_processes
 from training.evaluation import autocast
 from training.frozen_batch_norm import freeze_batch_norm
+from training.initial_weights import started_elsewhere
 from training.normalization import Normalize
 from training.provenance import source_commit
 from training.recipe import TrainingSettings, differing_keys
@@ -86,6 +87,7 @@ class TrainingLoop(ABC, Generic[R]):
         self.process = process
         self.device = process.device
         self.log = RunLog(out / "log.jsonl")
+        self.start: str | None = None  # fingerprint of the checkpoint whose weights it started from
         self.step = 0
         self.best = -1.0
         self.skipped = 0
@@ -280,6 +282,7 @@ class TrainingLoop(ABC, Generic[R]):
         return {
             "recipe": self.recipe.model_dump(mode="json"),
             "commit": source_commit(),
+            "start": self.start,
             "step": self.step,
             "total_steps": self.total_steps,
             "epoch": self.step / self.steps_per_epoch,
@@ -309,6 +312,12 @@ class TrainingLoop(ABC, Generic[R]):
                 f"{self.out} was begun as a run of {state['total_steps']} steps, with this data it has "
                 f"{self.total_steps}; resume with the data it was begun with, or choose another --out"
             )
+        self.start = state.get("start")
+        if started_elsewhere(self.recipe, self.start):
+            raise RecipeError(
+                f"{self.out} was begun from other weights than {self.recipe.network.initial_weights} holds now; choose another "
+                "--out, or remove the folder"
+            )
         load_weights(self.network, state["network"], self.recipe.network.name)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:
@@ -329,6 +338,7 @@ class TrainingLoop(ABC, Generic[R]):
             "recipe": self.recipe.model_dump(mode="json"),
             "commit": source_commit(),
             **self.judged(),
+            "start": self.start,
             "steps": self.step,
             "skipped_steps": self.skipped,
             "training_seconds": round(self.seconds, 1),

@@ -12,11 +12,12 @@ from torch.utils.data import DataLoader
 
 from lwseg_ros.datasets import load_classification_split
 from lwseg_ros.errors import DatasetError
+from training.averaging import averaged
 from training.checkpoint import COMMON_FIELDS, load_checkpoint
 from training.distributed import Process
 from training.evaluation import autocast
 from training.frozen_batch_norm import freeze_batch_norm
-from training.initial_weights import load_initial_weights
+from training.initial_weights import fingerprint, load_initial_weights
 from training.loop import TrainingLoop
 from training.networks.classifiers import build_classifier
 from training.normalization import Normalize
@@ -25,7 +26,6 @@ from training.photo_samples import TrainingPhotos, ValidationPhotos
 from training.pretraining_recipe import PretrainingRecipe
 from training.samples import StepSampler, start_worker, training_loader, worker_count
 from training.schedule import cosine_learning_rate_factor, learning_rate_factor
-from training.trainer import averaged
 
 FIELDS = (*COMMON_FIELDS, "class_names", "best_top1")
 VALIDATION_BATCH = 64
@@ -66,7 +66,9 @@ class Pretrainer(TrainingLoop[PretrainingRecipe]):
         torch.manual_seed(recipe.seed)
         network = build_classifier(recipe.network.name, len(self.class_names), **recipe.network.options)
         if recipe.network.initial_weights is not None and not (resume and (out / "last.pt").is_file()):
-            load_initial_weights(network, Path(recipe.network.initial_weights)).print_from(process)
+            start = Path(recipe.network.initial_weights)
+            load_initial_weights(network, start).print_from(process)
+            self.start = fingerprint(start)
         if recipe.freeze_batch_norm:
             freeze_batch_norm(network)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

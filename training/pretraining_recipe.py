@@ -12,9 +12,9 @@ from training.recipe import (
     RECIPE_FOLDER,
     ScaleRange,
     ScheduleSection,
+    Section,
     SizeHW,
     TrainingSettings,
-    _Section,
     check_schedule,
     read_values,
     validate,
@@ -23,7 +23,7 @@ from training.recipe import (
 PRETRAINING_RECIPE_FOLDER = RECIPE_FOLDER / "pretraining"
 
 
-class ImagesSection(_Section):
+class ImagesSection(Section):
     """What is trained and judged on: a data set for classification."""
 
     name: str = "imagenet1k"
@@ -31,7 +31,7 @@ class ImagesSection(_Section):
     validation_split: str = "val"
 
 
-class CropSection(_Section):
+class CropSection(Section):
     """How a photo becomes a sample of ``size_hw``.
 
     In training a random part of it is brought to the size: a share of its area from ``area``, sides in a proportion from

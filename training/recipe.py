@@ -27,11 +27,11 @@ SizeHW = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 ScaleRange = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_ascending)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class NetworkSection(_Section):
+class NetworkSection(Section):
     """Which registered network, with which options of its own.
 
     ``initial_weights``: the checkpoint whose weights it starts from (initial_weights.py), from the working folder on.
@@ -45,7 +45,7 @@ class NetworkSection(_Section):
     initial_weights_left_out: str | None = None
 
 
-class DatasetSection(_Section):
+class DatasetSection(Section):
     """What is trained and judged on.
 
     ``leave_out`` names sequences that are taken out of the training split and judged on instead of ``validation_split``.
@@ -57,7 +57,7 @@ class DatasetSection(_Section):
     leave_out: tuple[str, ...] = ()
 
 
-class AugmentationSection(_Section):
+class AugmentationSection(Section):
     """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is.
 
     ``short_side``: scale 1 is the image with its shorter side at so many pixels; by default, the image as it is stored.
@@ -82,7 +82,7 @@ class AugmentationSection(_Section):
     class_mix: float = Field(0.0, ge=0, le=1)
 
 
-class EarlySection(_Section):
+class EarlySection(Section):
     """The first part of the schedule on smaller images, which costs less and learns most of what there is to learn.
 
     ``share`` of the steps; ``crop_hw`` and ``scale`` stand in for the augmentation's.
@@ -93,7 +93,7 @@ class EarlySection(_Section):
     scale: ScaleRange
 
 
-class InferenceSection(_Section):
+class InferenceSection(Section):
     """The size at which images are judged: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
 
     Labels are brought back to the photo's size before they are counted.
@@ -109,7 +109,7 @@ class InferenceSection(_Section):
         return self
 
 
-class LossSection(_Section):
+class LossSection(Section):
     """What is minimised: cross-entropy over all pixels or over the hard ones (OHEM), and optionally Lovasz-softmax beside it.
 
     ``prior_correction``: the share of the class weights that is taken back where the network is used, see prior.py.
@@ -127,7 +127,7 @@ class LossSection(_Section):
     auxiliary_weights: tuple[float, ...] = ()
 
 
-class OptimizerSection(_Section):
+class OptimizerSection(Section):
     """SGD, AdamW or Muon (muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's."""
 
     kind: Literal["sgd", "adamw", "muon"]
@@ -137,7 +137,7 @@ class OptimizerSection(_Section):
     clip_norm: float | None = Field(None, gt=0)
 
 
-class ScheduleSection(_Section):
+class ScheduleSection(Section):
     """Polynomial decay to zero after a linear warm-up. Give either epochs or steps; the warm-up likewise."""
 
     epochs: float | None = Field(None, gt=0)
@@ -147,10 +147,7 @@ class ScheduleSection(_Section):
     power: float = Field(0.9, gt=0)
 
 
-SHORT_RUN = "short run"
-
-
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """What every kind of training is told.
 
     ``note`` stands beside the figures in the table of networks, such as `short run`, which marks figures that more training
@@ -172,10 +169,13 @@ class TrainingSettings(_Section):
     evaluate_every_epochs: float = Field(5, gt=0)
     checkpoint_every_steps: int = Field(100, gt=0)
 
-    @property
-    def is_short_run(self) -> bool:
-        """Whether the note says that this recipe trains for less than the network needs."""
-        return SHORT_RUN in self.note
+    @model_validator(mode="after")
+    def _freezes_what_was_trained(self) -> TrainingSettings:
+        if self.freeze_batch_norm and self.network.initial_weights is None:
+            raise ValueError(
+                "freeze_batch_norm keeps the statistics of an earlier run; name it in network.initial_weights"
+            )
+        return self
 
     def to_yaml(self) -> str:
         """Write the recipe out in full, defaults included."""
@@ -228,6 +228,7 @@ def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a recipe's values on top of its base's; ``derived`` are the files that lead here."""
+    path = path.resolve()
     if path in derived:
         raise RecipeError(f"the recipe {path} is its own base: {' -> '.join(p.name for p in (*derived, path))}")
     try:

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lwseg_ros.datasets import CodedPath, Split, load_split, read_pair
 from lwseg_ros.errors import DatasetError
+from lwseg_ros.machine import cores
 from lwseg_ros.segmenter import resize_interpolation
 from training.augmentation import IGNORE, augment, mix_classes
 from training.recipe import DatasetSection, Recipe, TrainingSettings
@@ -157,8 +158,8 @@ def worker_count(recipe: TrainingSettings) -> int:
     """
     if recipe.workers is not None:
         return recipe.workers
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return min(12, max(1, cores - 1))
+    own = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(12, max(1, own - 1))
 
 
 def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:

@@ -15,10 +15,12 @@ from tqdm import tqdm
 from lwseg_ros.files import write_atomically
 from lwseg_ros.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
 from training.augmentation import IGNORE
+from training.evaluation import at_inference_size, at_photo_size
 from training.inference_graph import uncertainty_levels
 from training.networks import synergy_around
 from training.networks.synergy import DEFAULT_LOW_SCALE, Combine, Synergy, combine_scales
 from training.normalization import Normalize
+from training.recipe import InferenceSection
 from training.samples import LabelledImages
 
 COMBINATIONS: dict[Combine, str] = {
@@ -63,9 +65,13 @@ def two_scales(network: nn.Module, low_scale: float | None = None) -> Synergy:
 
 @torch.no_grad()
 def compare_scales(
-    network: Synergy, normalize: Normalize, images: LabelledImages, device: torch.device
+    network: Synergy,
+    normalize: Normalize,
+    images: LabelledImages,
+    device: torch.device,
+    inference: InferenceSection | None = None,
 ) -> list[ScaleResult]:
-    """Judge every combination on a split, each image at its own size; the trunk runs once a scale and image.
+    """Judge every combination on a split, at the size of ``inference``; the trunk runs once a scale and image.
 
     The rows are those of COMBINATIONS with the uncertainty ``least_confidence``, then the synergy with ``low_scale``, the
     uncertain-pixel mask. Shows progress on stderr.
@@ -79,15 +85,17 @@ def compare_scales(
     progress = tqdm(range(len(images)), desc="comparing scales", unit="image", file=sys.stderr, mininterval=0.5)
     for index in progress:
         image, label = images[index]
-        high, low = network.scales(normalize(torch.from_numpy(image)[None].to(device)))
+        resized = at_inference_size(image, inference)
+        high, low = network.scales(normalize(torch.from_numpy(resized)[None].to(device)))
         for combine in COMBINATIONS:
             probabilities = combine_scales(high, low, combine).softmax(dim=1)
-            predicted = probabilities[0].argmax(dim=0).cpu().numpy()
+            predicted = at_photo_size(probabilities[0].argmax(dim=0).byte().cpu().numpy(), label.shape)
             confusions[combine].update(label, predicted)
             for (judged, kind), metrics in uncertainties.items():
                 if judged == combine:
                     doubted = low if kind == "low_scale" else probabilities
-                    metrics.update(label, predicted, uncertainty_levels(doubted, kind)[0].cpu().numpy())
+                    levels = uncertainty_levels(doubted, kind)[0].cpu().numpy()
+                    metrics.update(label, predicted, at_photo_size(levels, label.shape))
     results = []
     for (combine, uncertainty), metrics in uncertainties.items():
         confusion = confusions[combine]

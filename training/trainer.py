@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor
 
+from training.averaging import averaged
 from training.checkpoint import load_checkpoint
 from training.distributed import Process
 from training.evaluation import evaluate_network
 from training.frozen_batch_norm import freeze_batch_norm
-from training.initial_weights import check_unseen, load_initial_weights
+from training.initial_weights import check_unseen, fingerprint, load_initial_weights
 from training.loop import TrainingLoop
 from training.losses import SegmentationLoss
 from training.networks import build_network
@@ -33,8 +33,6 @@ from training.samples import (
     worker_count,
 )
 from training.schedule import learning_rate_factor
-
-Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
 class Trainer(TrainingLoop[Recipe]):
@@ -66,6 +64,7 @@ class Trainer(TrainingLoop[Recipe]):
             start = Path(recipe.network.initial_weights)
             check_unseen(start, recipe.dataset)
             load_initial_weights(network, start).print_from(process)
+            self.start = fingerprint(start)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.normalize = Normalize(recipe.normalization).to(self.device)
         if recipe.freeze_batch_norm:
@@ -131,17 +130,3 @@ class Trainer(TrainingLoop[Recipe]):
             "judged_on": self.validation_images.split.split,
             "images": {"train": len(self.train_images), "judged": len(self.validation_images)},
         }
-
-
-def averaged(network: nn.Module, decay: float) -> AveragedModel:
-    """Build the exponential moving average of weights and buffers; its decay grows to ``decay`` over the first updates."""
-
-    # All tensors of a kind at once: tensor by tensor, a GPU would be waited for several hundred times a step.
-    def average(old: Tensors, new: Tensors, updates: Tensor | int) -> None:
-        if not old[0].is_floating_point():
-            torch._foreach_copy_(old, new)
-            return
-        count = int(updates)
-        torch._foreach_lerp_(old, new, 1 - min(decay, (1 + count) / (10 + count)))
-
-    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)

@@ -15,6 +15,7 @@ import jinja2
 from lwseg_ros import __version__
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.files import write_atomically
+from lwseg_ros.machine import cores, processor
 from lwseg_ros.replay import figures as draw
 from lwseg_ros.replay.results import ReplayResult
 
@@ -87,8 +88,8 @@ def render(result: ReplayResult) -> str:
 def machine() -> dict[str, str]:
     """Describe this computer: processor, cores, system, Python."""
     return {
-        "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "processor": processor(),
+        "cores": str(cores()),
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
         "Python": platform.python_version(),
         "ROS": os.environ.get("ROS_DISTRO", "from the Python wheels"),
@@ -118,15 +119,6 @@ def _class_rows(result: ReplayResult, figures: dict[str, Any]) -> list[ClassRow]
         )
         for info, share in zip(sorted(result.model.manifest.classes, key=lambda c: c.id), shares, strict=True)
     ]
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith(("model name", "Model")):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
 
 
 def _number(value: float | None, digits: int = 1, unit: str = "") -> str:

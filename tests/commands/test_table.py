@@ -16,6 +16,7 @@ from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.cli import main
 from training.commands import table as command
 from training.loop import TrainingStoppedError
+from training.table.rows import SHORT_RUN
 
 MARKERS = "# A project\n\n<!-- table: by lwseg table -->\nold\n<!-- /table -->\n\nThe end.\n"
 
@@ -125,10 +126,13 @@ def test_what_is_finished_is_read_and_a_readme_gets_the_table(
 
 def test_a_newer_checkpoint_is_exported_again_and_latency_measured_when_asked(made: Path, data: Path) -> None:
     run, latency = made / "runs" / "long", made / "runs" / "latency.json"
-    model_before, latency_before = (run / "long.onnx").stat().st_mtime_ns, latency.stat().st_mtime_ns
+    model_before, latency_before = (
+        (made / "runs" / "models" / "long.onnx").stat().st_mtime_ns,
+        latency.stat().st_mtime_ns,
+    )
     (run / "last.pt").touch()
     assert table(made, data, "long", "--no-training", "--no-latency") == 0
-    assert (run / "long.onnx").stat().st_mtime_ns > model_before
+    assert (made / "runs" / "models" / "long.onnx").stat().st_mtime_ns > model_before
     assert latency.stat().st_mtime_ns == latency_before
     assert rows_of(made)["long"]["cpu"] is None
     assert not (made / "runs" / "accuracy_latency.png").exists(), "there is no latency to draw"
@@ -139,7 +143,7 @@ def test_a_newer_checkpoint_is_exported_again_and_latency_measured_when_asked(ma
 def test_models_without_a_run_are_rows_too(
     made: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = made / "runs" / "short" / "short.onnx"
+    model = made / "runs" / "models" / "short.onnx"
     command = ["table", "--models", str(model), "--data", str(data), "--out", str(tmp_path / "runs"), "--no-latency"]
     assert main(command) == 0
     (row,) = rows_of(tmp_path).values()
@@ -176,6 +180,10 @@ def test_refuses_what_makes_no_sense_before_any_work(
         (("a", "--models", "nowhere.onnx"), "nowhere"),
         (("a", "b"), "do not belong in one table (a: camvid val; b: cityscapes val)"),
         (("--dataset", "folder"), "there is nothing to tabulate"),
+        (
+            ("synergy_dwrseg_b_camvid",),
+            "synergy_dwrseg_b_camvid starts from runs/dwrseg_b_camvid/last.pt, but runs are put",
+        ),
         (("a", "--readme"), "README.md needs `<!-- table: ... -->` once (0 found)"),
     ):
         assert table(tmp_path, data, *arguments) == 1
@@ -197,10 +205,10 @@ def test_a_signal_ends_the_command_and_other_failures_do_not(capsys: pytest.Capt
 
 
 def test_without_recipes_the_shipped_ones_for_the_data_set_are_taken() -> None:
-    args = argparse.Namespace(recipes=[], models=[], dataset="camvid")
+    args = argparse.Namespace(recipes=[], models=[], dataset="camvid", out=Path("runs"))
     recipes = {entry.name: entry.recipe for entry in command.planned(args)}
     assert {"dwrseg_b_camvid", "dwrseg_l_camvid_paper", "lemore_camvid", "pilot"} <= set(recipes)
-    short = {name for name, recipe in recipes.items() if recipe is not None and recipe.is_short_run}
+    short = {name for name, recipe in recipes.items() if recipe is not None and SHORT_RUN in recipe.note}
     assert short == {f"{network}_camvid_short" for network in ("dwrseg_b", "dwrseg_l", "pmsdsen")}
     args.models = ["dwrseg_b_camvid"]
     assert [entry.name for entry in command.planned(args)] == ["dwrseg_b_camvid.onnx"]

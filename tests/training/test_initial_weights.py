@@ -12,10 +12,10 @@ from photo_miniature import SHALLOW, photo_recipe, write_photos
 from torch import nn
 
 from lwseg_ros.errors import RecipeError
-from training.checkpoint import CheckpointError, load_checkpoint
-from training.comparison import without_sequence
+from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.comparison import finished_summary, without_sequence
 from training.distributed import Process
-from training.initial_weights import load_initial_weights
+from training.initial_weights import check_unseen, fingerprint, load_initial_weights
 from training.networks import build_network
 from training.networks.lemore import LeMoRe, LeMoReClassifier, resize_backbone_weights
 from training.pretraining import FIELDS, Pretrainer
@@ -90,7 +90,7 @@ def test_training_starts_from_them_and_resumes_without_them(
     trainer.fit()
     (tmp_path / "start.pt").unlink()
     assert Trainer(recipe, miniature, tmp_path / "run", ALONE, resume=True).step == 2
-    with pytest.raises(CheckpointError, match=r"no checkpoint start\.pt"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint start\.pt, which network\.initial_weights"):
         Trainer(recipe, miniature, tmp_path / "other", ALONE)
 
 
@@ -124,6 +124,38 @@ def test_a_start_that_saw_what_is_left_out_is_refused(run_folder: Path, miniatur
     left_out = Trainer(without_sequence(recipe, "0006R0"), miniature, tmp_path / "run", ALONE)
     assert left_out.recipe.network.initial_weights == str(tmp_path / "0006R0" / "last.pt")
     assert Trainer(recipe, miniature, tmp_path / "all", ALONE).recipe == recipe, "nothing is left out"
+
+
+def test_a_start_that_was_chosen_on_what_is_left_out_is_refused(miniature: Path, tmp_path: Path) -> None:
+    start = without_sequence(parse_recipe(miniature_recipe(schedule={"steps": 1})), "0006R0")
+    Trainer(start, miniature, tmp_path / "start", ALONE).fit()
+    with pytest.raises(RecipeError, match=r"best\.pt was chosen on what this run leaves out"):
+        check_unseen(tmp_path / "start" / "best.pt", start.dataset)
+    check_unseen(tmp_path / "start" / "last.pt", start.dataset)
+
+
+def test_the_last_weights_of_an_unfinished_run_are_refused(run_folder: Path, tmp_path: Path) -> None:
+    state = load_checkpoint(run_folder / "last.pt")
+    save_checkpoint(tmp_path / "last.pt", {**state, "step": 7})
+    network = build_network("dwrseg_b", 11, **SMALL_DWRSEG)
+    with pytest.raises(CheckpointError, match=r"last\.pt is of a run that stands at step 7 of 60; finish it first"):
+        load_initial_weights(network, tmp_path / "last.pt")
+    (tmp_path / "last.pt").rename(tmp_path / "best.pt")
+    load_initial_weights(network, tmp_path / "best.pt")
+
+
+def test_a_run_remembers_what_it_started_from(run_folder: Path, miniature: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.pt"
+    start.write_bytes((run_folder / "last.pt").read_bytes())
+    network = {"name": "dwrseg_b", "options": SMALL_DWRSEG, "initial_weights": str(start)}
+    recipe = parse_recipe(miniature_recipe(network=network, schedule={"steps": 1}))
+    summary = Trainer(recipe, miniature, tmp_path / "run", ALONE).fit()
+    assert summary["start"] == fingerprint(start)
+    assert finished_summary(recipe, tmp_path / "run") == summary
+    save_checkpoint(start, {**load_checkpoint(run_folder / "last.pt"), "seconds": 1.0})
+    assert finished_summary(recipe, tmp_path / "run") is None
+    with pytest.raises(RecipeError, match=r"run was begun from other weights than .*start\.pt holds now"):
+        Trainer(recipe, miniature, tmp_path / "run", ALONE, resume=True)
 
 
 def test_with_other_classes_it_gives_all_but_the_layers_of_classes(run_folder: Path) -> None:
@@ -166,7 +198,7 @@ def test_another_networks_weights_are_refused_and_change_nothing(run_folder: Pat
 
 
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no checkpoint .*none\.pt; `lwseg train` or `lwseg pretrain` writes"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*none\.pt, which network\.initial_weights"):
         load_initial_weights(lemore(), tmp_path / "none.pt")
     torch.save({"format_version": 1, "network": {}}, tmp_path / "empty.pt")
     with pytest.raises(CheckpointError, match=r"empty\.pt holds no network; name a checkpoint of"):

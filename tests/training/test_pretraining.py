@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from lwseg_ros.cli import main
 from lwseg_ros.errors import DatasetError, LwsegError, RecipeError
 from training.checkpoint import CheckpointError, load_checkpoint
-from training.commands import pretrain
 from training.distributed import Process
 from training.networks.classifiers import build_classifier
 from training.normalization import Normalize
@@ -208,4 +207,3 @@ def test_the_command_trains_and_says_how_good_it_is(
     assert "lwseg pretrain: " in capsys.readouterr().err
     assert main(["pretrain", "--help"]) == 0
     assert "example:\n  lwseg pretrain " in capsys.readouterr().out
-    assert pretrain.EXAMPLE.count("lemore_imagenet1k") == 3

@@ -185,6 +185,11 @@ def test_a_recipe_can_hold_only_what_differs_from_its_base(tmp_path: Path) -> No
     assert load_recipe(path) == load_recipe(resolve_recipe("pilot"), ["batch_size=3"])
 
 
+def test_frozen_batch_normalisation_wants_an_earlier_run() -> None:
+    with pytest.raises(RecipeError, match=r"freeze_batch_norm keeps the statistics of an earlier run; name it in"):
+        parse_recipe(miniature_recipe(freeze_batch_norm=True))
+
+
 def test_a_base_that_is_missing_or_the_recipe_itself_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("base: nowhere\n")
@@ -193,6 +198,9 @@ def test_a_base_that_is_missing_or_the_recipe_itself_is_refused(tmp_path: Path) 
     path.write_text("base: b.yaml\n")
     (tmp_path / "b.yaml").write_text("base: a.yaml\n")
     with pytest.raises(RecipeError, match=r"a\.yaml is its own base: a\.yaml -> b\.yaml -> a\.yaml"):
+        load_recipe(path)
+    path.write_text(f"base: ../{tmp_path.name}/a.yaml\n")
+    with pytest.raises(RecipeError, match=r"a\.yaml is its own base: a\.yaml -> a\.yaml"):
         load_recipe(path)
 
 

@@ -15,12 +15,13 @@ from camvid_miniature import miniature_recipe, write_miniature
 from torch import Tensor, nn
 
 from lwseg_ros.errors import LwsegError, RecipeError
+from training.averaging import averaged
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.distributed import Process
 from training.loop import MAX_SKIPPED_IN_WINDOW, TrainingDivergedError
 from training.recipe import Recipe, load_recipe, parse_recipe
 from training.samples import StepSampler, TrainingSamples, training_loader
-from training.trainer import Trainer, averaged
+from training.trainer import Trainer
 
 ALONE = Process(0, 1, torch.device("cpu"))
 
@@ -97,8 +98,12 @@ def test_the_warm_up_can_be_given_in_epochs(miniature: Path, tmp_path: Path) -> 
     assert rates == pytest.approx([1 / 6, 1, 1, 0.5])
 
 
-def test_frozen_batch_normalisation_stays_as_it_is_while_the_rest_learns(miniature: Path, tmp_path: Path) -> None:
-    trainer = Trainer(recipe_of(freeze_batch_norm=True), miniature, tmp_path / "run", ALONE)
+def test_frozen_batch_normalisation_stays_as_it_is_while_the_rest_learns(
+    run_folder: Path, miniature: Path, tmp_path: Path
+) -> None:
+    network = {**miniature_recipe()["network"], "initial_weights": str(run_folder / "last.pt")}
+    recipe = recipe_of(network=network, freeze_batch_norm=True)
+    trainer = Trainer(recipe, miniature, tmp_path / "run", ALONE)
     normalizations = [m for m in trainer.network.modules() if isinstance(m, nn.BatchNorm2d)]
     ids = {id(value) for m in normalizations for value in (*m.parameters(), *m.buffers())}
     before = {name: value.clone() for name, value in trainer.network.state_dict(keep_vars=True).items()}

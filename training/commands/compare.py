@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 
 from lwseg_ros.errors import RecipeError
-from training.comparison import LeftOutRun, comparison_json, comparison_table, run_left_out, write_comparison
+from training.comparison import (
+    LeftOutRun,
+    check_starts,
+    comparison_json,
+    comparison_table,
+    run_left_out,
+    write_comparison,
+)
 from training.distributed import training_process
 from training.recipe import load_recipe, resolve_recipe
 
@@ -33,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train what is not yet trained and print the table; comparison.md and comparison.json grow with every run."""
+    for text in args.recipes:
+        path = resolve_recipe(text)
+        check_starts(path.stem, load_recipe(path, args.set), args.out, Path("runs/compare"))
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
                 f"cannot make the folder {args.output} ({error.strerror}); choose another --output"
             ) from error
     with training_process(args.device) as process:
-        results = compare_scales(network, Normalize(recipe.normalization), LabelledImages(split), process.device)
+        normalize, images = Normalize(recipe.normalization), LabelledImages(split)
+        results = compare_scales(network, normalize, images, process.device, recipe.inference)
     report: dict[str, Any] = {
         "checkpoint": args.checkpoint.name,
         "network": recipe.network.name,

@@ -17,7 +17,7 @@ from typing import Any
 from lwseg_ros.datasets import DATASETS
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_ros.model import ModelFile, load_model, resolve_model
-from training.comparison import finished_summary, without_sequence
+from training.comparison import check_starts, finished_summary, without_sequence
 from training.distributed import Process, training_process
 from training.loop import TrainingStoppedError
 from training.recipe import RECIPE_FOLDER, Recipe, load_recipe, resolve_recipe
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-training", action="store_true", help="only tabulate runs that are finished")
     parser.add_argument("--no-latency", action="store_true", help="leave latency out")
-    parser.add_argument("--remeasure", action="store_true", help="measure latency even if this machine did before")
+    parser.add_argument("--remeasure", action="store_true", help="measure all figures even if this machine did before")
     parser.add_argument("--seconds", type=float, default=5.0, help="of latency for each network (default: %(default)s)")
     parser.add_argument(
         "--readme",
@@ -125,6 +125,9 @@ def planned(args: argparse.Namespace) -> list[Entry]:
     entries = [Entry(path.stem, load_recipe(path)) for path in paths]
     models = [load_model(resolve_model(text)) for text in args.models]
     entries += [Entry(model.path.name, None, model) for model in models]
+    for entry in entries:
+        if entry.recipe is not None:
+            check_starts(entry.name, entry.recipe, args.out, Path("runs"))
     names = [entry.name for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -151,13 +154,18 @@ def _only_one_split(entries: Sequence[Entry]) -> tuple[str, str]:
 
 
 @contextmanager
-def keeping_on(entry: Entry) -> Iterator[None]:
-    """Note the failure of a row instead of ending the command: the hours of the others are not to be lost."""
+def keeping_on(entry: Entry, world_size: int = 1) -> Iterator[None]:
+    """Note the failure of a row instead of ending the command: the hours of the others are not to be lost.
+
+    One of several processes that fails ends the command, since the others wait for it.
+    """
     try:
         yield
     except TrainingStoppedError:  # somebody wants the command to end
         raise
     except Exception as error:
+        if world_size > 1:
+            raise
         reason = " ".join(str(error).split())
         if not isinstance(error, LwsegError | OSError):
             traceback.print_exc()
@@ -179,10 +187,10 @@ def train(entry: Entry, recipe: Recipe, args: argparse.Namespace, process: Proce
             summary = Trainer(recipe, args.data, folder, process, resume=True).fit()
         return summary
 
-    with keeping_on(entry):
+    with keeping_on(entry, process.world_size):
         entry.summary = result(recipe, args.out / entry.name, entry.name)
     for sequence in args.leave_out:
-        with keeping_on(entry):
+        with keeping_on(entry, process.world_size):
             folder = _left_out_folder(args.out, entry.name, sequence)
             result(without_sequence(recipe, sequence), folder, f"{entry.name} without {sequence}")
 
@@ -198,11 +206,13 @@ def tabulated(entries: Sequence[Entry], args: argparse.Namespace) -> dict[str, A
         with keeping_on(entry):
             if entry.recipe is not None and entry.summary is not None:
                 run_folder = args.out / entry.name
-                model_path = run_folder / f"{entry.name}.onnx"
+                model_path = args.out / "models" / f"{entry.name}.onnx"
                 print(f"exporting and judging {entry.name}", file=sys.stderr, flush=True)
                 entry.model = exported_model(entry.recipe, run_folder, model_path, args.data)
             if entry.model is not None:
-                figures[entry.name] = model_figures(entry.name, entry.model, args.data, args.out / "figures")
+                figures[entry.name] = model_figures(
+                    entry.name, entry.model, args.data, args.out / "figures", again=args.remeasure
+                )
     models = {entry.name: entry.model for entry in entries if entry.model is not None and entry.name in figures}
     timed: dict[str, Any] = {}
     if models and not args.no_latency:

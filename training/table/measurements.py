@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,29 @@ from training.checkpoint import load_checkpoint
 from training.export import export_checkpoint
 from training.networks import build_network
 from training.networks.count import count_network
-from training.recipe import DatasetSection, Recipe, parse_recipe
+from training.recipe import DatasetSection, Recipe, differing_keys, parse_recipe
 from training.samples import load_splits
 
 GPU_RUNTIME = "tensorrt"
 
 
 def exported_model(recipe: Recipe, run: Path, path: Path, data_root: Path) -> ModelFile:
-    """Return the model file of a run's last weights, exported unless the file is there and not older than they are.
+    """Return the model file of a run's last weights, exported unless it is there and not older than they are.
 
     The last weights and not the best, so that nothing is selected on the split that the table judges on.
+
+    Args:
+        recipe: of the run.
+        run: folder of the run.
+        path: of the model file; nothing but this writes there.
+        data_root: folder of the data set.
     """
     checkpoint = run / "last.pt"
     if path.is_file() and (not checkpoint.is_file() or path.stat().st_mtime >= checkpoint.stat().st_mtime):
         model = load_model(path)
-        made_by = recipe_of(model.manifest)
-        # Neither the note nor how many processes prepared samples changes a network.
-        if (
-            made_by is not None
-            and made_by.model_copy(update={"workers": recipe.workers, "note": recipe.note}) == recipe
-        ):
+        if not differing_keys(recipe, model.manifest.training.get("recipe", {})):
             return model
+    path.parent.mkdir(parents=True, exist_ok=True)
     model, _, _ = export_checkpoint(load_checkpoint(checkpoint), data_root, path)
     return model
 
@@ -58,28 +61,36 @@ def dataset_of(manifest: Manifest) -> DatasetSection:
     return recipe.dataset if recipe is not None else DatasetSection(name=manifest.dataset)
 
 
-def model_figures(name: str, model: ModelFile, data_root: Path, folder: Path) -> dict[str, Any]:
+def model_figures(name: str, model: ModelFile, data_root: Path, folder: Path, *, again: bool = False) -> dict[str, Any]:
     """Judge a model on its validation split through its runtime, and count its network.
 
     Returns the figures of `lwseg evaluate`, and `parameters` and `multiply_adds` at the model's input size, which are None
     where the file does not say how the network was built; `date` is when they were measured. They are kept in ``folder``
-    under the name and the file's hash.
+    under the name and the file's hash, and read again where the runtime is the same, unless ``again``.
     """
     _, split = load_splits(dataset_of(model.manifest), data_root)
-    measured_on = {"sha256": model.sha256, "dataset": split.dataset, "split": split.split, "images": len(split.pairs)}
-    kept = folder / f"{name}-{model.sha256[:12]}.json"
-    before = read_json(kept)
-    if all(before.get(key) == value for key, value in measured_on.items()):
-        return before
     split.check_classes(model.manifest.classes)
-    figures = {"date": today(), **measured_on, "parameters": None, "multiply_adds": None}
+    kept = folder / f"{name}-{model.sha256[:12]}.json"
+    with Segmenter.open(model.path) as segmenter:
+        backend = segmenter.backend
+        measured_on = {
+            "sha256": model.sha256,
+            "dataset": split.dataset,
+            "split": split.split,
+            "images": len(split.pairs),
+            "backend": backend.name,
+            "library_version": backend.library_version,
+            "precision": backend.precision,
+        }
+        before = read_json(kept)
+        if not again and all(before.get(key) == value for key, value in measured_on.items()):
+            return before
+        figures = {"date": today(), **measured_on, "parameters": None, "multiply_adds": None}
+        figures.update(evaluate(segmenter, split))
     recipe = recipe_of(model.manifest)
     if recipe is not None:
         network = build_network(recipe.network.name, model.manifest.num_classes, **recipe.network.options)
         figures.update(vars(count_network(network, model.manifest.input_size_hw)))
-    with Segmenter.open(model.path) as segmenter:
-        figures.update(backend=segmenter.backend.name, precision=segmenter.backend.precision)
-        figures.update(evaluate(segmenter, split))
     folder.mkdir(parents=True, exist_ok=True)
     write_json(kept, figures)
     return figures
@@ -109,12 +120,16 @@ def latencies(
         "batch": 1,
         "seconds": seconds,
         "machine": machine(),
+        "libraries": _cpu_libraries(),
         "gpu": gpu.detail if gpu.available else None,
     }
     before = read_json(kept)
     same = all(before.get(key) == value for key, value in conditions.items())
     if same and not again and all(model.sha256 in before.get("models", {}) for model in models.values()):
         return before, {}
+    openers = {"cpu": _open_on_cpu}
+    if gpu.available:
+        openers["gpu"] = _open_on_gpu
     measured: dict[str, dict[str, Any]] = {}
     faults: dict[str, str] = {}
     with ExitStack() as stack:
@@ -122,19 +137,18 @@ def latencies(
         images = {}
         for name, model in models.items():
             sample = random_images(model, 1)
-            try:
-                backends = {"cpu": _open_on_cpu(model)}
-                stack.callback(backends["cpu"].close)
-                if gpu.available:
-                    backends["gpu"] = load_runtime(GPU_RUNTIME).open(model, BackendOptions())
-                    stack.callback(backends["gpu"].close)
-                for backend in backends.values():
-                    backend.infer(sample)  # one that fails must not end the others' turns
-            except BackendError as error:
-                faults[name] = f"latency: {error}"
-                continue
             measured[model.sha256] = {"cpu": None, "gpu": None}
-            for kind, backend in backends.items():
+            for kind, open_model in openers.items():
+                try:
+                    backend = open_model(model)
+                    stack.callback(backend.close)
+                    backend.infer(sample)  # one that fails must not end the others' turns
+                except (
+                    Exception
+                ) as error:  # runtimes raise what they like, and the hours before this are not to be lost
+                    reason = f"{kind} latency: {' '.join(str(error).split())}"
+                    faults[name] = f"{faults[name]}; {reason}" if name in faults else reason
+                    continue
                 opened[f"{name} {kind}"] = backend
                 images[f"{name} {kind}"] = sample
         seconds_by_call = take_turns({turn: (backend, images[turn]) for turn, backend in opened.items()}, seconds)
@@ -152,6 +166,10 @@ def latencies(
     return result, faults
 
 
+def _open_on_gpu(model: ModelFile) -> Backend:
+    return load_runtime(GPU_RUNTIME).open(model, BackendOptions())
+
+
 def _open_on_cpu(model: ModelFile) -> Backend:
     """Open a model in the first of the CPU's runtimes that can, as `auto` does on a machine without a GPU."""
     reasons = []
@@ -162,6 +180,16 @@ def _open_on_cpu(model: ModelFile) -> Backend:
             except BackendError as error:
                 reasons.append(f"{name}: {error}")
     raise BackendError("no runtime on the CPU opens it: " + "; ".join(reasons))
+
+
+def _cpu_libraries() -> dict[str, str]:
+    """Return the versions of the CPU's runtimes that are installed."""
+    found = {}
+    for name in BACKENDS:
+        with suppress(metadata.PackageNotFoundError):
+            if name != GPU_RUNTIME:
+                found[name] = metadata.version(name)
+    return found
 
 
 def today() -> str:

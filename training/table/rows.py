@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.recipe import SHORT_RUN
+SHORT_RUN = "short run"
+"""What the note of a recipe says that trains for less than its network needs."""
 
 
 @dataclass(frozen=True)
