@@ -66,8 +66,13 @@ def as_json(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def picture_points(rows: Sequence[Row]) -> list[Point]:
-    """Return the points of the rows that have both accuracy and latency; two of one network go by their recipes' names."""
+    """Return the points of the rows that have both accuracy and latency; two of one network go by their recipes' names.
+
+    None where there is only one: a picture is for comparing.
+    """
     networks = [row.network for row in rows if row.miou is not None and row.cpu and row.parameters]
+    if len(networks) < 2:
+        return []
     return [
         Point(
             row.network if networks.count(row.network) == 1 else row.name,
