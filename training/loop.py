@@ -25,13 +25,15 @@ from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.machine import cores, processor
 from training.allocator import keep_freed_memory
+from training.averaging import averaged
 from training.batch_norm import synchronize_batch_norm
 from training.checkpoint import load_weights, save_checkpoint
 from training.distributed import Process, any_process, from_main, sum_over_processes
 from training.evaluation import autocast
 from training.frozen_batch_norm import freeze_batch_norm
-from training.initial_weights import started_elsewhere
+from training.initial_weights import fingerprint, load_initial_weights, started_elsewhere
 from training.normalization import Normalize
+from training.optimizer import build_optimizer
 from training.provenance import source_commit
 from training.recipe import TrainingSettings, differing_keys
 from training.run_log import RunLog
@@ -55,7 +57,8 @@ R = TypeVar("R", bound=TrainingSettings)
 class TrainingLoop(ABC, Generic[R]):
     """The steps of a run, one after another.
 
-    A subclass sets what stands below (the steps by ``count_steps``), then calls ``open_folder`` and ``distribute``.
+    A subclass sets what stands below (the steps by ``count_steps``, what belongs to the network by ``take``), then calls
+    ``open_folder`` and ``distribute``.
 
     Attributes:
         figure: which figure of an evaluation makes it the best, the higher the better.
@@ -127,6 +130,24 @@ class TrainingLoop(ABC, Generic[R]):
         self.total_steps = schedule.steps or max(1, round((schedule.epochs or 0) * self.steps_per_epoch))
         self.warmup_steps = schedule.warmup_steps or round((schedule.warmup_epochs or 0) * self.steps_per_epoch)
         self.evaluate_every = max(1, round(self.recipe.evaluate_every_epochs * self.steps_per_epoch))
+
+    def take(self, network: nn.Module, *, resume: bool) -> None:
+        """Take a network for training: its initial weights unless a run is gone on with, its device, optimizer and average."""
+        recipe = self.recipe
+        if recipe.network.initial_weights is not None and not (resume and (self.out / "last.pt").is_file()):
+            start = Path(recipe.network.initial_weights)
+            self.check_start(start)
+            load_initial_weights(network, start).print_from(self.process)
+            self.start = fingerprint(start)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.normalize = Normalize(recipe.normalization).to(self.device)
+        if recipe.freeze_batch_norm:
+            freeze_batch_norm(self.network)  # before the optimizer and other processes ask what is trained
+        self.optimizer = build_optimizer(self.network, recipe.optimizer)
+        self.ema = averaged(self.network, recipe.ema_decay) if recipe.ema_decay > 0 else None
+
+    def check_start(self, path: Path) -> None:
+        """Refuse a checkpoint that this run must not start from."""
 
     def open_folder(self, *, resume: bool) -> None:
         """Make the output folder, or go on with the run in it; raises RecipeError where that is not what was asked for."""

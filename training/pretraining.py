@@ -12,16 +12,12 @@ from torch.utils.data import DataLoader
 
 from lwseg_ros.datasets import load_classification_split
 from lwseg_ros.errors import DatasetError
-from training.averaging import averaged
 from training.checkpoint import COMMON_FIELDS, load_checkpoint
 from training.distributed import Process
 from training.evaluation import autocast
-from training.frozen_batch_norm import freeze_batch_norm
-from training.initial_weights import fingerprint, load_initial_weights
 from training.loop import TrainingLoop
 from training.networks.classifiers import build_classifier
 from training.normalization import Normalize
-from training.optimizer import build_optimizer
 from training.photo_samples import TrainingPhotos, ValidationPhotos
 from training.pretraining_recipe import PretrainingRecipe
 from training.samples import StepSampler, start_worker, training_loader, worker_count
@@ -65,17 +61,8 @@ class Pretrainer(TrainingLoop[PretrainingRecipe]):
 
         torch.manual_seed(recipe.seed)
         network = build_classifier(recipe.network.name, len(self.class_names), **recipe.network.options)
-        if recipe.network.initial_weights is not None and not (resume and (out / "last.pt").is_file()):
-            start = Path(recipe.network.initial_weights)
-            load_initial_weights(network, start).print_from(process)
-            self.start = fingerprint(start)
-        if recipe.freeze_batch_norm:
-            freeze_batch_norm(network)
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.normalize = Normalize(recipe.normalization).to(self.device)
+        self.take(network, resume=resume)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-        self.optimizer = build_optimizer(self.network, recipe.optimizer)
-        self.ema = averaged(self.network, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.open_folder(resume=resume)
         self.distribute()
 

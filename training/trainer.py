@@ -10,17 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from training.averaging import averaged
 from training.checkpoint import load_checkpoint
 from training.distributed import Process
 from training.evaluation import evaluate_network
-from training.frozen_batch_norm import freeze_batch_norm
-from training.initial_weights import check_unseen, fingerprint, load_initial_weights
+from training.initial_weights import check_unseen
 from training.loop import TrainingLoop
 from training.losses import SegmentationLoss
 from training.networks import build_network
-from training.normalization import Normalize
-from training.optimizer import build_optimizer
 from training.prior import corrected_prior
 from training.recipe import Recipe
 from training.samples import (
@@ -60,22 +56,16 @@ class Trainer(TrainingLoop[Recipe]):
 
         torch.manual_seed(recipe.seed)
         network = build_network(recipe.network.name, len(self.classes), **recipe.network.options)
-        if recipe.network.initial_weights is not None and not (resume and (out / "last.pt").is_file()):
-            start = Path(recipe.network.initial_weights)
-            check_unseen(start, recipe.dataset)
-            load_initial_weights(network, start).print_from(process)
-            self.start = fingerprint(start)
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.normalize = Normalize(recipe.normalization).to(self.device)
-        if recipe.freeze_batch_norm:
-            freeze_batch_norm(self.network)  # before the optimizer and other processes ask what is trained
+        self.take(network, resume=resume)
         weighted = recipe.loss.class_weights != "none"  # reading all labels of a large data set takes minutes
         frequencies = class_frequencies(self.train_images, len(self.classes)) if weighted else None
         self.loss = SegmentationLoss(recipe.loss, frequencies, process.world_size).to(self.device)
-        self.optimizer = build_optimizer(self.network, recipe.optimizer)
-        self.ema = averaged(self.network, recipe.ema_decay) if recipe.ema_decay > 0 else None
         self.open_folder(resume=resume)
         self.distribute()
+
+    def check_start(self, path: Path) -> None:
+        """Refuse initial weights that have seen what is left out."""
+        check_unseen(path, self.recipe.dataset)
 
     def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
         """Yield image uint8 [n, H, W, 3] and label uint8 [n, H, W] of each step from ``step`` on: this process's share."""
