@@ -66,6 +66,7 @@ setup(
         "setuptools",
         "numpy>=1.23",
         "opencv-python-headless>=4.6",  # the same cv2, without the window library that bare machines lack
+        "simplejpeg>=1.6",
         "onnx>=1.16",
         "rosbags>=0.11",
         "jinja2>=3.0",

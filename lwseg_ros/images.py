@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from lwseg_ros.errors import ImageError
 from lwseg_ros.image_headers import read_header
+from lwseg_ros.jpeg import decode_jpeg
 
 # 8192 x 8192; a larger size in a message is a broken header, not a camera.
 MAX_PIXELS = 1 << 26
@@ -157,18 +158,12 @@ def decode_compressed(msg: Any) -> npt.NDArray[np.uint8]:
     pixels as the sensor delivers them. A mosaic that was compressed as it is ("bayer_rggb8; png compressed") is
     demosaiced. Raises ImageError.
     """
-    data = _as_bytes(msg.data)
-    header = read_header(data.tobytes())
+    data = _as_bytes(msg.data).tobytes()
+    header = read_header(data)
     source_encoding = msg.format.partition(";")[0].strip()
     is_mosaic = source_encoding.startswith("bayer_") and source_encoding in _LAYOUTS
     _check_size(header.height, header.width, _LAYOUTS[source_encoding if is_mosaic else "bgr8"], header.kind)
-    channels = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if is_mosaic else cv2.IMREAD_COLOR
-    try:
-        image = cv2.imdecode(data, channels | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise ImageError(f"the {header.kind} of {data.size} bytes cannot be decoded: {error.err}") from error
-    if image is None:
-        raise ImageError(f"the {header.kind} of {data.size} bytes is corrupt: it cannot be decoded")
+    image = (decode_jpeg if header.kind == "jpeg" else _decode_png)(data, as_stored=is_mosaic)
     if is_mosaic and image.ndim == 2:
         image = _LAYOUTS[source_encoding].to_bgr(image)
     if image.shape != (header.height, header.width, 3):
@@ -192,6 +187,17 @@ def fill(msg: Any, image: np.ndarray, encoding: str) -> None:
     msg.step = pixels.strides[0]
     msg.is_bigendian = int(pixels.itemsize > 1 and sys.byteorder == "big")
     msg.data = data
+
+
+def _decode_png(data: bytes, as_stored: bool) -> np.ndarray:
+    channels = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if as_stored else cv2.IMREAD_COLOR
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), channels | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ImageError(f"the png of {len(data)} bytes cannot be decoded: {error.err}") from error
+    if image is None:
+        raise ImageError(f"the png of {len(data)} bytes is corrupt: it cannot be decoded")
+    return image
 
 
 def _check_size(height: int, width: int, layout: _Layout, encoding: str) -> None:
