@@ -35,7 +35,7 @@ from training.initial_weights import fingerprint, load_initial_weights, started_
 from training.normalization import Normalize
 from training.optimizer import build_optimizer
 from training.provenance import source_commit
-from training.recipe import TrainingSettings, differing_keys
+from training.recipe import TrainingSettings, differing_in_training, differing_keys
 from training.run_log import RunLog
 
 LOG_EVERY_STEPS = 20
@@ -97,6 +97,7 @@ class TrainingLoop(ABC, Generic[R]):
         self.recently_skipped: deque[bool] = deque(maxlen=SKIP_WINDOW_STEPS)
         self.stop_requested = False
         self.seconds = 0.0
+        self.used_otherwise = False  # it was finished before, and judged with other settings of how its network is used
         source_commit()  # now: by the first checkpoint the source may be another than what is running
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -324,8 +325,8 @@ class TrainingLoop(ABC, Generic[R]):
             save_checkpoint(self.out / name, self.state())
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a saved state; refuses one that was made with another recipe."""
-        differing = differing_keys(self.recipe, state["recipe"])
+        """Go back to a saved state; refuses one that another recipe trained."""
+        differing = differing_in_training(self.recipe, state["recipe"])
         if differing:
             raise RecipeError(f"{self.out} was begun with another recipe; differing: {', '.join(differing)}")
         if state["total_steps"] != self.total_steps:
@@ -349,11 +350,14 @@ class TrainingLoop(ABC, Generic[R]):
         self.skipped = state["skipped"]
         self.recently_skipped.extend(state["recently_skipped"])
         self.seconds = state["seconds"]
+        self.used_otherwise = self.step == self.total_steps and bool(differing_keys(self.recipe, state["recipe"]))
 
     def finish(self) -> dict[str, Any]:
         """Write the summary, the last and the best validation figures among it, and return it in every process."""
-        if self.process.is_main and not any(self.figure in entry for entry in self.log.entries):
-            self.evaluate()  # a finished run was resumed whose log is gone
+        if self.used_otherwise or not any(self.figure in entry for entry in self.log.entries):
+            if self.process.is_main:  # it was finished before; its network is used otherwise now, or its log is gone
+                self.evaluate()
+            self.save("last.pt")
         evaluations = [entry for entry in self.log.entries if self.figure in entry]
         summary = {
             "recipe": self.recipe.model_dump(mode="json"),

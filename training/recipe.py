@@ -295,6 +295,20 @@ def differing_keys(recipe: BaseModel, made_by: dict[str, Any]) -> list[str]:
     ]
 
 
+def differing_in_training(recipe: BaseModel, made_by: dict[str, Any]) -> list[str]:
+    """Name the keys in which two recipes train differently.
+
+    Passes over what else ``differing_keys`` names: ``loss.prior_correction`` and ``inference`` only say how the network is used.
+    """
+    ours = recipe.model_dump(mode="json")
+    used_alike = dict(made_by)
+    if "inference" in ours:
+        used_alike["inference"] = ours["inference"]
+    if "prior_correction" in ours.get("loss", {}) and isinstance(made_by.get("loss"), dict):
+        used_alike["loss"] = {**made_by["loss"], "prior_correction": ours["loss"]["prior_correction"]}
+    return differing_keys(recipe, used_alike)
+
+
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals:

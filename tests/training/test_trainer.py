@@ -161,6 +161,25 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(miniature: Path, 
     assert Trainer(workers, miniature, out, ALONE, resume=True).step == 3, "how samples are prepared may change"
 
 
+def test_a_finished_run_is_judged_again_when_its_network_is_used_otherwise(miniature: Path, tmp_path: Path) -> None:
+    """Neither the prior's correction nor the size of inference changes a weight, so nothing is trained again."""
+    settings: dict[str, Any] = {"schedule": {"epochs": 4}, "precision": "fp32"}
+    weighted = {"class_weights": "inverse_log"}
+    used_otherwise = {"loss": {**weighted, "prior_correction": 1}, "inference": {"size_hw": [32, 48]}}
+    out, afresh = tmp_path / "run", tmp_path / "afresh"
+    before = Trainer(recipe_of(**settings, loss=weighted), miniature, out, ALONE).fit()
+    resumed = Trainer(recipe_of(**settings, **used_otherwise), miniature, out, ALONE, resume=True)
+    assert resumed.step == resumed.total_steps
+    after = resumed.fit()
+    expected = Trainer(recipe_of(**settings, **used_otherwise), miniature, afresh, ALONE).fit()
+    assert after["last"] == expected["last"] != before["last"]
+    assert after["recipe"] == expected["recipe"]
+    state, expected_state = (load_checkpoint(folder / "last.pt") for folder in (out, afresh))
+    assert state["recipe"] == expected_state["recipe"], "export uses the network as the checkpoint's recipe says"
+    for name, value in expected_state["network"].items():
+        torch.testing.assert_close(state["network"][name], value, rtol=0, atol=0)
+
+
 def test_a_run_of_a_version_with_fewer_keys_is_resumed(miniature: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     Trainer(recipe_of(schedule={"steps": 1}), miniature, out, ALONE).fit()
