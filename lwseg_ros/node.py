@@ -142,6 +142,7 @@ class SegmentNode(LifecycleNode):
         settings = self._settings
         options = BackendOptions(
             max_batch=len(settings.cameras),
+            device_id=settings.cuda_device,
             num_threads=settings.num_threads,
             cpu_precision=settings.cpu_precision,
             cache_dir=Path(settings.engine_cache_dir) if settings.engine_cache_dir else None,

@@ -28,6 +28,7 @@ class Settings:
     transport: Literal["raw", "compressed"] = "raw"
     input_reliability: Literal["best_effort", "reliable"] = "best_effort"
     input_depth: int = 5
+    cuda_device: int = 0
     num_threads: int = 0
     cpu_precision: Literal["auto", "fp32", "bf16"] = "auto"
     engine_cache_dir: str = ""
@@ -147,6 +148,7 @@ PARAMETERS = _table(
         ("best_effort", "reliable"),
     ),
     input_depth=Parameter("QoS history depth of the image subscription.", "unconfigured", minimum=1, maximum=100),
+    cuda_device=Parameter("Which CUDA device TensorRT runs on.", "unconfigured", minimum=0, maximum=63),
     num_threads=Parameter(
         "Threads for inference on a CPU; 0 lets the runtime choose.", "unconfigured", minimum=0, maximum=256
     ),

@@ -6,6 +6,8 @@ import importlib
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
+
 from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, Probe, Runtime
 from lwseg_ros.errors import BackendError
 from lwseg_ros.model import ModelFile
@@ -53,11 +55,12 @@ def open_backend(model: ModelFile, name: str = "auto", options: BackendOptions |
     """Open a model in the named runtime, or with "auto" in the best that works here.
 
     `auto` takes TensorRT where a CUDA device and a TensorRT library are, else OpenVINO, else ONNX Runtime. Raises
-    BackendUnavailableError when the named runtime or its device is not there, BackendError when it fails.
+    BackendUnavailableError when the named runtime or its device is not there, BackendError when it fails. What is opened
+    has run already, on blank images.
     """
     options = options or BackendOptions()
     if name != "auto":
-        return BackendChoice(load_runtime(name).open(model, options), f"{name} was asked for")
+        return BackendChoice(_opened_and_run(load_runtime(name), model, options), f"{name} was asked for")
     passed_over: list[str] = []
     explained: list[str] = []
     for candidate in BACKENDS:
@@ -69,7 +72,7 @@ def open_backend(model: ModelFile, name: str = "auto", options: BackendOptions |
                 explained.append(f"{candidate}: {probe.detail}")
             continue
         try:
-            backend = runtime.open(model, options)
+            backend = _opened_and_run(runtime, model, options)
         except BackendError as error:
             passed_over.append(f"{candidate}: {error}")
             explained.append(f"{candidate}: {error}")
@@ -77,3 +80,17 @@ def open_backend(model: ModelFile, name: str = "auto", options: BackendOptions |
         instead = f"; not {'; not '.join(passed_over)}" if passed_over else ""
         return BackendChoice(backend, f"{candidate} ({probe.detail}){instead}", "; ".join(explained) or None)
     raise BackendError("no backend could be opened: " + "; ".join(passed_over))
+
+
+def _opened_and_run(runtime: Runtime, model: ModelFile, options: BackendOptions) -> Backend:
+    """Open a model and run it on blank images, so that no frame waits for what runtimes put off until then, and a runtime
+    that opens but cannot run is passed over.
+    """
+    backend = runtime.open(model, options)
+    try:
+        for number in sorted({1, options.max_batch}):
+            backend.infer(np.zeros((number, *model.manifest.input_size_hw, 3), np.uint8))
+    except BaseException:
+        backend.close()
+        raise
+    return backend

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lwseg_ros.backends import BACKENDS, BackendOptions, Probe, load_runtime, open_backend
+from lwseg_ros.backends.openvino import OpenVinoBackend
 from lwseg_ros.errors import BackendError, BackendUnavailableError
 from lwseg_ros.model import ModelFile
 
@@ -58,6 +60,26 @@ def test_auto_goes_on_when_one_fails(tiny_model: ModelFile, monkeypatch: pytest.
     monkeypatch.setattr(load_runtime("onnxruntime"), "open", fail)
     with pytest.raises(BackendError, match=r"no backend could be opened: .*onnxruntime: out of memory"):
         open_backend(tiny_model)
+
+
+def test_auto_passes_over_a_runtime_that_opens_and_cannot_run(
+    tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a GPU does whose driver is too old for the engine."""
+
+    def fail(self: OpenVinoBackend, images: np.ndarray) -> Any:
+        closed.append(False)
+        raise BackendError("no kernel image is available")
+
+    closed: list[bool] = []
+    monkeypatch.setattr(OpenVinoBackend, "infer", fail)
+    monkeypatch.setattr(OpenVinoBackend, "close", lambda self: closed.append(True))
+    choice = open_backend(tiny_model)
+    assert choice.backend.name == "onnxruntime"
+    assert "openvino: no kernel image is available" in str(choice.fallback_reason)
+    assert closed == [False, True]
+    with pytest.raises(BackendError, match="no kernel image is available"):
+        open_backend(tiny_model, "openvino")
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
