@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lwseg_ros.errors import RecipeError
@@ -64,8 +65,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a checkpoint's file, by which a run remembers what it started from."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the SHA-256 of a checkpoint's weights, by which a run remembers what it started from. What else the file says,
+    such as how the network is used, does not count.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(_weights(read_checkpoint(path), path).items()):
+        digest.update(f"{name} {value.dtype} {_shape(value)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def started_elsewhere(recipe: TrainingSettings, start: str | None) -> bool:
@@ -108,9 +115,7 @@ def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
     a pretraining, the ``backbone`` has to fit, and no more; and where it is the last.pt of a run that is not finished.
     """
     state = _read(path)
-    weights = state.get("ema") or state.get("network")
-    if not isinstance(weights, dict) or not weights:
-        raise CheckpointError(f"{path} holds no network; name a checkpoint of `lwseg train` or `lwseg pretrain`")
+    weights = _weights(state, path)
     weights = _resized(_as_trunk(weights) if isinstance(network, Synergy) else weights, network)
     ours = network.state_dict()
     taken = {name: weights[name] for name in ours if name in weights and weights[name].shape == ours[name].shape}
@@ -132,6 +137,14 @@ def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
         )
     network.load_state_dict(taken, strict=False)
     return InitialWeights(path, tuple(taken), left, tuple(name for name in weights if name not in taken))
+
+
+def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return a checkpoint's weights, the averaged ones where there are any."""
+    weights = state.get("ema") or state.get("network")
+    if not isinstance(weights, dict) or not weights:
+        raise CheckpointError(f"{path} holds no network; name a checkpoint of `lwseg train` or `lwseg pretrain`")
+    return weights
 
 
 def _as_trunk(weights: dict[str, Tensor]) -> dict[str, Tensor]:

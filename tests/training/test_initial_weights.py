@@ -152,7 +152,11 @@ def test_a_run_remembers_what_it_started_from(run_folder: Path, miniature: Path,
     summary = Trainer(recipe, miniature, tmp_path / "run", ALONE).fit()
     assert summary["start"] == fingerprint(start)
     assert finished_summary(recipe, tmp_path / "run") == summary
-    save_checkpoint(start, {**load_checkpoint(run_folder / "last.pt"), "seconds": 1.0})
+    state = load_checkpoint(start)
+    save_checkpoint(start, {**state, "seconds": 1.0})
+    assert finished_summary(recipe, tmp_path / "run") == summary, "the weights are the same"
+    next(iter(state["ema"].values())).add_(1e-3)
+    save_checkpoint(start, state)
     assert finished_summary(recipe, tmp_path / "run") is None
     with pytest.raises(RecipeError, match=r"run was begun from other weights than .*start\.pt holds now"):
         Trainer(recipe, miniature, tmp_path / "run", ALONE, resume=True)
