@@ -13,7 +13,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from lwseg_ros.launch_arguments import parameter_values, remappings
+from lwseg_ros.launch_arguments import cameras_of_file, parameter_values, remappings
 from lwseg_ros.node_parameters import PARAMETERS
 
 SHARE = Path(get_package_share_directory("lwseg_ros"))
@@ -22,7 +22,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "image",
         default_value="",
-        description="Image topic; with cameras:=[front, left] one such as /sensing/{camera}/image_raw.",
+        description="Image topic, without /compressed; with cameras:=front,left one such as /sensing/{camera}/image_raw.",
     ),
     DeclareLaunchArgument(
         "camera_info", default_value="", description="CameraInfo topic; empty: the image's neighbour."
@@ -73,13 +73,14 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         for name, value in parameters.items()
     }
     transports = text("fastdds_builtin_transports")
+    cameras = parameters.get("cameras") or cameras_of_file(text("params_file"), text("name"), text("namespace"))
     node = Node(
         package="lwseg_ros",
         executable="segment",
         name=text("name"),
         namespace=text("namespace"),
         parameters=[text("params_file"), {"use_sim_time": text("use_sim_time").lower() == "true", **typed}],
-        remappings=remappings(parameters.get("cameras", []), text("image"), text("camera_info")),
+        remappings=remappings(cameras, text("image"), text("camera_info")),
         additional_env={"FASTDDS_BUILTIN_TRANSPORTS": transports} if transports else {},
         arguments=["--ros-args", "--log-level", text("log_level")],
         respawn=text("respawn") == "true",

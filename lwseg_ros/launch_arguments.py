@@ -1,4 +1,4 @@
-"""What the launch files work out from their arguments' texts. Knows neither launch nor rclpy."""
+"""What the launch files work out from their arguments' texts. Does not know launch."""
 
 from __future__ import annotations
 
@@ -39,24 +39,49 @@ def parameter_values(texts: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
+def cameras_of_file(path: str, name: str, namespace: str) -> list[str]:
+    """Give the camera names that a ROS parameters file sets for a node; none where it sets none.
+
+    Raises LaunchArgumentError when the file cannot be read as one.
+    """
+    from rclpy.parameter import parameter_dict_from_yaml_file
+
+    node = f"{namespace.rstrip('/')}/{name}"
+    try:
+        parameters = parameter_dict_from_yaml_file(path, use_wildcard=True, target_nodes=[node])
+    except RuntimeError:  # nothing in it is for this node
+        return []
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise LaunchArgumentError(f"params_file is {path!r}, which is no ROS parameters file: {error}") from error
+    value = parameters["cameras"].value.string_array_value if "cameras" in parameters else []
+    return list(value)
+
+
 def remappings(cameras: Sequence[str], image: str, camera_info: str) -> list[tuple[str, str]]:
     """Give the remappings of the input topics.
 
-    cameras: the camera names, or none for a single camera. image, camera_info: topics, with `{camera}` in place of the name
-    when there are several cameras; an empty camera_info is the image's neighbour, as image_transport has it. The compressed
-    topic follows the image's. Raises LaunchArgumentError.
+    cameras: the camera names; none, or one empty name, for a single camera. image, camera_info: topics, with `{camera}` in place
+    of the name when there are several cameras. An empty image stays the node's; an empty camera_info is the image's neighbour,
+    as image_transport has it. The compressed topic follows the image's. Raises LaunchArgumentError.
     """
-    if not image:
-        return []
-    if cameras and "{camera}" not in image:
+    names = [camera for camera in cameras if camera]
+    for argument, topic in (("image", image), ("camera_info", camera_info)):
+        if len(names) > 1 and topic and "{camera}" not in topic:
+            raise LaunchArgumentError(
+                f"{argument} is {topic!r} for the cameras {', '.join(names)}; accepted: a topic with {{camera}} in it"
+            )
+        if not names and "{camera}" in topic:
+            raise LaunchArgumentError(f"{argument} is {topic!r}, but no cameras are named; add cameras:=front,left")
+    if image.endswith("/compressed"):
         raise LaunchArgumentError(
-            f"image is {image!r} for the cameras {', '.join(cameras)}; accepted: a topic with {{camera}} in it"
+            f"image is {image!r}; accepted: the topic without /compressed, with transport:=compressed beside it"
         )
     folder, slash, _ = image.rpartition("/")
-    info = camera_info or f"{folder}{slash}camera_info"
+    info = camera_info or (f"{folder}{slash}camera_info" if image else "")
     pairs = []
-    for camera in cameras or ("",):
+    for camera in names or ("",):
         prefix = f"{camera}/" if camera else ""
-        pairs.append((f"{prefix}image", image.replace("{camera}", camera)))
-        pairs.append((f"{prefix}camera_info", info.replace("{camera}", camera)))
+        for topic, target in (("image", image), ("camera_info", info)):
+            if target:
+                pairs.append((f"{prefix}{topic}", target.replace("{camera}", camera)))
     return pairs

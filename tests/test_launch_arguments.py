@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lwseg_ros.launch_arguments import LaunchArgumentError, parameter_values, remappings
+from lwseg_ros.launch_arguments import LaunchArgumentError, cameras_of_file, parameter_values, remappings
 from lwseg_ros.node_parameters import PARAMETERS
 
 LAUNCH = Path(__file__).parents[1] / "launch"
@@ -63,8 +63,57 @@ def test_remappings() -> None:
         ("left/image", "/sensing/left/image"),
         ("left/camera_info", "/sensing/left/camera_info"),
     ]
-    with pytest.raises(LaunchArgumentError, match=r"accepted: a topic with \{camera\} in it"):
-        remappings(["front", "left"], "/camera/image", "")
+    assert remappings(["front"], "/picture", "") == [("front/image", "/picture"), ("front/camera_info", "/camera_info")]
+    assert remappings([""], "", "/info") == [("camera_info", "/info")]
+    assert remappings(["front", "left"], "", "/{camera}/info") == [
+        ("front/camera_info", "/front/info"),
+        ("left/camera_info", "/left/info"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cameras", "image", "camera_info", "message"),
+    [
+        (["front", "left"], "/camera/image", "", r"image is '/camera/image' .*accepted: a topic with \{camera\} in it"),
+        (["front", "left"], "/{camera}/image", "/info", r"camera_info is '/info' .*accepted: a topic with \{camera\}"),
+        ([], "/{camera}/image", "", "no cameras are named; add cameras:="),
+        ([""], "", "/{camera}/info", "no cameras are named; add cameras:="),
+        ([], "/camera/image/compressed", "", "without /compressed, with transport:=compressed"),
+    ],
+)
+def test_remappings_that_make_no_sense(cameras: list[str], image: str, camera_info: str, message: str) -> None:
+    with pytest.raises(LaunchArgumentError, match=message):
+        remappings(cameras, image, camera_info)
+
+
+@pytest.mark.parametrize(
+    ("text", "namespace", "cameras"),
+    [
+        ("/**: {ros__parameters: {cameras: [front, left]}}", "", ["front", "left"]),
+        ("segment: {ros__parameters: {cameras: [rear]}}", "", ["rear"]),
+        ("/car/segment: {ros__parameters: {cameras: [rear]}}", "/car", ["rear"]),
+        ("/car: {segment: {ros__parameters: {cameras: [rear]}}}", "car", ["rear"]),
+        ("/**: {ros__parameters: {backend: auto}}", "", []),
+        ("detector: {ros__parameters: {cameras: [front]}}", "", []),
+    ],
+)
+def test_cameras_of_a_parameters_file(text: str, namespace: str, cameras: list[str], tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    assert cameras_of_file(str(tmp_path / "params.yaml"), "segment", namespace) == cameras
+
+
+def test_the_shipped_parameters_file_names_no_camera() -> None:
+    assert cameras_of_file(str(LAUNCH.parent / "config" / "segment.params.yaml"), "segment", "") == [""]
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "- 1", "/**: 3"])
+def test_what_is_no_parameters_file(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(
+        LaunchArgumentError, match=r"params_file is '.*params\.yaml', which is no ROS parameters file: "
+    ):
+        cameras_of_file(str(tmp_path / "params.yaml"), "segment", "")
 
 
 def calls(tree: ast.AST, *names: str) -> set[str]:
