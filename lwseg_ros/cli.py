@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -42,6 +43,21 @@ def usage(commands: Sequence[str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return 0 on success, 2 for wrong usage, 1 otherwise."""
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        try:
+            sys.stdout.flush()
+            print(f"lwseg: {error}", file=sys.stderr)  # another pipe than that of the output
+        except BrokenPipeError:
+            # Whoever read the output, such as `head`, has enough; the interpreter's flush at its end is to stay quiet too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = installed_commands()
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -79,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LwsegError as error:
         print(f"lwseg {name}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        raise
     except OSError as error:  # its text names the file
         print(f"lwseg {name}: {error}", file=sys.stderr)
         return 1

@@ -18,6 +18,10 @@ _JPEG_SCAN = 0xDA
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 
 
+class UnknownFormatError(ImageError):
+    """A stream is of no kind that is known here."""
+
+
 class EncodedImage(NamedTuple):
     """The kind ("jpeg" or "png") and size of an encoded image."""
 
@@ -29,17 +33,14 @@ class EncodedImage(NamedTuple):
 def read_header(data: bytes) -> EncodedImage:
     """Read kind and size of an encoded image, so that a decompression bomb is never unpacked.
 
-    Raises ImageError for anything but JPEG and PNG, and for a stream whose end is missing: some decoders fill the lost
-    part with grey and report success.
+    Raises UnknownFormatError for anything but JPEG and PNG, ImageError for a stream whose end is missing: some decoders fill the
+    lost part with grey and report success.
     """
     if data.startswith(PNG_SIGNATURE):
         return _read_png_header(data)
     if data.startswith(JPEG_SIGNATURE):
         return _read_jpeg_header(data)
-    raise ImageError(
-        f"the compressed data is neither JPEG nor PNG: {len(data)} bytes, the first {data[:8].hex(' ') or 'missing'}; "
-        "publish sensor_msgs/CompressedImage with format jpeg or png"
-    )
+    raise UnknownFormatError(f"neither JPEG nor PNG: {len(data)} bytes, the first {data[:8].hex(' ') or 'missing'}")
 
 
 def _read_png_header(data: bytes) -> EncodedImage:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lwseg_ros.errors import ImageError
-from lwseg_ros.image_headers import read_header
+from lwseg_ros.image_headers import UnknownFormatError, read_header
 from lwseg_ros.jpeg import decode_jpeg
 
 # 8192 x 8192; a larger size in a message is a broken header, not a camera.
@@ -158,9 +158,20 @@ def decode_compressed(msg: Any) -> npt.NDArray[np.uint8]:
     pixels as the sensor delivers them. A mosaic that was compressed as it is ("bayer_rggb8; png compressed") is
     demosaiced. Raises ImageError.
     """
-    data = _as_bytes(msg.data).tobytes()
+    try:
+        return decode_stream(_as_bytes(msg.data).tobytes(), msg.format.partition(";")[0].strip())
+    except UnknownFormatError as error:
+        raise ImageError(
+            f"the data of format {msg.format!r} is {error}; publish sensor_msgs/CompressedImage with format jpeg or png"
+        ) from error
+
+
+def decode_stream(data: bytes, source_encoding: str = "") -> npt.NDArray[np.uint8]:
+    """Decode a JPEG or PNG to uint8 BGR [H, W, 3]; with a Bayer ``source_encoding`` a grey one is demosaiced.
+
+    Raises ImageError.
+    """
     header = read_header(data)
-    source_encoding = msg.format.partition(";")[0].strip()
     is_mosaic = source_encoding.startswith("bayer_") and source_encoding in _LAYOUTS
     _check_size(header.height, header.width, _LAYOUTS[source_encoding if is_mosaic else "bgr8"], header.kind)
     image = (decode_jpeg if header.kind == "jpeg" else _decode_png)(data, as_stored=is_mosaic)

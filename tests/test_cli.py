@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from lwseg_ros.cli import installed_commands, main
@@ -56,3 +60,13 @@ def test_a_failure_is_one_line_and_exit_code_1(
     assert printed.err.endswith(line)
     assert printed.err.count("\n") == 1
     assert not printed.out
+
+
+@pytest.mark.parametrize("arguments", [["replay", "--help"], ["--version"], ["--help"]])
+def test_a_reader_that_has_enough_ends_it_quietly(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "lwseg_ros.cli", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")

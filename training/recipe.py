@@ -200,8 +200,13 @@ def resolve_recipe(name_or_path: str, folder: Path = RECIPE_FOLDER) -> Path:
     shipped = folder / f"{name_or_path}.yaml"
     if shipped.is_file():
         return shipped
-    names = ", ".join(sorted(recipe.stem for recipe in folder.glob("*.yaml")))
+    names = ", ".join(shipped_recipes(folder))
     raise RecipeError(f"no recipe {name_or_path!r}: give the path of a YAML file, or one of: {names}")
+
+
+def shipped_recipes(folder: Path = RECIPE_FOLDER) -> list[str]:
+    """List the names of the recipes that are shipped in ``folder``."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

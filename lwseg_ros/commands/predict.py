@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from tqdm import tqdm
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.errors import ImageError, LwsegError
 from lwseg_ros.files import write_atomically
-from lwseg_ros.images import decode_compressed
+from lwseg_ros.images import decode_stream
 from lwseg_ros.segmenter import Segmentation, Segmenter
 from lwseg_ros.video import read_frames, write_video
 from lwseg_ros.visualization import overlay
@@ -150,7 +149,7 @@ def read_image(path: Path) -> np.ndarray:
         raise ImageError(f"{path} cannot be read: {error.strerror}") from error
     if path.suffix.lower() in HEADER_CHECKED_SUFFIXES:
         try:
-            return decode_compressed(SimpleNamespace(data=data, format=path.suffix[1:].lower()))
+            return decode_stream(data)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,8 +42,13 @@ def replay_live(
     Raises:
         BagError: the bag or a topic in it cannot be used.
         ModelFileError: the model file cannot be used.
-        LiveReplayError: a process died, or the node did not get ready.
+        LiveReplayError: ROS is not there, a process died, or the node did not get ready.
     """
+    if importlib.util.find_spec("rclpy") is None:
+        raise LiveReplayError(
+            "the Python module rclpy is not installed; source a ROS 2 installation, or `pip install 'lwseg_ros[ros]'`, or "
+            "replay without ROS (--offline)"
+        )
     model = load_model(options.model)
     with tempfile.TemporaryDirectory(prefix="lwseg_replay_") as folder, Bag(path) as bag:
         truth = bag.label_topic(label_topic)

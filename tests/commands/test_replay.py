@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,17 @@ def test_offline_writes_a_report_and_prints_the_figures(
     figures = json.loads(capsys.readouterr().out)
     assert figures == json.loads((out / "report.json").read_text())
     assert figures["miou"] > 0.8
+
+
+def test_without_ros_it_says_so_before_anything_starts(
+    tmp_path: Path, tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "rclpy", None)  # as Python marks what cannot be imported
+    bag = write_messages(tmp_path / "bag", painted_messages(1))
+    assert main(["replay", str(bag), "--model", str(tiny_model.path), "-o", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert "rclpy is not installed; source a ROS 2 installation, or" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("offline", [True, False])

@@ -190,7 +190,9 @@ def test_export_refuses_what_makes_no_sense(
     lwseg_here: Callable[..., Done], trained: Path, data: Path, tmp_path: Path
 ) -> None:
     output = ("-o", tmp_path / "mini.onnx", "--data", data)
-    fails_with(lwseg_here("export", tmp_path / "none.pt", *output), "lwseg export: no checkpoint")
+    missing = lwseg_here("export", tmp_path / "none.pt", *output)
+    fails_with(missing, "lwseg export: no checkpoint")
+    assert "calibrating" not in missing.stderr, "it says what it does only when it can"
     (tmp_path / "torn.pt").write_bytes((trained / "best.pt").read_bytes()[:5000])
     fails_with(lwseg_here("export", tmp_path / "torn.pt", *output), "torn.pt is not a readable checkpoint")
     nowhere = ("-o", tmp_path / "nowhere" / "mini.onnx", "--data", data)

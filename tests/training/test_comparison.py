@@ -80,7 +80,13 @@ def test_several_processes_compare_as_one(miniature: Path, tmp_path: Path) -> No
     assert done.stdout.count("| a |") == 1, "one process prints the table"
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_begin_leaves_nothing_behind(
+    miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", str(write_recipe(tmp_path / "a.yaml")), "--data", str(miniature), "--leave-out"]
     (tmp_path / "file").write_text("")
-    assert main(["compare", "pilot", "--leave-out", "0006R0", "--out", str(tmp_path / "file")]) == 1
+    assert main([*command, "0006R0", "--out", str(tmp_path / "file")]) == 1
     assert "choose another --out" in capsys.readouterr().err
+    assert main([*command, "0005VD", "--out", str(tmp_path / "out")]) == 1
+    assert "no sequence ['0005VD'] in train; there are:" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

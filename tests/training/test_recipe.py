@@ -13,9 +13,9 @@ from camvid_miniature import miniature_recipe, write_recipe
 from lwseg_ros.datasets import DATASETS
 from lwseg_ros.errors import RecipeError
 from training.networks import build_network
-from training.recipe import RECIPE_FOLDER, differing_keys, load_recipe, parse_recipe, resolve_recipe
+from training.recipe import differing_keys, load_recipe, parse_recipe, resolve_recipe, shipped_recipes
 
-SHIPPED = sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+SHIPPED = shipped_recipes()
 
 
 def with_value(key: str, value: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from lwseg_ros.errors import RecipeError
 from training.comparison import (
     LeftOutRun,
     check_starts,
@@ -43,10 +42,6 @@ def run(args: argparse.Namespace) -> int:
     for text in args.recipes:
         path = resolve_recipe(text)
         check_starts(path.stem, load_recipe(path, args.set), args.out, Path("runs/compare"))
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RecipeError(f"cannot make the folder {args.out} ({error.strerror}); choose another --out") from error
     runs: list[LeftOutRun] = []
     with training_process(args.device) as process:
         for sequence in args.leave_out:

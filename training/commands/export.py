@@ -55,9 +55,10 @@ def run(args: argparse.Namespace) -> int:
     if args.low_scale is not None and not args.synergy:
         raise RecipeError("--low-scale is for --synergy; add that, or leave --low-scale out")
     low_scale = DEFAULT_LOW_SCALE if args.low_scale is None else args.low_scale
+    checkpoint = load_checkpoint(args.checkpoint)
     print(f"calibrating and exporting {args.checkpoint} ...", file=sys.stderr, flush=True)
     model, calibration, parity = export_checkpoint(
-        load_checkpoint(args.checkpoint),
+        checkpoint,
         args.data,
         args.output,
         precision=args.precision,

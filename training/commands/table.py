@@ -20,7 +20,7 @@ from lwseg_ros.model import ModelFile, load_model, resolve_model
 from training.comparison import check_starts, finished_summary, without_sequence
 from training.distributed import Process, training_process
 from training.loop import TrainingStoppedError
-from training.recipe import RECIPE_FOLDER, Recipe, load_recipe, resolve_recipe
+from training.recipe import Recipe, load_recipe, resolve_recipe, shipped_recipes
 from training.table.files import README_PICTURE, as_json, markdown, write_into_readme, write_table
 from training.table.marked_section import read_markdown
 from training.table.measurements import dataset_of, exported_model, latencies, model_figures, recipe_of
@@ -61,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         choices=sorted(DATASETS),
         default="camvid",
-        help="without RECIPE and --models: all shipped recipes for this data set (default: %(default)s)",
+        help="without RECIPE and --models: all shipped recipes for this data set, the papers' long ones too: a day on a GPU "
+        "(default: %(default)s)",
     )
     parser.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="also model files, or shipped models")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of the data set")
@@ -119,8 +120,7 @@ def planned(args: argparse.Namespace) -> list[Entry]:
     """List the rows to be; raises before any work is done where a recipe or a model file is none."""
     recipes = args.recipes
     if not recipes and not args.models:
-        shipped = sorted(RECIPE_FOLDER.glob("*.yaml"))
-        recipes = [str(path) for path in shipped if load_recipe(path).dataset.name == args.dataset]
+        recipes = [name for name in shipped_recipes() if load_recipe(resolve_recipe(name)).dataset.name == args.dataset]
     paths = [resolve_recipe(text) for text in recipes]
     entries = [Entry(path.stem, load_recipe(path)) for path in paths]
     models = [load_model(resolve_model(text)) for text in args.models]

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from training.distributed import training_process
-from training.recipe import load_recipe, resolve_recipe
+from training.recipe import load_recipe, resolve_recipe, shipped_recipes
 from training.trainer import Trainer
 
 HELP = (
@@ -21,7 +21,7 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
+    parser.add_argument("recipe", help=f"a YAML file, or a shipped recipe: {', '.join(shipped_recipes())}")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change single values of the recipe")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data set (default: data)")
     parser.add_argument("--out", type=Path, help="folder of this run (default: runs/NAME of the recipe)")
