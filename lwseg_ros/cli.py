@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -47,14 +48,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _run(argv)
         sys.stdout.flush()
     except BrokenPipeError as error:
-        try:
-            sys.stdout.flush()
-            print(f"lwseg: {error}", file=sys.stderr)  # another pipe than that of the output
-        except BrokenPipeError:
-            # Whoever read the output, such as `head`, has enough; the interpreter's flush at its end is to stay quiet too.
+        if (
+            _output_has_no_reader()
+        ):  # `head`, for one, has enough; the interpreter's flush at its end is to stay quiet too
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            print(f"lwseg: {error}", file=sys.stderr)
         return 1
     return status
+
+
+def _output_has_no_reader() -> bool:
+    poller = select.poll()
+    poller.register(sys.stdout.fileno(), 0)  # errors are told unasked
+    return any(event & select.POLLERR for _, event in poller.poll(0))
 
 
 def _run(argv: Sequence[str] | None) -> int:
