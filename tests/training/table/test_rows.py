@@ -66,6 +66,8 @@ def test_columns_that_nothing_is_in_are_left_out() -> None:
     table = markdown_table([FULL, Row("other", images_seen=8)])
     assert "equal budget" not in table
     assert "left-out" not in table
+    assert "GPU latency" in table
+    assert "latency" not in markdown_table([Row("other", images_seen=8)])
 
 
 def test_the_mean_over_left_out_sequences_needs_all_of_them() -> None:
