@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from lwseg_ros.cli import installed_commands
+from lwseg_ros.model import DEFAULT_MODEL, load_model, resolve_model
 from lwseg_ros.node_parameters import PARAMETERS
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +47,21 @@ def test_links_lead_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_python_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("photo.jpg", np.full((90, 120, 3), 128, np.uint8))
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("(90, 120) ['sky', 'building', ")
+
+
+def test_the_shipped_models_labels() -> None:
+    classes = load_model(resolve_model(DEFAULT_MODEL)).manifest.classes
+    assert ", ".join(f"{c.id} {c.name}" for c in classes) in README
 
 
 def test_continuous_integration_runs_the_readmes_test_command() -> None:
