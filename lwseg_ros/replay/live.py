@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lwseg_ros.errors import BagError
+from lwseg_ros.errors import BagError, ImageError
 from lwseg_ros.model import load_model
-from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.bag import Bag, Topic
 from lwseg_ros.replay.evaluation import Answer, Frame, judge
 from lwseg_ros.replay.live_recording import LiveRecording
 from lwseg_ros.replay.live_session import LiveOptions, LiveReplayError, LiveSession
@@ -54,7 +54,7 @@ def replay_live(
         truth = bag.label_topic(label_topic)
         image = bag.image_topic(topic, exclude=truth.name if truth else None)
         recording = LiveRecording(Path(folder) / "spool.bin")
-        LiveSession(path, image, options, Path(folder), recording, on_event).run()
+        LiveSession(path, image, _image_bytes(bag, image), options, Path(folder), recording, on_event).run()
         recording.index()
 
         def answer_of(frame: Frame, photo: np.ndarray) -> Answer | None:
@@ -83,6 +83,16 @@ def replay_live(
             evaluation=evaluation,
             pictures=tuple(pictures),
         )
+
+
+def _image_bytes(bag: Bag, image: Topic) -> int:
+    """Return how large the messages of an image are: the bag's first one, or the label that answers it."""
+    message = next(bag.messages(image))
+    try:
+        height, width, channels = bag.photo(message).shape
+    except ImageError:  # the node will count it as bad
+        return len(message.raw)
+    return max(len(message.raw), height * width * channels)
 
 
 def _engine(recording: LiveRecording) -> Engine:

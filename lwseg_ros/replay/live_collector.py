@@ -14,12 +14,12 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from rclpy.context import Context
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
-
-from lwseg_ros.replay.live_matching import MatchingNode, matched_node
 
 # Reliable and deep enough for a burst: nothing may be lost here that the node did publish.
 QOS = QoSProfile(depth=200, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
@@ -40,14 +40,15 @@ def load_message_type(*msgtypes: str) -> Any:
     raise ModuleNotFoundError(f"none of these message types is installed: {', '.join(msgtypes)}")
 
 
-class Collector(MatchingNode):
+class Collector(Node):
     """Append serialized messages of several topics to a spool file."""
 
-    def __init__(self, topics: list[dict[str, Any]], spool: BinaryIO, context: Context) -> None:
-        """Subscribe to topics, each {kind, name, msgtypes}; the file is the caller's to close."""
-        super().__init__("lwseg_replay_collector", context=context)
-        self._topics = topics
-        self._spool = spool
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Subscribe to `config["topics"]`, a list of {kind, name, msgtypes}, and open `config["spool"]`."""
+        super().__init__("lwseg_replay_collector")
+        self._topics = config["topics"]
+        self._spool = Path(config["spool"]).open("wb")  # noqa: SIM115  closed with the node
+        self._offset = 0
         for topic in self._topics:
             self.create_subscription(
                 load_message_type(*topic["msgtypes"]), topic["name"], self._callback(topic["kind"]), QOS, raw=True
@@ -57,12 +58,18 @@ class Collector(MatchingNode):
         """Tell whether every topic has a publisher."""
         return all(self.count_publishers(topic["name"]) > 0 for topic in self._topics)
 
+    def destroy_node(self) -> None:
+        """Close the spool with the node."""
+        self._spool.close()
+        super().destroy_node()
+
     def _callback(self, kind: str) -> Any:
         def receive(raw: bytes) -> None:
-            receive_ns, offset = time.monotonic_ns(), self._spool.tell()
+            receive_ns = time.monotonic_ns()
             self._spool.write(raw)
             self._spool.flush()
-            emit(event="received", kind=kind, receive_ns=receive_ns, offset=offset, size=len(raw))
+            emit(event="received", kind=kind, receive_ns=receive_ns, offset=self._offset, size=len(raw))
+            self._offset += len(raw)
 
         return receive
 
@@ -70,21 +77,30 @@ class Collector(MatchingNode):
 def main() -> int:
     """Collect until standard input ends."""
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    rclpy.init(args=[])
+    collector = Collector(config)
+    executor = SingleThreadedExecutor()
+    executor.add_node(collector)
     stop = threading.Event()
 
     def wait_for_end_of_input() -> None:
         sys.stdin.read()
         stop.set()
+        executor.wake()
 
-    threading.Thread(target=wait_for_end_of_input, daemon=True).start()
-    with (
-        Path(config["spool"]).open("wb") as spool,
-        matched_node(lambda context: Collector(config["topics"], spool, context), stop.is_set) as matched,
-    ):
-        if matched is not None:
-            emit(event="ready")
-            while not stop.is_set():
-                matched[1].spin_once(timeout_sec=0.1)
+    watcher = threading.Thread(target=wait_for_end_of_input, daemon=True)
+    watcher.start()
+    try:
+        ready = False
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.1)
+            if not ready and collector.matched():
+                ready = True
+                emit(event="ready")
+    finally:
+        executor.shutdown()
+        collector.destroy_node()
+        rclpy.try_shutdown()
     return 0
 
 

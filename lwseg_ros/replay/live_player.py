@@ -18,14 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rclpy.context import Context
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.replay.bag import Bag, BagMessage
 from lwseg_ros.replay.cdr import with_stamp_ns
 from lwseg_ros.replay.live_collector import emit, load_message_type
-from lwseg_ros.replay.live_matching import MatchingNode, matched_node
 
 # DDS tells both ends of a match one after the other; what is published in between reaches nobody.
 SETTLE_S = 0.5
@@ -45,17 +46,12 @@ class Commands:
         # a daemon, because a read from a pipe cannot be interrupted; it holds nothing that needs care at exit
         threading.Thread(target=self._read, daemon=True).start()
 
-    @property
-    def ended(self) -> bool:
-        """Whether standard input has ended."""
-        return self._ended.is_set()
-
     def next(self) -> str:
         """Wait for a line; raises InputEndedError at the end."""
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._lines.get(timeout=0.1)
-            if self.ended:
+            if self._ended.is_set():
                 raise InputEndedError
 
     def sleep(self, seconds: float) -> None:
@@ -69,12 +65,12 @@ class Commands:
         self._ended.set()
 
 
-class Player(MatchingNode):
+class Player(Node):
     """Publishers of a bag's image topic and, where the bag has one, of its camera_info."""
 
-    def __init__(self, bag: Bag, config: dict[str, Any], commands: Commands, context: Context) -> None:
+    def __init__(self, bag: Bag, config: dict[str, Any], commands: Commands) -> None:
         """Create the publishers; nothing is published yet."""
-        super().__init__("lwseg_replay_player", context=context)
+        super().__init__("lwseg_replay_player")
         self._commands = commands
         self._bag = bag
         self._image = bag.image_topic(config["image_topic"])
@@ -122,16 +118,17 @@ class Player(MatchingNode):
 def main() -> int:
     """Wait for a match and for `go`, play, and wait for the end of standard input."""
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    rclpy.init(args=[])
     commands = Commands()
+    executor = SingleThreadedExecutor()
+    spinner = threading.Thread(target=executor.spin, daemon=True)
     try:
-        with (
-            contextlib.suppress(InputEndedError),
-            Bag(config["bag"]) as bag,
-            matched_node(lambda context: Player(bag, config, commands, context), lambda: commands.ended) as matched,
-        ):
-            if matched is None:
-                return 0
-            player, _ = matched
+        with Bag(config["bag"]) as bag, contextlib.suppress(InputEndedError):
+            player = Player(bag, config, commands)
+            executor.add_node(player)
+            spinner.start()
+            while not player.matched():
+                commands.sleep(0.02)
             commands.sleep(SETTLE_S)
             emit(event="ready")
             commands.next()
@@ -142,6 +139,11 @@ def main() -> int:
     except BagError as error:
         emit(event="failed", message=str(error))
         return 1
+    finally:
+        executor.shutdown()
+        if spinner.is_alive():
+            spinner.join(timeout=5.0)
+        rclpy.try_shutdown()
     return 0
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, Topic
+from lwseg_ros.replay.fastdds import write_profiles
 from lwseg_ros.replay.live_recording import DIAGNOSTICS, LiveRecording, Published, Received
 from lwseg_ros.replay.processes import Child, Events, interrupts_deferred, ros_environment
 
@@ -59,12 +60,13 @@ class LiveSession:
         self,
         bag: Path,
         image_topic: Topic,
+        image_bytes: int,
         options: LiveOptions,
         folder: Path,
         recording: LiveRecording,
         on_event: Callable[[str, int], object],
     ) -> None:
-        """Prepare; the folder is for the processes' configuration and logs."""
+        """Prepare; an image takes so many bytes on its way, and the folder is for the processes' configuration and logs."""
         self._bag = bag
         self._image_topic = image_topic
         self._options = options
@@ -72,7 +74,9 @@ class LiveSession:
         self._recording = recording
         self._on_event = on_event
         self._events: Events = Events()
-        self._environment = ros_environment()
+        profiles = folder / "fastdds_profiles.xml"
+        write_profiles(profiles, image_bytes)
+        self._environment = ros_environment(profiles)
         self._children: dict[str, Child] = {}
         self._ready: set[str] = set()
         self._done = False

@@ -27,6 +27,17 @@ STDERR_TAIL_LINES = 12
 GRACE_S = 0.3
 # The highest domain whose ports lie below the range that Linux hands out on its own is 101.
 DOMAIN_IDS = range(1, 102)
+# From the domain's first port on: of all participants, for discovery by multicast, and of the first one.
+_PARTICIPANT_PORTS = (0, 10)
+FAST_DDS = "rmw_fastrtps"
+# What the user set for the vehicle's network, and what would come before a file of profiles.
+_NETWORK_SETTINGS = {
+    "FASTDDS_BUILTIN_TRANSPORTS",
+    "ROS_AUTOMATIC_DISCOVERY_RANGE",
+    "ROS_DISCOVERY_SERVER",
+    "ROS_LOCALHOST_ONLY",
+    "ROS_STATIC_PEERS",
+}
 
 
 @contextlib.contextmanager
@@ -138,35 +149,45 @@ class Child:
                     self._events.put({**event, "source": self.name})
 
 
-def ros_environment(domain_id: int | None = None) -> dict[str, str]:
+def ros_environment(profiles: Path, domain_id: int | None = None) -> dict[str, str]:
     """Copy this process's environment with a ROS domain of its own, confined to this machine.
 
-    A vehicle on the same network must neither see the replayed images nor be seen. Large images need Fast DDS's
-    LARGE_DATA transports on both ends: with the default ones an image of 6 MB arrives never.
+    A vehicle on the same network must neither see the replayed images nor be seen.
+
+    Args:
+        profiles: the configuration of Fast DDS (`fastdds.write_profiles`), which confines it.
+        domain_id: the ROS domain; None picks one that nobody uses.
     """
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if name not in _NETWORK_SETTINGS}
     environment["ROS_DOMAIN_ID"] = str(free_domain_id() if domain_id is None else domain_id)
-    # Its successor ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST undoes LARGE_DATA: images of 6 MB are lost again.
-    environment["ROS_LOCALHOST_ONLY"] = "1"
-    environment.pop("ROS_AUTOMATIC_DISCOVERY_RANGE", None)
-    environment.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
+    if environment.get("RMW_IMPLEMENTATION", FAST_DDS).startswith(FAST_DDS):
+        # Under both names: Humble's Fast DDS knows the second one only.
+        environment["FASTDDS_DEFAULT_PROFILES_FILE"] = environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profiles)
+    else:
+        environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        environment["ROS_LOCALHOST_ONLY"] = "1"  # the same, before ROS 2 Iron
     return environment
 
 
 def free_domain_id() -> int:
-    """Pick a ROS domain that nobody on this machine uses, by the port that its first participant would hold.
+    """Pick a ROS domain that nobody on this machine uses, by the ports that its first participant would hold.
 
     Raises:
         LwsegError: all are taken.
     """
     # in random order, so that two replays started at once do not pick the same
     for domain_id in random.sample(DOMAIN_IDS, len(DOMAIN_IDS)):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", 7400 + 250 * domain_id + 10))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    continue
-                raise LwsegError(f"cannot look for a free ROS domain: {error}") from error
+        if not any(_port_in_use(7400 + 250 * domain_id + offset) for offset in _PARTICIPANT_PORTS):
             return domain_id
     raise LwsegError("all ROS domains from 1 to 101 are in use on this machine; stop some ROS 2 processes")
+
+
+def _port_in_use(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise LwsegError(f"cannot look for a free ROS domain: {error}") from error
+    return False

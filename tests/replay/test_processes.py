@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import re
+import shutil
 import signal
 import socket
 import threading
@@ -13,11 +15,18 @@ import pytest
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.replay import processes
+from lwseg_ros.replay.fastdds import write_profiles
 from lwseg_ros.replay.processes import Child, Events, free_domain_id, interrupts_deferred, ros_environment
 
 
 def start(code: str, folder: Path, events: Events) -> Child:
-    return Child("child", ["-u", "-c", code], environment=ros_environment(7), folder=folder, events=events)
+    return Child(
+        "child",
+        ["-u", "-c", code],
+        environment=ros_environment(folder / "profiles.xml", 7),
+        folder=folder,
+        events=events,
+    )
 
 
 def wait_for_exit(child: Child) -> None:
@@ -76,22 +85,41 @@ def test_a_child_ends_with_an_exception_in_the_parent(tmp_path: Path) -> None:
     assert child.exit_code is not None
 
 
-def test_the_environment_is_closed_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_closed_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", "0")
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
-    monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
-    environment = ros_environment()
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
+    monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
+    environment = ros_environment(tmp_path / "profiles.xml")
     assert 1 <= int(environment["ROS_DOMAIN_ID"]) <= 101
-    assert environment["ROS_LOCALHOST_ONLY"] == "1"
-    assert "ROS_AUTOMATIC_DISCOVERY_RANGE" not in environment
-    assert environment["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
-    assert ros_environment(3)["ROS_DOMAIN_ID"] == "3"
+    assert environment["FASTDDS_DEFAULT_PROFILES_FILE"] == str(tmp_path / "profiles.xml")
+    assert not {"ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTDDS_BUILTIN_TRANSPORTS"} & set(environment)
+    assert ros_environment(tmp_path / "profiles.xml", 3)["ROS_DOMAIN_ID"] == "3"
 
 
-def test_a_domain_in_use_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_middleware_is_confined_its_own_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
+    environment = ros_environment(tmp_path / "profiles.xml")
+    assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in environment
+
+
+@pytest.mark.parametrize(("image_bytes", "segment_bytes"), [(500, 16 << 20), (20 << 20, 40 << 20), (1 << 50, None)])
+def test_shared_memory_has_room_for_images_as_far_as_there_is_some(
+    image_bytes: int, segment_bytes: int | None, tmp_path: Path
+) -> None:
+    write_profiles(tmp_path / "profiles.xml", image_bytes)
+    (found,) = re.findall(r"<segment_size>(\d+)</segment_size>", (tmp_path / "profiles.xml").read_text())
+    free = shutil.disk_usage("/dev/shm").free
+    assert int(found) == segment_bytes if segment_bytes and segment_bytes < free // 10 else int(found) < free / 4
+
+
+@pytest.mark.parametrize("offset", [0, 10])
+def test_a_domain_in_use_is_not_picked(offset: int, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = free_domain_id()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant:
-        participant.bind(("", 7400 + 250 * taken + 10))
+        participant.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as for multicast
+        participant.bind(("", 7400 + 250 * taken + offset))
         monkeypatch.setattr(processes, "DOMAIN_IDS", range(taken, taken + 1))
         with pytest.raises(LwsegError, match="all ROS domains from 1 to 101 are in use"):
             free_domain_id()

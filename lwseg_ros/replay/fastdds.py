@@ -1,0 +1,48 @@
+"""How a replay's processes talk: Fast DDS through shared memory and the loopback interface, and by no other way.
+
+Fast DDS's own LARGE_DATA transports carry large images too, but open TCP connections in passing that, on a busy machine,
+one start in a hundred never completes, and they are not confined to the machine.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+# Of each process. What does not fit goes through the loopback interface in pieces, and is lost when it comes in bursts.
+SEGMENT_IMAGES = 2
+MIN_SEGMENT_BYTES = 16 << 20
+SHARED_MEMORY = Path("/dev/shm")
+
+_PROFILES = """<?xml version="1.0" encoding="UTF-8" ?>
+<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
+  <transport_descriptors>
+    <transport_descriptor>
+      <transport_id>loopback</transport_id>
+      <type>UDPv4</type>
+      <interfaceWhiteList><address>127.0.0.1</address></interfaceWhiteList>
+    </transport_descriptor>
+    <transport_descriptor>
+      <transport_id>shared_memory</transport_id>
+      <type>SHM</type>
+      <segment_size>{segment_bytes}</segment_size>
+    </transport_descriptor>
+  </transport_descriptors>
+  <participant profile_name="lwseg_replay" is_default_profile="true">
+    <rtps>
+      <userTransports>
+        <transport_id>shared_memory</transport_id>
+        <transport_id>loopback</transport_id>
+      </userTransports>
+      <useBuiltinTransports>false</useBuiltinTransports>
+    </rtps>
+  </participant>
+</profiles>
+"""
+
+
+def write_profiles(path: Path, image_bytes: int) -> None:
+    """Write the XML profiles for Fast DDS; room for images of so many bytes is taken from half of the free shared memory."""
+    wanted = max(MIN_SEGMENT_BYTES, SEGMENT_IMAGES * image_bytes)
+    free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else wanted
+    path.write_text(_PROFILES.format(segment_bytes=min(wanted, free // 8)), encoding="utf-8")
