@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 # Of each process. What does not fit goes through the loopback interface in pieces, and is lost when it comes in bursts.
-SEGMENT_IMAGES = 2
+SEGMENT_IMAGES = 4
 MIN_SEGMENT_BYTES = 16 << 20
 SHARED_MEMORY = Path("/dev/shm")
 

@@ -104,7 +104,7 @@ def test_another_middleware_is_confined_its_own_way(monkeypatch: pytest.MonkeyPa
     assert "FASTDDS_DEFAULT_PROFILES_FILE" not in environment
 
 
-@pytest.mark.parametrize(("image_bytes", "segment_bytes"), [(500, 16 << 20), (20 << 20, 40 << 20), (1 << 50, None)])
+@pytest.mark.parametrize(("image_bytes", "segment_bytes"), [(500, 16 << 20), (20 << 20, 80 << 20), (1 << 50, None)])
 def test_shared_memory_has_room_for_images_as_far_as_there_is_some(
     image_bytes: int, segment_bytes: int | None, tmp_path: Path
 ) -> None:
