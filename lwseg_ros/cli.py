@@ -48,9 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _run(argv)
         sys.stdout.flush()
     except BrokenPipeError as error:
-        if (
-            _output_has_no_reader()
-        ):  # `head`, for one, has enough; the interpreter's flush at its end is to stay quiet too
+        if _output_has_no_reader():
+            # So that the interpreter's own flush at its end stays quiet too.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
             print(f"lwseg: {error}", file=sys.stderr)
@@ -59,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _output_has_no_reader() -> bool:
+    """Whether nobody reads the output any more: `head`, for one, has enough some time."""
     poller = select.poll()
     poller.register(sys.stdout.fileno(), 0)  # errors are told unasked
     return any(event & select.POLLERR for _, event in poller.poll(0))
@@ -102,7 +102,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except LwsegError as error:
         print(f"lwseg {name}: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
+    except BrokenPipeError:  # is for `main`
         raise
     except OSError as error:  # its text names the file
         print(f"lwseg {name}: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """How a replay's processes talk: Fast DDS through shared memory and the loopback interface, and by no other way.
 
 Fast DDS's own LARGE_DATA transports carry large images too, but they are not confined to the machine, and where it is busy,
-three starts in a hundred leave two processes that never learn of each other's topics (7 of 230; with these profiles 0 of 200).
+three starts in a hundred leave two processes that never learn of each other's topics (7 of 230; this way 0 of 200).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 # Of each process. What does not fit goes through the loopback interface in pieces, and is lost when it comes in bursts.
 SEGMENT_IMAGES = 4
 MIN_SEGMENT_BYTES = 16 << 20
+MAX_SEGMENT_SHARE = 0.125  # of the free shared memory
 SHARED_MEMORY = Path("/dev/shm")
 
 _PROFILES = """<?xml version="1.0" encoding="UTF-8" ?>
@@ -42,7 +43,8 @@ _PROFILES = """<?xml version="1.0" encoding="UTF-8" ?>
 
 
 def write_profiles(path: Path, image_bytes: int) -> None:
-    """Write the XML profiles for Fast DDS; room for images of so many bytes is taken from half of the free shared memory."""
-    wanted = max(MIN_SEGMENT_BYTES, SEGMENT_IMAGES * image_bytes)
-    free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else wanted
-    path.write_text(_PROFILES.format(segment_bytes=min(wanted, free // 8)), encoding="utf-8")
+    """Write the XML profiles for Fast DDS, with room for images of so many bytes in the segment that each process gets."""
+    segment_bytes = max(MIN_SEGMENT_BYTES, SEGMENT_IMAGES * image_bytes)
+    if SHARED_MEMORY.is_dir():  # a container may have little of it
+        segment_bytes = min(segment_bytes, int(MAX_SEGMENT_SHARE * shutil.disk_usage(SHARED_MEMORY).free))
+    path.write_text(_PROFILES.format(segment_bytes=segment_bytes), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -66,6 +67,27 @@ def test_every_frame_comes_back_and_live_equals_offline(
         assert one.answer.uncertainty is not None
         assert np.array_equal(one.answer.uncertainty, other.answer.uncertainty)
     assert not children()
+
+
+def udp_addresses(pid: int) -> set[str]:
+    """List the local IPv4 addresses of a process's UDP sockets."""
+    links = [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
+    own = {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:[")}
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/udp").read_text().splitlines()[1:]]
+    return {socket.inet_ntoa(bytes.fromhex(row[1][:8])[::-1]) for row in rows if row[9] in own}
+
+
+def test_it_stays_on_this_machine(tmp_path: Path, tiny_model: ModelFile) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(5))
+    addresses: set[str] = set()
+
+    def look(kind: str, count: int) -> None:
+        if kind == "label" and count == 1:
+            addresses.update(*map(udp_addresses, children()))
+
+    replay_live(bag, options(tiny_model), on_event=look)
+    # the second one is discovery's multicast group, which is joined on the loopback interface only
+    assert addresses == {"127.0.0.1", "239.255.0.1"}
 
 
 def test_large_raw_images_arrive(tmp_path: Path, tiny_model: ModelFile) -> None:

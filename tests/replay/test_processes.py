@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import shutil
 import signal
 import socket
@@ -14,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.replay import processes
-from lwseg_ros.replay.fastdds import write_profiles
+from lwseg_ros.replay import fastdds, processes
 from lwseg_ros.replay.processes import Child, Events, free_domain_id, interrupts_deferred, ros_environment
 
 
@@ -104,14 +102,17 @@ def test_another_middleware_is_confined_its_own_way(monkeypatch: pytest.MonkeyPa
     assert "FASTDDS_DEFAULT_PROFILES_FILE" not in environment
 
 
-@pytest.mark.parametrize(("image_bytes", "segment_bytes"), [(500, 16 << 20), (20 << 20, 80 << 20), (1 << 50, None)])
+@pytest.mark.parametrize(
+    ("image_bytes", "free_bytes", "segment_bytes"),
+    [(500, 1 << 34, 16 << 20), (20 << 20, 1 << 34, 80 << 20), (20 << 20, 64 << 20, 8 << 20)],
+)
 def test_shared_memory_has_room_for_images_as_far_as_there_is_some(
-    image_bytes: int, segment_bytes: int | None, tmp_path: Path
+    image_bytes: int, free_bytes: int, segment_bytes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    write_profiles(tmp_path / "profiles.xml", image_bytes)
-    (found,) = re.findall(r"<segment_size>(\d+)</segment_size>", (tmp_path / "profiles.xml").read_text())
-    free = shutil.disk_usage("/dev/shm").free
-    assert int(found) == segment_bytes if segment_bytes and segment_bytes < free // 10 else int(found) < free / 4
+    usage = shutil.disk_usage(tmp_path)._replace(free=free_bytes)
+    monkeypatch.setattr(fastdds.shutil, "disk_usage", lambda path: usage)
+    fastdds.write_profiles(tmp_path / "profiles.xml", image_bytes)
+    assert f"<segment_size>{segment_bytes}</segment_size>" in (tmp_path / "profiles.xml").read_text()
 
 
 @pytest.mark.parametrize("offset", [0, 10])
