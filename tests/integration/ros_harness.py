@@ -122,21 +122,23 @@ class Probe:
         return publisher
 
     def connect(
-        self, topic: str, make_message: Callable[[], Any], answer_topic: str, qos: QoSProfile = RELIABLE
+        self, topic: str, make_message: Callable[[], Any], *answer_topics: str, qos: QoSProfile = RELIABLE
     ) -> None:
-        """Publish until an answer comes: the two ends of a connection do not learn of each other at the same time."""
+        """Publish until every topic answers: the two ends of a connection do not learn of each other at the same time."""
         publisher = self.publisher(topic, type(make_message()), qos)
-        answers = self.received[answer_topic]
-        answers.clear()
+        for answer_topic in answer_topics:
+            self.received[answer_topic].clear()
+        silent = list(answer_topics)
         for _ in range(int(TIMEOUT_S / 0.5)):
             publisher.publish(make_message())
             end_s = time.monotonic() + 0.5
-            while not answers and time.monotonic() < end_s:
+            while silent and time.monotonic() < end_s:
                 self._executor.spin_once(timeout_sec=0.02)
-            if answers:
+                silent = [answer_topic for answer_topic in silent if not self.received[answer_topic]]
+            if not silent:
                 self.spin_for(0.2)
                 return
-        raise AssertionError(f"no answer on {answer_topic} to images on {topic}")
+        raise AssertionError(f"no answer on {', '.join(silent)} to messages on {topic}")
 
     def forget_publisher(self, topic: str) -> None:
         """Destroy a publisher."""
@@ -153,10 +155,6 @@ class Probe:
         """Stop collecting a topic."""
         self.node.destroy_subscription(self._subscriptions.pop(topic))
         self.received.pop(topic, None)
-
-    def wait_for_publisher(self, topic: str) -> None:
-        """Wait until a subscribed topic has a publisher."""
-        self.spin_until(lambda: self.node.count_publishers(topic), f"a publisher of {topic}")
 
     def publish(self, topic: str, message: Any, qos: QoSProfile = RELIABLE) -> tuple[int, int]:
         """Publish a message and return its stamp."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -193,14 +194,20 @@ def test_images_of_several_megabytes_arrive_with_large_data(
     monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE")
     monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
     pixels, truth = painted_image((1024, 2048))
-    start()
-    probe = Probe()
-    try:
-        probe.subscribe(LABEL)
-        probe.connect("/image", lambda: image_message(pixels, stamp=probe.now()), LABEL)
+    with contextlib.ExitStack() as stack:
+        # with these transports some pairs of processes never learn of each other (lwseg_ros/replay/fastdds.py)
+        for attempt in range(3):
+            start()
+            probe = stack.enter_context(contextlib.closing(Probe()))
+            probe.subscribe(LABEL)
+            try:
+                probe.connect("/image", lambda probe=probe: image_message(pixels, stamp=probe.now()), LABEL)
+            except AssertionError:
+                if attempt == 2:
+                    raise
+            else:
+                break
         for _ in range(5):
             stamp = probe.publish("/image", image_message(pixels, stamp=probe.now()))
             label = probe.message_with_stamp(LABEL, stamp)
             assert (images.view(label) == truth).mean() > 0.9
-    finally:
-        probe.close()

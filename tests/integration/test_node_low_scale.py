@@ -69,8 +69,7 @@ def test_the_node_publishes_the_low_scale_s_uncertainty(tmp_path: Path) -> None:
         try:
             for topic in (LABEL, UNCERTAINTY):
                 probe.subscribe(topic)
-                probe.wait_for_publisher(topic)
-            probe.connect("/image", lambda: image_message(scenes[0], stamp=probe.now()), LABEL)
+            probe.connect("/image", lambda: image_message(scenes[0], stamp=probe.now()), LABEL, UNCERTAINTY)
             for scene in scenes:
                 with torch.no_grad():
                     label, uncertainty = (output[0].numpy() for output in graph(torch.from_numpy(scene)[None]))
