@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lwseg_ros.cli import installed_commands
-from lwseg_ros.model import DEFAULT_MODEL, load_model, resolve_model
+from lwseg_ros.model import DEFAULT_MODEL, load_model, shipped_models
 from lwseg_ros.node_parameters import PARAMETERS
 
 ROOT = Path(__file__).parents[1]
@@ -60,8 +60,11 @@ def test_the_python_example_runs(
 
 
 def test_the_shipped_models_labels() -> None:
-    classes = load_model(resolve_model(DEFAULT_MODEL)).manifest.classes
-    assert ", ".join(f"{c.id} {c.name}" for c in classes) in README
+    assert DEFAULT_MODEL in shipped_models()
+    for name, path in shipped_models().items():
+        classes = load_model(path).manifest.classes
+        assert ", ".join(f"{c.id} {c.name}" for c in classes) in README
+        assert f"\n| `{name}`" in README
 
 
 def test_continuous_integration_runs_the_readmes_test_command() -> None:

@@ -11,7 +11,7 @@ import pytest
 from lwseg_ros.cli import main
 from lwseg_ros.commands.replay import SAMPLE_BAG
 from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
-from lwseg_ros.model import DEFAULT_MODEL, shipped_models
+from lwseg_ros.model import shipped_models
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.segmenter import Segmenter
@@ -68,9 +68,9 @@ def test_the_demo_brings_every_frame_back(
     assert (tmp_path / "demo" / "report.html").stat().st_size > 100_000
 
 
-@pytest.mark.skipif(DEFAULT_MODEL not in shipped_models(), reason=f"this checkout ships no model {DEFAULT_MODEL}")
-def test_the_shipped_model_keeps_its_figure_on_the_compressed_clip() -> None:
-    with Segmenter.open(DEFAULT_MODEL) as segmenter:
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_keeps_its_figure_on_the_compressed_clip(name: str) -> None:
+    with Segmenter.open(name) as segmenter:
         figures = replay_offline(SAMPLE_BAG, segmenter).figures()
         # measured at export, in PyTorch, on the lossless pictures of the same clip
         assert figures["miou"] == pytest.approx(segmenter.manifest.validation["miou"], abs=0.005)
