@@ -12,6 +12,7 @@ from torch import nn
 from lwseg_ros.metrics import ConfusionMatrix
 from lwseg_ros.segmenter import resize_interpolation
 from training.augmentation import IGNORE
+from training.networks.sliding_windows import SlidingWindows
 from training.normalization import Normalize
 from training.recipe import InferenceSection
 from training.samples import LabelledImages
@@ -35,9 +36,9 @@ def evaluate_network(
     """Predict every image of a split and count at the photo's size, as the vehicle does; leaves the network in eval mode.
 
     Args:
-        inference: the size to predict at; each image's own by default.
+        inference: the size to predict at, and of windows; by default each image's own, and none.
     """
-    network.eval()
+    network = as_inferred(network.eval(), inference)
     confusion = ConfusionMatrix(num_classes, IGNORE)
     for index in range(len(images)):
         image, label = images[index]
@@ -46,6 +47,13 @@ def evaluate_network(
             logits = network(normalize(torch.from_numpy(resized)[None].to(device)))
         confusion.update(label, at_photo_size(logits[0].argmax(dim=0).byte().cpu().numpy(), label.shape))
     return confusion
+
+
+def as_inferred(network: nn.Module, inference: InferenceSection | None) -> nn.Module:
+    """Return the network as it is used: on windows of the image where the recipe says so, else itself."""
+    if inference is None or inference.window_hw is None:
+        return network
+    return SlidingWindows(network, inference.window_hw, inference.window_overlap)
 
 
 def at_inference_size(image: np.ndarray, inference: InferenceSection | None) -> np.ndarray:

@@ -22,7 +22,7 @@ from lwseg_ros.model import ClassInfo, Manifest, ModelFile, save_model
 from training.augmentation import IGNORE
 from training.calibration import Calibration, fit_temperature, sample_logits
 from training.checkpoint import network_of, synergy_of
-from training.evaluation import inference_size
+from training.evaluation import as_inferred, inference_size
 from training.inference_graph import InferenceGraph
 from training.networks.synergy import Synergy
 from training.normalization import MEAN_RGB, STD_RGB, Normalize
@@ -87,9 +87,15 @@ def export_checkpoint(
             f"the checkpoint's network {recipe.network.name} has no low scale that the uncertainty low_scale could be of; "
             "add --synergy, or choose another --uncertainty"
         )
+    if uncertainty_kind == "low_scale" and recipe.inference.window_hw is not None:
+        raise RecipeError(
+            "the uncertainty low_scale is of whole images, and the recipe's inference.window_hw makes the network run on windows; "
+            "choose another --uncertainty, or resume the run with inference.window_hw=null"
+        )
     _, validation = load_splits(recipe.dataset, data_root)
     size_hw = size_hw or _default_size(recipe, LabelledImages(validation))
     images = LabelledImages(validation, size_hw)
+    network = as_inferred(network, recipe.inference)
     graph = InferenceGraph(network, Normalize(recipe.normalization), uncertainty_kind=uncertainty_kind).eval()
     calibration = fit_temperature(*sample_logits(graph, images))
     graph = InferenceGraph(network, graph.normalize, calibration.temperature, uncertainty_kind).eval()

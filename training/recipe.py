@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lwseg_ros.errors import RecipeError
+from training.networks.sliding_windows import DEFAULT_OVERLAP
 from training.normalization import Normalization
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
@@ -97,10 +98,14 @@ class InferenceSection(Section):
     """The size at which images are judged: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
 
     Labels are brought back to the photo's size before they are counted.
+    ``window_hw``: run the network on windows of this size that share ``window_overlap`` or more with the next ones, and average
+    the logits (networks/sliding_windows.py); by default, on the whole image.
     """
 
     size_hw: SizeHW | None = None
     short_side: int | None = Field(None, gt=0)
+    window_hw: SizeHW | None = None
+    window_overlap: float = Field(DEFAULT_OVERLAP, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _at_most_one(self) -> InferenceSection:

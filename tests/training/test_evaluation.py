@@ -40,7 +40,14 @@ class Thresholds(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("settings", "size_hw"), [({"size_hw": (40, 50)}, (40, 50)), ({"short_side": 32}, (32, 48)), ({}, (64, 96))]
+    ("settings", "size_hw"),
+    [
+        ({"size_hw": (40, 50)}, (40, 50)),
+        ({"short_side": 32}, (32, 48)),
+        ({"window_hw": (48, 48)}, (48, 48)),
+        ({"size_hw": (40, 50), "window_hw": (48, 48)}, (40, 48)),
+        ({}, (64, 96)),
+    ],
 )
 def test_images_are_judged_at_the_size_asked_for_and_counted_at_their_own(
     settings: dict[str, Any], size_hw: tuple[int, int], miniature: Path

@@ -21,6 +21,7 @@ from training.checkpoint import load_checkpoint, network_of, synergy_of
 from training.export import ParityError, compare_with_onnx, export_checkpoint, to_onnx
 from training.inference_graph import InferenceGraph
 from training.networks import build_network
+from training.networks.sliding_windows import SlidingWindows
 from training.normalization import Normalize
 from training.recipe import DatasetSection, parse_recipe
 from training.samples import LabelledImages, load_splits
@@ -197,6 +198,24 @@ def test_another_input_size_is_exported_and_judged_at_that_size(
     assert load_model(tmp_path / "small.onnx").manifest.input_size_hw == (48, 80)
     assert parity.images == 3
     assert model.manifest.validation["miou"] > 0.3
+
+
+def test_windows_of_the_recipe_are_inside_the_graph(
+    state: dict[str, Any], miniature: Path, validation: LabelledImages, tmp_path: Path
+) -> None:
+    recipe = {**state["recipe"], "inference": {"window_hw": [48, 64], "window_overlap": 0.5}}
+    windowed = {**state, "recipe": recipe}
+    model, _, parity = export_checkpoint(windowed, miniature, tmp_path / "windows.onnx")
+    assert parity.equal_labels >= 0.999
+    assert model.manifest.input_size_hw == (64, 96)
+    assert model.manifest.training["recipe"]["inference"]["window_hw"] == [48, 64]
+    network = SlidingWindows(network_of(state)[1], (48, 64), 0.5)
+    graph = InferenceGraph(network, Normalize(), model.manifest.temperature).eval()
+    (expected, _), *_ = references_of(graph, validation)
+    label, _ = open_backend(model, "onnxruntime").backend.infer(validation[0][0][None])
+    assert (label[0] == expected).mean() >= 0.999
+    with pytest.raises(RecipeError, match=r"low_scale is of whole images.* inference.window_hw=null"):
+        export_checkpoint(windowed, miniature, tmp_path / "low.onnx", uncertainty_kind="low_scale", low_scale=0.5)
 
 
 def test_parity_is_measured(state: dict[str, Any], validation: LabelledImages) -> None:

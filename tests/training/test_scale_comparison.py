@@ -11,7 +11,7 @@ import torch
 
 from lwseg_ros.cli import main
 from lwseg_ros.metrics import UncertaintyMetrics
-from training.checkpoint import load_checkpoint, network_of, synergy_of
+from training.checkpoint import load_checkpoint, network_of, save_checkpoint, synergy_of
 from training.evaluation import evaluate_network
 from training.inference_graph import InferenceGraph
 from training.networks.synergy import Synergy
@@ -134,6 +134,11 @@ def test_the_command_refuses_what_makes_no_sense(
     assert "low_scale 2.0 is not above 0 and below 1; choose another --low-scale" in capsys.readouterr().err
     assert main([*command, "--split", "moon"]) == 1
     assert "moon" in capsys.readouterr().err
+    state = load_checkpoint(checkpoint)
+    state["recipe"]["inference"] = {"window_hw": [32, 32]}
+    save_checkpoint(tmp_path / "windows.pt", state)
+    assert main(["scales", str(tmp_path / "windows.pt"), *command[2:]]) == 1
+    assert "resume the run with inference.window_hw=null" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main([*command, "-o", str(tmp_path / "file")]) == 1
     assert "choose another --output" in capsys.readouterr().err

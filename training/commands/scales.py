@@ -48,6 +48,11 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print and, where asked, write."""
     state = load_checkpoint(args.checkpoint)
     recipe, trained = network_of(state)
+    if recipe.inference.window_hw is not None:
+        raise RecipeError(
+            "scales are those of whole images, and the recipe's inference.window_hw makes the network run on windows; "
+            "resume the run with inference.window_hw=null"
+        )
     network = two_scales(trained, args.low_scale)
     if args.split is None:
         _, split = load_splits(recipe.dataset, args.data)

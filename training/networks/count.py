@@ -11,6 +11,8 @@ from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import elementwise_flop_counter, get_shape
 from torch import nn
 
+from training.networks.sliding_windows import SlidingWindows
+
 
 @dataclass(frozen=True)
 class NetworkCount:
@@ -24,7 +26,11 @@ def count_network(network: nn.Module, size_hw: tuple[int, int]) -> NetworkCount:
     """Count a network at an input of H x W, as the papers do (fvcore: one multiply-add is one operation).
 
     Resizing to the input's size is left out, as in the papers' figures: for LeMoRe's 150 classes it would be a fifth of all.
+    Of sliding windows, what the network does in all of them counts.
     """
+    if isinstance(network, SlidingWindows):
+        of_one = count_network(network.network, network.window_size(size_hw))
+        return NetworkCount(of_one.parameters, of_one.multiply_adds * len(network.corners(size_hw)))
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     network = network.eval()
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)

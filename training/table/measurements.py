@@ -19,6 +19,7 @@ from lwseg_ros.manifest import Manifest
 from lwseg_ros.model import ModelFile, load_model
 from lwseg_ros.segmenter import Segmenter
 from training.checkpoint import load_checkpoint
+from training.evaluation import as_inferred
 from training.export import export_checkpoint
 from training.networks import build_network
 from training.networks.count import count_network
@@ -90,7 +91,7 @@ def model_figures(name: str, model: ModelFile, data_root: Path, folder: Path, *,
     recipe = recipe_of(model.manifest)
     if recipe is not None:
         network = build_network(recipe.network.name, model.manifest.num_classes, **recipe.network.options)
-        figures.update(vars(count_network(network, model.manifest.input_size_hw)))
+        figures.update(vars(count_network(as_inferred(network, recipe.inference), model.manifest.input_size_hw)))
     folder.mkdir(parents=True, exist_ok=True)
     write_json(kept, figures)
     return figures
