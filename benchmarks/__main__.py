@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lwseg_ros.files import write_atomically
-from lwseg_ros.model import DEFAULT_MODEL
+from lwseg_ros.model_file import DEFAULT_MODEL
 from lwseg_ros.replay.report import library_versions, machine
 
 BENCHMARKS = ("inference", "live_latency", "training_loader")

@@ -16,7 +16,7 @@ from lwseg_ros.backends import BACKENDS
 from lwseg_ros.commands.replay import SAMPLE_BAG
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.files import write_atomically
-from lwseg_ros.model import DEFAULT_MODEL, resolve_model
+from lwseg_ros.model_file import DEFAULT_MODEL, resolve_model
 from lwseg_ros.replay.live import LiveOptions, replay_live
 from lwseg_ros.replay.report import machine
 

@@ -16,7 +16,7 @@ from std_msgs.msg import Float64, Header, String
 from lwseg_ros import images, visualization
 from lwseg_ros.camera_info import scale_camera_info
 from lwseg_ros.frames import SegmentedFrame
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from lwseg_ros.node_parameters import Settings
 from lwseg_ros.segment_worker import Timing
 

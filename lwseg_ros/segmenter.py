@@ -14,7 +14,7 @@ import numpy as np
 
 from lwseg_ros.backends import Backend, BackendChoice, BackendOptions, open_backend
 from lwseg_ros.errors import ImageError
-from lwseg_ros.model import DEFAULT_MODEL, Manifest, ModelFile, load_model, resolve_model
+from lwseg_ros.model_file import DEFAULT_MODEL, Manifest, ModelFile, load_model, resolve_model
 
 OUTPUT_SIZES = ("camera", "model")
 # OpenCV addresses pixels with 16-bit coordinates in places.

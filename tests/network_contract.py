@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lwseg_ros.backends import BackendOptions, open_backend
 from lwseg_ros.backends.tensorrt_builder import build_engine
 from lwseg_ros.datasets import CAMVID_CLASSES
-from lwseg_ros.model import Manifest, ModelFile, save_model
+from lwseg_ros.model_file import Manifest, ModelFile, save_model
 from training.export import to_onnx
 from training.inference_graph import InferenceGraph
 from training.networks.count import count_network

@@ -12,7 +12,7 @@ import torch
 from benchmarks import __main__ as summary
 from benchmarks import inference, training_loader
 from lwseg_ros.datasets import load_split, read_pair
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from training.recipe import load_recipe, resolve_recipe
 
 

@@ -15,9 +15,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tiny_model import CLASSES, tiny_graph, tiny_manifest, write_tiny_model
 
-from lwseg_ros import model as model_file
+from lwseg_ros import model_file
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model import (
+from lwseg_ros.model_file import (
     METADATA_KEY,
     Manifest,
     ModelFile,

@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.frame_statistics import DROP_CAUSES, FrameSnapshot
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from lwseg_ros.node_diagnostics import InputState, camera_status, inference_status
 from lwseg_ros.segment_worker import Timing
 from lwseg_ros.segmenter import Segmenter

@@ -17,7 +17,7 @@ from lwseg_ros.errors import BackendError, ImageError
 from lwseg_ros.frame_statistics import FrameStatistics
 from lwseg_ros.frames import Frame, SegmentedFrame
 from lwseg_ros.mailbox import Mailbox
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from lwseg_ros.segment_worker import SegmentWorker, Timing
 from lwseg_ros.segmenter import Segmenter
 

@@ -18,7 +18,7 @@ import torch
 
 from lwseg_ros.errors import LwsegError, ModelFileError, RecipeError
 from lwseg_ros.metrics import ConfusionMatrix, UncertaintyMetrics
-from lwseg_ros.model import ClassInfo, Manifest, ModelFile, save_model
+from lwseg_ros.model_file import ClassInfo, Manifest, ModelFile, save_model
 from training.augmentation import IGNORE
 from training.calibration import Calibration, fit_temperature, sample_logits
 from training.checkpoint import network_of, synergy_of

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lwseg_ros.model import UNCERTAINTY_KINDS
+from lwseg_ros.model_file import UNCERTAINTY_KINDS
 from training.networks.synergy import LEAST_PROBABILITY, Synergy
 from training.normalization import Normalize
 

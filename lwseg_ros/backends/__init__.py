@@ -10,7 +10,7 @@ import numpy as np
 
 from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, Probe, Runtime
 from lwseg_ros.errors import BackendError
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 
 __all__ = [
     "BACKENDS",

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from lwseg_ros.errors import BackendError, ImageError
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 
 CPU_PRECISIONS = ("auto", "bf16", "fp32")
 

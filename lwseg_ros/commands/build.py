@@ -15,7 +15,7 @@ from lwseg_ros.backends.tensorrt_builder import build_engine, engine_key, load_l
 from lwseg_ros.commands.arguments import natural_int, positive_int
 from lwseg_ros.errors import BackendUnavailableError, ModelFileError
 from lwseg_ros.manifest import PRECISIONS
-from lwseg_ros.model import load_model, resolve_model
+from lwseg_ros.model_file import load_model, resolve_model
 
 HELP = "Build the TensorRT engine of a model file and keep it in the engine cache."
 EXAMPLE = "lwseg build dwrseg_b_camvid --max-batch 2"

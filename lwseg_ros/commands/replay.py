@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
-from lwseg_ros.model import DEFAULT_MODEL, resolve_model
+from lwseg_ros.model_file import DEFAULT_MODEL, resolve_model
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.live import LiveOptions, replay_live
 from lwseg_ros.replay.offline import replay_offline

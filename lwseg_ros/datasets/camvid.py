@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.model import ClassInfo
+from lwseg_ros.model_file import ClassInfo
 
 # The colours are those of the SegNet CamVid tutorial, so that pictures look as they do in the papers.
 CAMVID_CLASSES: tuple[ClassInfo, ...] = (

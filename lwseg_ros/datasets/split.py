@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lwseg_ros.datasets.labels import CodedPath
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.model import ClassInfo
+from lwseg_ros.model_file import ClassInfo
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lwseg_ros.errors import BagError, ImageError, ModelFileError
 from lwseg_ros.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
-from lwseg_ros.model import Manifest
+from lwseg_ros.model_file import Manifest
 from lwseg_ros.replay.bag import Bag, BagMessage, Topic
 from lwseg_ros.temporal import TemporalConsistency
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lwseg_ros import visualization
 from lwseg_ros.metrics import UncertaintyMetrics
-from lwseg_ros.model import Manifest
+from lwseg_ros.model_file import Manifest
 from lwseg_ros.replay.evaluation import Picture
 
 JPEG_QUALITY = 85

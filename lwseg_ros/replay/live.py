@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lwseg_ros.errors import BagError, ImageError
-from lwseg_ros.model import load_model
+from lwseg_ros.model_file import load_model
 from lwseg_ros.replay.bag import Bag, Topic
 from lwseg_ros.replay.evaluation import Answer, Frame, judge
 from lwseg_ros.replay.live_recording import LiveRecording

@@ -7,7 +7,7 @@ import pytest
 from tiny_model import painted_image, write_tiny_model
 
 from lwseg_ros.commands.replay import SAMPLE_BAG
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from lwseg_ros.replay.bag import Bag
 
 

@@ -12,7 +12,7 @@ import pytest
 from lwseg_ros.backends import BACKENDS, BackendOptions, Probe, load_runtime, open_backend
 from lwseg_ros.backends.openvino import OpenVinoBackend
 from lwseg_ros.errors import BackendError, BackendUnavailableError
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 
 
 def test_a_named_backend_is_taken(tiny_model: ModelFile) -> None:

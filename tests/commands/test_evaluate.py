@@ -11,7 +11,7 @@ import pytest
 
 from lwseg_ros.cli import main
 from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 
 
 @pytest.fixture

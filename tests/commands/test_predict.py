@@ -12,7 +12,7 @@ from tiny_model import painted_image
 from lwseg_ros.cli import main
 from lwseg_ros.commands.predict import find_sources
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
 from lwseg_ros.visualization import overlay
 

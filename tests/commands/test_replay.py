@@ -10,7 +10,7 @@ import pytest
 from bag_files import painted_messages, write_messages
 
 from lwseg_ros.cli import main
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 
 
 def test_offline_writes_a_report_and_prints_the_figures(

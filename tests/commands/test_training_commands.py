@@ -12,7 +12,7 @@ import pytest
 from camvid_miniature import write_miniature, write_recipe
 
 from lwseg_ros.cli import main
-from lwseg_ros.model import load_model
+from lwseg_ros.model_file import load_model
 from training.networks import NETWORKS
 
 Done = subprocess.CompletedProcess[str]

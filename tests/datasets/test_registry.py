@@ -19,7 +19,7 @@ from lwseg_ros.datasets import (
 )
 from lwseg_ros.datasets.split import generated_colors
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.model import ClassInfo
+from lwseg_ros.model_file import ClassInfo
 
 
 def test_an_unknown_data_set_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from ros_harness import NodeProcess, Probe, compressed_message
 from tiny_model import painted_image
 
 from lwseg_ros import images
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
 
 pytestmark = pytest.mark.integration

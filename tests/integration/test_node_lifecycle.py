@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from tiny_model import painted_image
 
 from lwseg_ros import images
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 
 pytestmark = pytest.mark.integration
 

@@ -24,7 +24,7 @@ from std_msgs.msg import Float64, String
 from tiny_model import CLASSES, painted_image
 
 from lwseg_ros import cli, images, visualization
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,7 @@ from ros_harness import NodeProcess, Probe, image_message
 
 from lwseg_ros import images
 from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
-from lwseg_ros.model import Manifest, save_model
+from lwseg_ros.model_file import Manifest, save_model
 from training.export import to_onnx
 from training.inference_graph import InferenceGraph
 from training.networks.synergy import Synergy

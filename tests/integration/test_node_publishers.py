@@ -22,7 +22,7 @@ from tiny_model import CLASSES, painted_image
 
 from lwseg_ros import images, node_publishers, visualization
 from lwseg_ros.frames import Frame, SegmentedFrame
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from lwseg_ros.node_parameters import Settings
 from lwseg_ros.node_publishers import CameraPublishers, PublisherGroup, fill_label_info, label_info_json
 from lwseg_ros.segmenter import Segmentation

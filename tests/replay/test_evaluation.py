@@ -12,7 +12,7 @@ from bag_files import LABEL_TOPIC, PHOTO_TOPIC, image_message, painted_messages,
 from tiny_model import CLASSES, tiny_manifest
 
 from lwseg_ros.errors import BagError, ModelFileError
-from lwseg_ros.model import ClassInfo
+from lwseg_ros.model_file import ClassInfo
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import Answer, Evaluation, Frame, Picture, frames, judge
 

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from lwseg_ros.backends import BackendOptions, open_backend
 from lwseg_ros.errors import ModelFileError, RecipeError
-from lwseg_ros.model import UNCERTAINTY_KINDS, load_model
+from lwseg_ros.model_file import UNCERTAINTY_KINDS, load_model
 from lwseg_ros.segmenter import Segmenter
 from training import export
 from training.checkpoint import load_checkpoint, network_of, synergy_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lwseg_ros.model import UNCERTAINTY_KINDS
+from lwseg_ros.model_file import UNCERTAINTY_KINDS
 from training.inference_graph import InferenceGraph, pixel_uncertainty
 from training.networks.synergy import Combine, Synergy
 from training.normalization import MEAN_RGB, STD_RGB, Normalize

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lwseg_ros.backends.tensorrt_builder import MISSING, installed_library, load_library
 from lwseg_ros.errors import BackendError
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from training.networks.layers import ConvBN, resize_bilinear
 
 ODD_HW = (37, 51)

@@ -11,7 +11,7 @@ from network_contract import Builder, Overfitted, Published
 
 from lwseg_ros.backends.tensorrt_builder import MISSING, installed_library, load_library
 from lwseg_ros.errors import RecipeError
-from lwseg_ros.model import ModelFile
+from lwseg_ros.model_file import ModelFile
 from training.networks import NETWORKS, build_network
 
 PUBLISHED = {

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from lwseg_ros.errors import RecipeError
-from lwseg_ros.model import UNCERTAINTY_KINDS
+from lwseg_ros.model_file import UNCERTAINTY_KINDS
 from lwseg_ros.sizes import parse_size_hw
 from training.checkpoint import load_checkpoint
 from training.export import export_checkpoint

@@ -16,7 +16,7 @@ from typing import Any
 
 from lwseg_ros.datasets import DATASETS
 from lwseg_ros.errors import LwsegError, RecipeError
-from lwseg_ros.model import ModelFile, load_model, resolve_model
+from lwseg_ros.model_file import ModelFile, load_model, resolve_model
 from training.comparison import check_starts, finished_summary, without_sequence
 from training.distributed import Process, training_process
 from training.loop import TrainingStoppedError

@@ -16,7 +16,7 @@ from lwseg_ros.commands.evaluate import evaluate
 from lwseg_ros.errors import BackendError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.manifest import Manifest
-from lwseg_ros.model import ModelFile, load_model
+from lwseg_ros.model_file import ModelFile, load_model
 from lwseg_ros.segmenter import Segmenter
 from training.checkpoint import load_checkpoint
 from training.evaluation import as_inferred
