@@ -24,11 +24,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from lwseg_ros import images
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.frame_statistics import FrameSnapshot
 from lwseg_ros.frames import Frame
+from lwseg_ros.imaging import messages
 from lwseg_ros.mailbox import Mailbox
 from lwseg_ros.node_camera import CameraInput
 from lwseg_ros.node_diagnostics import camera_status, inference_status, silence_reason
@@ -173,7 +173,7 @@ class SegmentNode(LifecycleNode):
         self._worker = SegmentWorker(
             self._segmenter,
             mailbox,
-            decode=images.decode_compressed if self._settings.transport == "compressed" else images.to_bgr,
+            decode=messages.decode_compressed if self._settings.transport == "compressed" else messages.to_bgr,
             settings=lambda: self._settings,
             clock_ns=lambda: self.get_clock().now().nanoseconds,
             sink=self._sink,

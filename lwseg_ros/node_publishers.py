@@ -13,9 +13,9 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64, Header, String
 
-from lwseg_ros import images, visualization
-from lwseg_ros.camera_info import scale_camera_info
 from lwseg_ros.frames import SegmentedFrame
+from lwseg_ros.imaging import drawing, messages
+from lwseg_ros.imaging.camera_info import scale_camera_info
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.node_parameters import Settings
 from lwseg_ros.segment_worker import Timing
@@ -105,9 +105,9 @@ class CameraPublishers:
         self._latency.publish(header.stamp, latency_ms)
         label = result.segmentation.label
         if self._color.get_subscription_count():
-            _publish_image(self._color, header, visualization.colorize(label, self._palette_bgr), "bgr8")
+            _publish_image(self._color, header, drawing.colorize(label, self._palette_bgr), "bgr8")
         if self._overlay.get_subscription_count():
-            overlay = visualization.overlay(result.image, label, self._palette_bgr, settings.overlay_alpha)
+            overlay = drawing.overlay(result.image, label, self._palette_bgr, settings.overlay_alpha)
             _publish_image(self._overlay, header, overlay, "bgr8")
 
 
@@ -191,7 +191,7 @@ def fill_label_info(message: Any, vision_class: Callable[..., Any], model: Model
 
 def _publish_image(publisher: Any, header: Header, pixels: np.ndarray, encoding: str) -> None:
     message = Image(header=header)
-    images.fill(message, pixels, encoding)
+    messages.fill(message, pixels, encoding)
     publisher.publish(message)
 
 

@@ -15,10 +15,10 @@ from tqdm import tqdm
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.errors import ImageError, LwsegError
 from lwseg_ros.files import write_atomically
-from lwseg_ros.images import decode_stream
+from lwseg_ros.imaging.drawing import overlay
+from lwseg_ros.imaging.messages import decode_stream
+from lwseg_ros.imaging.video import read_frames, write_video
 from lwseg_ros.segmenter import Segmentation, Segmenter
-from lwseg_ros.video import read_frames, write_video
-from lwseg_ros.visualization import overlay
 
 HELP = "Segment images, folders of images and videos into label, uncertainty and overlay pictures."
 EXAMPLE = "lwseg predict dwrseg_b_camvid street.jpg drive.mp4 -o out/predicted"

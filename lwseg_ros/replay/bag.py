@@ -13,8 +13,8 @@ import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from lwseg_ros import images
 from lwseg_ros.errors import BagError, ImageError
+from lwseg_ros.imaging import messages
 from lwseg_ros.replay.cdr import header_stamp_ns
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -153,7 +153,7 @@ class Bag:
             decoded = self.deserialize(message)
         except BagError as error:
             raise ImageError(str(error)) from error
-        return images.decode_compressed(decoded) if message.msgtype == COMPRESSED_IMAGE else images.to_bgr(decoded)
+        return messages.decode_compressed(decoded) if message.msgtype == COMPRESSED_IMAGE else messages.to_bgr(decoded)
 
     def label(self, message: BagMessage) -> np.ndarray:
         """Decode a ground-truth label, uint8 [H, W] class ids; raises BagError."""
@@ -165,7 +165,7 @@ class Bag:
                 label = None
         else:
             try:
-                label = images.view(decoded)
+                label = messages.view(decoded)
             except ImageError as error:
                 raise BagError(f"the label on {message.topic} at {message.stamp_ns} ns: {error}") from error
         if label is None or label.ndim != 2 or label.dtype != np.uint8:

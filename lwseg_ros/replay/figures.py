@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lwseg_ros import visualization
+from lwseg_ros.imaging import drawing
 from lwseg_ros.metrics import UncertaintyMetrics
 from lwseg_ros.model_file import Manifest
 from lwseg_ros.replay.evaluation import Picture
@@ -52,8 +52,8 @@ def strip(pictures: Sequence[Picture], manifest: Manifest) -> list[StripFrame]:
             StripFrame(
                 index=picture.index,
                 photo=data_uri(picture.photo),
-                overlay=data_uri(visualization.overlay(picture.photo, label, palette, OVERLAY_ALPHA)),
-                uncertainty=None if uncertainty is None else data_uri(visualization.heat_map(uncertainty)),
+                overlay=data_uri(drawing.overlay(picture.photo, label, palette, OVERLAY_ALPHA)),
+                uncertainty=None if uncertainty is None else data_uri(drawing.heat_map(uncertainty)),
                 errors=errors,
                 accuracy=accuracy,
             )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
-from lwseg_ros import images
+from lwseg_ros.imaging import messages
 from lwseg_ros.replay.bag import IMAGE
 from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
 from lwseg_ros.replay.evaluation import Answer
@@ -106,4 +106,4 @@ class LiveRecording:
 
     def _image(self, item: Received) -> np.ndarray:
         message: Any = self._typestore.deserialize_cdr(self._raw(item), IMAGE)
-        return images.view(message)
+        return messages.view(message)

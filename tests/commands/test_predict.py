@@ -12,9 +12,9 @@ from tiny_model import painted_image
 from lwseg_ros.cli import main
 from lwseg_ros.commands.predict import find_sources
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.imaging.drawing import overlay
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
-from lwseg_ros.visualization import overlay
 
 
 def write_photo(path: Path, size_hw: tuple[int, int] = (60, 80), seed: int = 0) -> np.ndarray:

@@ -29,7 +29,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from lwseg_ros import images
+from lwseg_ros.imaging import messages
 
 TIMEOUT_S = 20.0
 RELIABLE = QoSProfile(depth=20)
@@ -247,7 +247,7 @@ def count_values(status: DiagnosticStatus) -> dict[str, int]:
 def image_message(pixels: np.ndarray, encoding: str = "bgr8", *, stamp: Any, frame_id: str = "camera_optical") -> Image:
     """Make an Image message."""
     message = Image()
-    images.fill(message, pixels, encoding)
+    messages.fill(message, pixels, encoding)
     message.header.stamp = stamp.to_msg() if hasattr(stamp, "to_msg") else stamp
     message.header.frame_id = frame_id
     return message

@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_r
 from ros_harness import NodeProcess, Probe, compressed_message
 from tiny_model import painted_image
 
-from lwseg_ros import images
+from lwseg_ros.imaging import messages
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
 
@@ -83,7 +83,7 @@ def test_each_camera_gets_its_own_labels(probe: Probe, segmenter: Segmenter) -> 
         for camera in SIZES_HW:
             label = probe.message_with_stamp(label_topic(camera), stamps[camera])
             assert label.header.frame_id == camera
-            np.testing.assert_array_equal(images.view(label), segmenter.segment([pixels[camera]])[0].label)
+            np.testing.assert_array_equal(messages.view(label), segmenter.segment([pixels[camera]])[0].label)
 
 
 def test_jpeg(probe: Probe, segmenter: Segmenter) -> None:
@@ -91,7 +91,7 @@ def test_jpeg(probe: Probe, segmenter: Segmenter) -> None:
     stamp = probe.publish(input_topic("front"), compressed_message(data, "jpeg", stamp=probe.now()))
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     label = probe.message_with_stamp(label_topic("front"), stamp)
-    np.testing.assert_array_equal(images.view(label), segmenter.segment([decoded])[0].label)
+    np.testing.assert_array_equal(messages.view(label), segmenter.segment([decoded])[0].label)
 
 
 @pytest.mark.parametrize("kind", ["truncated", "no image", "empty", "corrupt"])

@@ -17,7 +17,7 @@ from ros_harness import BEST_EFFORT, NodeProcess, Probe, image_message
 from sensor_msgs.msg import Image
 from tiny_model import painted_image
 
-from lwseg_ros import images
+from lwseg_ros.imaging import messages
 from lwseg_ros.model_file import ModelFile
 
 pytestmark = pytest.mark.integration
@@ -210,4 +210,4 @@ def test_images_of_several_megabytes_arrive_with_large_data(
         for _ in range(5):
             stamp = probe.publish("/image", image_message(pixels, stamp=probe.now()))
             label = probe.message_with_stamp(LABEL, stamp)
-            assert (images.view(label) == truth).mean() > 0.9
+            assert (messages.view(label) == truth).mean() > 0.9

@@ -23,7 +23,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64, String
 from tiny_model import CLASSES, painted_image
 
-from lwseg_ros import cli, images, visualization
+from lwseg_ros import cli
+from lwseg_ros.imaging import drawing, messages
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
 
@@ -86,8 +87,8 @@ def test_label_and_uncertainty_are_the_segmenter_s(probe: Probe, segmenter: Segm
         for message, values_u8 in ((label, expected.label), (uncertainty, expected.uncertainty)):
             assert message.encoding == "mono8"
             assert message.header.frame_id == f"camera_{seed}"
-            np.testing.assert_array_equal(images.view(message), values_u8)
-        assert (images.view(label) == truth).mean() > 0.9  # not merely equal: right
+            np.testing.assert_array_equal(messages.view(message), values_u8)
+        assert (messages.view(label) == truth).mean() > 0.9  # not merely equal: right
 
 
 def test_published_pixels_are_those_that_predict_writes(probe: Probe, tiny_model: ModelFile, tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_published_pixels_are_those_that_predict_writes(probe: Probe, tiny_model
     assert cli.main([*arguments, "-o", str(tmp_path / "out")]) == 0
     for message, kind in zip(segment_live(probe, pixels), ("label", "uncertainty"), strict=True):
         written = cv2.imread(str(tmp_path / "out" / f"photo_{kind}.png"), cv2.IMREAD_UNCHANGED)
-        np.testing.assert_array_equal(images.view(message), written)
+        np.testing.assert_array_equal(messages.view(message), written)
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgra8", "mono8", "yuv422_yuy2", "nv12", "bayer_rggb8"])
@@ -109,8 +110,8 @@ def test_other_encodings(probe: Probe, segmenter: Segmenter, encoding: str) -> N
     message = image_message(rng.integers(0, 256, shape or (rows, width), dtype=np.uint8), encoding, stamp=probe.now())
     message.height = height
     label = probe.message_with_stamp(LABEL, probe.publish("/image", message))
-    expected = segmenter.segment([images.to_bgr(message)])[0]
-    np.testing.assert_array_equal(images.view(label), expected.label)
+    expected = segmenter.segment([messages.to_bgr(message)])[0]
+    np.testing.assert_array_equal(messages.view(label), expected.label)
 
 
 def bad_message(kind: str, probe: Probe) -> Any:
@@ -142,7 +143,7 @@ def test_a_bad_message_costs_a_count_and_a_warning(
     assert after["segmented"] == before["segmented"]
     pixels, _ = painted_image(SIZE_HW, 4)
     label, _ = segment_live(probe, pixels)
-    np.testing.assert_array_equal(images.view(label), segmenter.segment([pixels])[0].label)
+    np.testing.assert_array_equal(messages.view(label), segmenter.segment([pixels])[0].label)
 
 
 def test_bad_messages_are_diagnosed_and_warned_about_once(node: NodeProcess, probe: Probe) -> None:
@@ -216,7 +217,7 @@ def test_parameters_change_at_run_time(probe: Probe, segmenter: Segmenter) -> No
     assert probe.set_parameters(output_size="model", uncertainty_encoding="32FC1") == (True, "")
     label, uncertainty = segment_live(probe, pixels)
     expected = segmenter.segment([pixels], output_size="model")[0]
-    np.testing.assert_array_equal(images.view(label), expected.label)
+    np.testing.assert_array_equal(messages.view(label), expected.label)
     assert (uncertainty.encoding, uncertainty.height, uncertainty.width) == ("32FC1", 48, 64)
     floats = np.frombuffer(uncertainty.data, np.float32).reshape(48, 64)
     np.testing.assert_allclose(floats, expected.uncertainty / 255, rtol=1e-6)
@@ -257,8 +258,8 @@ def test_overlay_and_color_come_while_somebody_subscribes(probe: Probe, segmente
     overlay = probe.message_with_stamp("/segment/overlay", stamp)
     color = probe.message_with_stamp("/segment/color", stamp)
     assert (overlay.encoding, color.encoding) == ("bgr8", "bgr8")
-    np.testing.assert_array_equal(images.view(color), palette[expected])
-    np.testing.assert_array_equal(images.view(overlay), visualization.overlay(pixels, expected, palette, 0.25))
+    np.testing.assert_array_equal(messages.view(color), palette[expected])
+    np.testing.assert_array_equal(messages.view(overlay), drawing.overlay(pixels, expected, palette, 0.25))
     for topic in topics:
         probe.unsubscribe(topic)
 

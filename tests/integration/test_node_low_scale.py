@@ -14,8 +14,8 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_r
 from camvid_miniature import paint_scene
 from ros_harness import NodeProcess, Probe, image_message
 
-from lwseg_ros import images
 from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
+from lwseg_ros.imaging import messages
 from lwseg_ros.model_file import Manifest, save_model
 from training.export import to_onnx
 from training.inference_graph import InferenceGraph
@@ -75,8 +75,8 @@ def test_the_node_publishes_the_low_scale_s_uncertainty(tmp_path: Path) -> None:
                     label, uncertainty = (output[0].numpy() for output in graph(torch.from_numpy(scene)[None]))
                     other = of_both(torch.from_numpy(scene)[None])[1][0].numpy()
                 stamp = probe.publish("/image", image_message(scene, stamp=probe.now()))
-                got_label = images.view(probe.message_with_stamp(LABEL, stamp))
-                got = images.view(probe.message_with_stamp(UNCERTAINTY, stamp))
+                got_label = messages.view(probe.message_with_stamp(LABEL, stamp))
+                got = messages.view(probe.message_with_stamp(UNCERTAINTY, stamp))
                 assert (got_label == label).mean() >= 0.999
                 assert np.abs(got.astype(int) - uncertainty).max() <= 2
                 assert np.abs(got.astype(int) - other).mean() > 5, "nor is it the uncertainty of both scales"

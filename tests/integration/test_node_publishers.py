@@ -20,8 +20,9 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 from tiny_model import CLASSES, painted_image
 
-from lwseg_ros import images, node_publishers, visualization
+from lwseg_ros import node_publishers
 from lwseg_ros.frames import Frame, SegmentedFrame
+from lwseg_ros.imaging import messages
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.node_parameters import Settings
 from lwseg_ros.node_publishers import CameraPublishers, PublisherGroup, fill_label_info, label_info_json
@@ -85,7 +86,7 @@ def test_pictures_are_computed_only_for_subscribers(
     assert computed == ["colorize"]
     wait_until(node, lambda: received)
     expected = tiny_model.manifest.palette_bgr[result.segmentation.label]
-    np.testing.assert_array_equal(images.view(received[0]), expected)
+    np.testing.assert_array_equal(messages.view(received[0]), expected)
     assert (received[0].header.frame_id, received[0].header.stamp.sec) == ("front_optical", 12)
 
     node.destroy_subscription(subscription)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lwseg_ros.visualization import colorize, heat_map, legend, overlay
+from lwseg_ros.imaging.drawing import colorize, heat_map, legend, overlay
 
 PALETTE = np.zeros((256, 3), np.uint8)
 PALETTE[1] = (200, 100, 50)

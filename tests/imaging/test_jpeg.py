@@ -10,7 +10,7 @@ import pytest
 import simplejpeg
 
 from lwseg_ros.errors import ImageError
-from lwseg_ros.jpeg import decode_jpeg
+from lwseg_ros.imaging.jpeg import decode_jpeg
 
 RNG = np.random.default_rng(4)
 PHOTO = cv2.GaussianBlur(RNG.integers(0, 256, (240, 320, 3), dtype=np.uint8), (9, 9), 0)

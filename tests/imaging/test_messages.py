@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lwseg_ros import images
 from lwseg_ros.errors import ImageError
+from lwseg_ros.imaging import messages
 
 HEIGHT, WIDTH = 12, 20
 RNG = np.random.default_rng(7)
@@ -104,8 +104,8 @@ PACKED16 = {
 def test_packed_encodings(make: Any, encoding: str, padding: int) -> None:
     source, expected = PACKED[encoding]
     message = make(source, encoding, padding=padding)
-    np.testing.assert_array_equal(images.view(message), source)
-    np.testing.assert_array_equal(images.to_bgr(message), expected)
+    np.testing.assert_array_equal(messages.view(message), source)
+    np.testing.assert_array_equal(messages.to_bgr(message), expected)
 
 
 @pytest.mark.parametrize("padding", [0, 1, 12])
@@ -114,8 +114,8 @@ def test_packed_encodings(make: Any, encoding: str, padding: int) -> None:
 def test_16_bit_encodings_in_both_byte_orders(make: Any, encoding: str, big: int, padding: int) -> None:
     source, expected = PACKED16[encoding]
     message = make(source.astype(">u2" if big else "<u2"), encoding, padding=padding, big=big)
-    np.testing.assert_array_equal(images.view(message), source)
-    converted = images.to_bgr(message)
+    np.testing.assert_array_equal(messages.view(message), source)
+    converted = messages.to_bgr(message)
     assert converted.dtype == np.uint8
     np.testing.assert_array_equal(converted, expected)
 
@@ -130,7 +130,7 @@ def test_yuv422(make: Any, encoding: str, order: str, padding: int) -> None:
     planes = {"u": iter([u]), "v": iter([v]), "y": iter([y[:, 0::2], y[:, 1::2]])}
     packed = np.stack([next(planes[letter]) for letter in order], axis=-1).reshape(HEIGHT, WIDTH, 2)
     expected = yuv_to_bgr(y, u.repeat(2, axis=1), v.repeat(2, axis=1))
-    got = images.to_bgr(make(packed, encoding, padding=padding))
+    got = messages.to_bgr(make(packed, encoding, padding=padding))
     np.testing.assert_allclose(got, expected, atol=2)
 
 
@@ -143,16 +143,16 @@ def test_yuv420(make: Any, encoding: str, padding: int) -> None:
     planes = np.concatenate([y, chroma])
     expected = yuv_to_bgr(y, *(plane.repeat(2, axis=0).repeat(2, axis=1) for plane in (u, v)))
     message = make(planes, encoding, padding=padding)
-    np.testing.assert_array_equal(images.view(message), planes)
-    np.testing.assert_allclose(images.to_bgr(message), expected, atol=2)
+    np.testing.assert_array_equal(messages.view(message), planes)
+    np.testing.assert_allclose(messages.to_bgr(message), expected, atol=2)
 
 
 def test_yuv420_with_the_chroma_spread_over_the_step(make: Any) -> None:
     planes = RNG.integers(16, 236, (HEIGHT * 3 // 2, WIDTH), dtype=np.uint8)
     message = make(planes, "nv12")
-    expected = images.to_bgr(message)
+    expected = messages.to_bgr(message)
     message.step = WIDTH * 3 // 2
-    np.testing.assert_array_equal(images.to_bgr(message), expected)
+    np.testing.assert_array_equal(messages.to_bgr(message), expected)
 
 
 @pytest.mark.parametrize("big", [0, 1])
@@ -168,14 +168,14 @@ def test_bayer_channels_are_in_place(make: Any, pattern: str, bits: int, big: in
             channel = BAYER_SITES[pattern][row][column]
             mosaic[row::2, column::2] = scene[row::2, column::2, channel]
     raw = mosaic.astype(np.uint8) if bits == 8 else (mosaic * 257).astype(">u2" if big else "<u2")
-    converted = images.to_bgr(make(raw, f"bayer_{pattern}{bits}", big=big))
+    converted = messages.to_bgr(make(raw, f"bayer_{pattern}{bits}", big=big))
     np.testing.assert_array_equal(converted[2:-2, 2:-2], scene[2:-2, 2:-2])
 
 
 def test_every_supported_encoding_is_tested() -> None:
     yuv = {"yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21"}
     bayer = {f"bayer_{pattern}{bits}" for pattern in BAYER_SITES for bits in (8, 16)}
-    assert set(images.SUPPORTED_ENCODINGS) == {*PACKED, *PACKED16, *yuv, *bayer}
+    assert set(messages.SUPPORTED_ENCODINGS) == {*PACKED, *PACKED16, *yuv, *bayer}
 
 
 @pytest.mark.parametrize(
@@ -184,21 +184,21 @@ def test_every_supported_encoding_is_tested() -> None:
 def test_view_shares_the_memory_of_the_message(wrap: Any) -> None:
     data = wrap(BGR.tobytes())
     message = SimpleNamespace(height=HEIGHT, width=WIDTH, encoding="bgr8", step=WIDTH * 3, is_bigendian=0, data=data)
-    pixels = images.view(message)
+    pixels = messages.view(message)
     assert np.shares_memory(pixels, np.frombuffer(data, np.uint8))
-    assert np.shares_memory(images.to_bgr(message), pixels)
+    assert np.shares_memory(messages.to_bgr(message), pixels)
     assert not pixels.flags.writeable
 
 
 def test_a_list_of_numbers_is_read_too() -> None:
     message = SimpleNamespace(height=1, width=2, encoding="mono8", step=2, is_bigendian=0, data=[3, 250])
-    np.testing.assert_array_equal(images.view(message), [[3, 250]])
+    np.testing.assert_array_equal(messages.view(message), [[3, 250]])
 
 
 def test_the_last_row_may_lack_its_padding(make: Any) -> None:
     message = make(BGR, "bgr8", padding=5)
     message.data = message.data[:-5]
-    np.testing.assert_array_equal(images.to_bgr(message), BGR)
+    np.testing.assert_array_equal(messages.to_bgr(message), BGR)
 
 
 def changed(message: Any, **fields: Any) -> Any:
@@ -216,7 +216,7 @@ def test_truncated_data(make: Any, encoding: str, lost: int) -> None:
         message.step = WIDTH
     message.data = message.data[:-lost]
     with pytest.raises(ImageError, match=rf"truncated: {len(message.data)} bytes.*take {len(message.data) + lost}"):
-        images.to_bgr(message)
+        messages.to_bgr(message)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_truncated_data(make: Any, encoding: str, lost: int) -> None:
 )
 def test_contradicting_fields(make: Any, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ImageError, match=message):
-        images.to_bgr(changed(make(BGR, "bgr8"), **fields))
+        messages.to_bgr(changed(make(BGR, "bgr8"), **fields))
 
 
 def test_cv_bridge_serves_what_the_table_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,10 +263,10 @@ def test_cv_bridge_serves_what_the_table_lacks(monkeypatch: pytest.MonkeyPatch) 
     module.__dict__.update(CvBridge=CvBridge, CvBridgeError=CvBridgeError)
     monkeypatch.setitem(sys.modules, "cv_bridge", module)
     message = SimpleNamespace(height=HEIGHT, width=WIDTH, encoding="yuv444", step=60, is_bigendian=0, data=b"")
-    np.testing.assert_array_equal(images.to_bgr(message), BGR)
+    np.testing.assert_array_equal(messages.to_bgr(message), BGR)
     message.encoding = "nonsense"
     with pytest.raises(ImageError, match=r"cv_bridge cannot convert encoding 'nonsense'.*Unrecognized"):
-        images.to_bgr(message)
+        messages.to_bgr(message)
 
 
 def compressed(data: bytes, kind: str = "jpeg") -> Any:
@@ -283,11 +283,11 @@ SMOOTH = cv2.resize(RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8), (96, 64), i
 
 
 def test_png_is_exact() -> None:
-    np.testing.assert_array_equal(images.decode_compressed(compressed(encode(".png", BGR), "png")), BGR)
+    np.testing.assert_array_equal(messages.decode_compressed(compressed(encode(".png", BGR), "png")), BGR)
 
 
 def test_jpeg_is_close() -> None:
-    decoded = images.decode_compressed(compressed(encode(".jpg", SMOOTH), "bgr8; jpeg compressed bgr8"))
+    decoded = messages.decode_compressed(compressed(encode(".jpg", SMOOTH), "bgr8; jpeg compressed bgr8"))
     np.testing.assert_allclose(decoded.astype(int), SMOOTH, atol=16)
 
 
@@ -296,20 +296,20 @@ def test_real_compressed_message() -> None:
         "sensor_msgs.msg", reason="sensor_msgs is not installed: pip install lwseg_ros[ros]"
     )
     message = sensor_msgs.CompressedImage(format="png", data=array.array("B", encode(".png", BGR)))
-    np.testing.assert_array_equal(images.decode_compressed(message), BGR)
+    np.testing.assert_array_equal(messages.decode_compressed(message), BGR)
 
 
 def test_16_bit_and_grey_png_become_8_bit_bgr() -> None:
-    decoded = images.decode_compressed(compressed(encode(".png", BGR16), "png"))
+    decoded = messages.decode_compressed(compressed(encode(".png", BGR16), "png"))
     np.testing.assert_array_equal(decoded, (BGR16 >> 8).astype(np.uint8))
-    decoded = images.decode_compressed(compressed(encode(".png", MONO), "mono8; png compressed"))
+    decoded = messages.decode_compressed(compressed(encode(".png", MONO), "mono8; png compressed"))
     np.testing.assert_array_equal(decoded, np.stack([MONO] * 3, axis=-1))
 
 
 def test_a_compressed_mosaic_is_demosaiced() -> None:
     mosaic = np.zeros((HEIGHT, WIDTH), np.uint8)
     mosaic[0::2, 0::2], mosaic[0::2, 1::2], mosaic[1::2, 0::2], mosaic[1::2, 1::2] = 200, 100, 100, 30
-    decoded = images.decode_compressed(compressed(encode(".png", mosaic), "bayer_rggb8; png compressed "))
+    decoded = messages.decode_compressed(compressed(encode(".png", mosaic), "bayer_rggb8; png compressed "))
     np.testing.assert_array_equal(decoded[2:-2, 2:-2], np.broadcast_to([30, 100, 200], (HEIGHT - 4, WIDTH - 4, 3)))
 
 
@@ -321,7 +321,7 @@ def test_an_orientation_tag_is_ignored() -> None:
     tagged = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:]
     assert cv2.imdecode(np.frombuffer(tagged, np.uint8), cv2.IMREAD_COLOR).shape == (96, 64, 3)
     np.testing.assert_array_equal(
-        images.decode_compressed(compressed(tagged)), images.decode_compressed(compressed(plain))
+        messages.decode_compressed(compressed(tagged)), messages.decode_compressed(compressed(plain))
     )
 
 
@@ -330,14 +330,14 @@ def test_an_orientation_tag_is_ignored() -> None:
 def test_truncated_stream(extension: str, kept: float) -> None:
     data = encode(extension, SMOOTH)
     with pytest.raises(ImageError, match=r"truncated|breaks off|neither JPEG nor PNG"):
-        images.decode_compressed(compressed(data[: int(len(data) * kept)]))
+        messages.decode_compressed(compressed(data[: int(len(data) * kept)]))
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
 def test_zeros_after_the_end_are_harmless(extension: str) -> None:
     data = encode(extension, SMOOTH)
     np.testing.assert_array_equal(
-        images.decode_compressed(compressed(data + bytes(16))), images.decode_compressed(compressed(data))
+        messages.decode_compressed(compressed(data + bytes(16))), messages.decode_compressed(compressed(data))
     )
 
 
@@ -354,14 +354,14 @@ def test_zeros_after_the_end_are_harmless(extension: str) -> None:
 )
 def test_corrupt_stream(data: bytes, message: str) -> None:
     with pytest.raises(ImageError, match=message):
-        images.decode_compressed(compressed(data))
+        messages.decode_compressed(compressed(data))
 
 
 def test_corrupt_png_pixels() -> None:
     data = bytearray(encode(".png", BGR))
     data[len(data) // 2] ^= 0xFF
     with pytest.raises(ImageError, match=r"the png of .* is corrupt"):
-        images.decode_compressed(compressed(bytes(data), "png"))
+        messages.decode_compressed(compressed(bytes(data), "png"))
 
 
 def test_a_decompression_bomb_is_not_unpacked() -> None:
@@ -371,12 +371,12 @@ def test_a_decompression_bomb_is_not_unpacked() -> None:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0))
     png = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     with pytest.raises(ImageError, match="height 60000 and width 60000 is too large"):
-        images.decode_compressed(compressed(png, "png"))
+        messages.decode_compressed(compressed(png, "png"))
     jpeg = bytearray(encode(".jpg", SMOOTH))
     frame = jpeg.index(b"\xff\xc0")
     jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 60000, 60000)
     with pytest.raises(ImageError, match="height 60000 and width 60000 is too large"):
-        images.decode_compressed(compressed(bytes(jpeg)))
+        messages.decode_compressed(compressed(bytes(jpeg)))
 
 
 @pytest.mark.parametrize(
@@ -388,17 +388,17 @@ def test_fill_round_trip(image: np.ndarray, encoding: str) -> None:
         "sensor_msgs.msg", reason="sensor_msgs is not installed: pip install lwseg_ros[ros]"
     )
     for message in (SimpleNamespace(), sensor_msgs.Image()):
-        images.fill(message, image, encoding)
+        messages.fill(message, image, encoding)
         assert isinstance(message.data, array.array)
         assert (message.height, message.width) == image.shape[:2]
         assert message.step * message.height == len(message.data) == image.nbytes
-        np.testing.assert_array_equal(images.view(message), image)
+        np.testing.assert_array_equal(messages.view(message), image)
 
 
 def test_fill_floats() -> None:
     message = SimpleNamespace()
     values = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
-    images.fill(message, values, "32FC1")
+    messages.fill(message, values, "32FC1")
     assert (message.height, message.width, message.step, message.encoding) == (3, 4, 16, "32FC1")
     dtype = ">f4" if message.is_bigendian else "<f4"
     np.testing.assert_array_equal(np.frombuffer(message.data, dtype).reshape(3, 4), values)

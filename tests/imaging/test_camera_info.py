@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lwseg_ros.camera_info import scale_camera_info
+from lwseg_ros.imaging.camera_info import scale_camera_info
 
 
 def camera_info(**fields: object) -> SimpleNamespace:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lwseg_ros.errors import ImageError
-from lwseg_ros.image_headers import UnknownFormatError, read_header
-from lwseg_ros.jpeg import decode_jpeg
+from lwseg_ros.imaging.headers import UnknownFormatError, read_header
+from lwseg_ros.imaging.jpeg import decode_jpeg
 
 # 8192 x 8192; a larger size in a message is a broken header, not a camera.
 MAX_PIXELS = 1 << 26
