@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lwseg_ros.metrics import ConfusionMatrix
+from lwseg_ros.evaluation.metrics import ConfusionMatrix
 from lwseg_ros.segmenter import resize_interpolation
 from training.augmentation import IGNORE
 from training.networks.sliding_windows import SlidingWindows

@@ -17,7 +17,7 @@ import onnx
 import torch
 
 from lwseg_ros.errors import LwsegError, ModelFileError, RecipeError
-from lwseg_ros.metrics import ConfusionMatrix, UncertaintyMetrics
+from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics
 from lwseg_ros.model_file import ClassInfo, Manifest, ModelFile, save_model
 from training.augmentation import IGNORE
 from training.calibration import Calibration, fit_temperature, sample_logits

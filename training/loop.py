@@ -22,8 +22,8 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from lwseg_ros.errors import LwsegError, RecipeError
+from lwseg_ros.evaluation.machine import cores, processor
 from lwseg_ros.files import write_atomically
-from lwseg_ros.machine import cores, processor
 from training.allocator import keep_freed_memory
 from training.averaging import averaged
 from training.batch_norm import synchronize_batch_norm

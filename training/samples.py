@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lwseg_ros.datasets import CodedPath, Split, load_split, read_pair
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.machine import cores
+from lwseg_ros.evaluation.machine import cores
 from lwseg_ros.segmenter import resize_interpolation
 from training.augmentation import IGNORE, augment, mix_classes
 from training.recipe import DatasetSection, Recipe, TrainingSettings

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
 from lwseg_ros.files import write_atomically
-from lwseg_ros.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
 from training.augmentation import IGNORE
 from training.evaluation import at_inference_size, at_photo_size
 from training.inference_graph import uncertainty_levels

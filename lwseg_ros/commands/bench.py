@@ -19,7 +19,7 @@ from lwseg_ros import __version__
 from lwseg_ros.backends import BACKENDS, CPU_PRECISIONS, Backend, BackendOptions, load_runtime
 from lwseg_ros.commands.arguments import natural_int, positive_int
 from lwseg_ros.errors import BackendError
-from lwseg_ros.machine import cores, processor
+from lwseg_ros.evaluation.machine import cores, processor
 from lwseg_ros.model_file import ModelFile, load_model, resolve_model
 
 HELP = "Measure latency and throughput of a model in each runtime of this machine."

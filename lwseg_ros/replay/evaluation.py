@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from lwseg_ros.errors import BagError, ImageError, ModelFileError
-from lwseg_ros.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
+from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
+from lwseg_ros.evaluation.temporal_consistency import TemporalConsistency
 from lwseg_ros.model_file import Manifest
 from lwseg_ros.replay.bag import Bag, BagMessage, Topic
-from lwseg_ros.temporal import TemporalConsistency
 
 # A label may be recorded after its photo; with this many photos waiting it is taken as missing.
 MAX_WAITING = 30

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lwseg_ros.evaluation.metrics import UncertaintyMetrics
 from lwseg_ros.imaging import drawing
-from lwseg_ros.metrics import UncertaintyMetrics
 from lwseg_ros.model_file import Manifest
 from lwseg_ros.replay.evaluation import Picture
 

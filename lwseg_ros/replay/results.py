@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lwseg_ros.metrics import finite_or_none
+from lwseg_ros.evaluation.metrics import finite_or_none
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.replay.evaluation import Evaluation, Picture
 

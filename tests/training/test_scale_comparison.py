@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lwseg_ros.cli import main
-from lwseg_ros.metrics import UncertaintyMetrics
+from lwseg_ros.evaluation.metrics import UncertaintyMetrics
 from training.checkpoint import load_checkpoint, network_of, save_checkpoint, synergy_of
 from training.evaluation import evaluate_network
 from training.inference_graph import InferenceGraph

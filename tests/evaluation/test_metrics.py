@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
+from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
 
 IGNORE = 9
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lwseg_ros.temporal import TemporalConsistency
+from lwseg_ros.evaluation.temporal_consistency import TemporalConsistency
 
 SHIFT = 6
 
