@@ -77,7 +77,7 @@ setup(
     entry_points={
         "console_scripts": [
             "lwseg = lwseg_ros.cli:main",
-            "segment = lwseg_ros.node:main",
+            "segment = lwseg_ros.node.segment_node:main",
         ],
         "lwseg.commands": [
             "compare = training.commands.compare",

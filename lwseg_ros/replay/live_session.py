@@ -110,7 +110,9 @@ class LiveSession:
             self._wait_until(self._all_settled, SILENCE_S)
 
     def _start_all(self, stack: ExitStack) -> None:
-        self._start(stack, "node", ["-m", "lwseg_ros.node", *_node_arguments(self._image_topic, self._options)])
+        self._start(
+            stack, "node", ["-m", "lwseg_ros.node.segment_node", *_node_arguments(self._image_topic, self._options)]
+        )
         topics = [
             {"kind": "label", "name": f"{NODE}/label", "msgtypes": [IMAGE]},
             {"kind": "uncertainty", "name": f"{NODE}/uncertainty", "msgtypes": [IMAGE]},

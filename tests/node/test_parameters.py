@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-
-from lwseg_ros.node_parameters import PARAMETERS, Settings, faults, help_text
+from lwseg_ros.node.segment_node.parameters import PARAMETERS, Settings, faults, help_text
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from lwseg_ros.launch_arguments import LaunchArgumentError, cameras_of_file, parameter_values, remappings
-from lwseg_ros.node_parameters import PARAMETERS
+from lwseg_ros.node.segment_node.launch_arguments import (
+    LaunchArgumentError,
+    cameras_of_file,
+    parameter_values,
+    remappings,
+)
+from lwseg_ros.node.segment_node.parameters import PARAMETERS
 
 LAUNCH = Path(__file__).parents[1] / "launch"
 

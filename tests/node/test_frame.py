@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from lwseg_ros.frames import Frame, frame_age
+from lwseg_ros.node.segment_node.frame import Frame, frame_age
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_800_000_000 * SECOND_NS

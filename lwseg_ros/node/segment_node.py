@@ -26,17 +26,17 @@ from rclpy.utilities import remove_ros_args
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.frame_statistics import FrameSnapshot
-from lwseg_ros.frames import Frame
 from lwseg_ros.imaging import messages
-from lwseg_ros.mailbox import Mailbox
-from lwseg_ros.node_camera import CameraInput
-from lwseg_ros.node_diagnostics import camera_status, inference_status, silence_reason
-from lwseg_ros.node_parameters import PARAMETERS, Settings, faults, help_text
-from lwseg_ros.node_process import spin_until_signal
-from lwseg_ros.node_publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
-from lwseg_ros.node_transitions import refuse_impossible_transitions
-from lwseg_ros.segment_worker import SegmentWorker
+from lwseg_ros.node.segment_node.camera_input import CameraInput
+from lwseg_ros.node.segment_node.diagnostics import camera_status, inference_status, silence_reason
+from lwseg_ros.node.segment_node.frame import Frame
+from lwseg_ros.node.segment_node.mailbox import Mailbox
+from lwseg_ros.node.segment_node.parameters import PARAMETERS, Settings, faults, help_text
+from lwseg_ros.node.segment_node.process import spin_until_signal
+from lwseg_ros.node.segment_node.publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
+from lwseg_ros.node.segment_node.statistics import FrameSnapshot
+from lwseg_ros.node.segment_node.transitions import refuse_impossible_transitions
+from lwseg_ros.node.segment_node.worker import SegmentWorker
 from lwseg_ros.segmenter import Segmenter
 
 WARNING_PERIOD_S = 5.0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from lwseg_ros.frame_statistics import DROP_CAUSES, FrameStatistics, percentiles
+from lwseg_ros.node.segment_node.statistics import DROP_CAUSES, FrameStatistics, percentiles
 
 
 def test_every_frame_is_accounted_for() -> None:
