@@ -58,7 +58,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["lwseg_ros", "lwseg_ros.*", "training", "training.*"]),
     package_data={
-        "lwseg_ros": ["models/*.onnx", "data/*", "data/*/*", "replay/*.html", "py.typed"],
+        "lwseg_ros": ["models/*.onnx", "data/*", "data/*/*", "replay/report/*.html", "py.typed"],
         "training": ["recipes/*.yaml", "recipes/*/*.yaml"],
     },
     data_files=shared_files(),

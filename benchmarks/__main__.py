@@ -12,7 +12,7 @@ from typing import Any
 
 from lwseg_ros.files import write_atomically
 from lwseg_ros.model_file import DEFAULT_MODEL
-from lwseg_ros.replay.report import library_versions, machine
+from lwseg_ros.replay.report.report import library_versions, machine
 
 BENCHMARKS = ("inference", "live_latency", "training_loader")
 TAKES_A_MODEL = ("inference", "live_latency")

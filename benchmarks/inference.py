@@ -29,7 +29,7 @@ from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.model_file import DEFAULT_MODEL, ModelFile, load_model, resolve_model
-from lwseg_ros.replay.report import machine
+from lwseg_ros.replay.report.report import machine
 from training.inference_graph import InferenceGraph
 from training.networks import build_network
 from training.networks.count import count_network

@@ -17,8 +17,8 @@ from lwseg_ros.commands.replay import SAMPLE_BAG
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.model_file import DEFAULT_MODEL, resolve_model
-from lwseg_ros.replay.live import LiveOptions, replay_live
-from lwseg_ros.replay.report import machine
+from lwseg_ros.replay.live.run import LiveOptions, replay_live
+from lwseg_ros.replay.report.report import machine
 
 TARGET_RATIO = 1.5
 

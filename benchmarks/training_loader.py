@@ -21,7 +21,7 @@ import numpy as np
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.files import write_atomically
-from lwseg_ros.replay.report import machine
+from lwseg_ros.replay.report.report import machine
 from training.distributed import training_process
 from training.loop import LOG_EVERY_STEPS
 from training.recipe import Recipe, load_recipe, resolve_recipe

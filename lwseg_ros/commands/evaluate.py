@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.datasets import DATASETS, Split, figures_note, load_split, read_pair
-from lwseg_ros.replay.evaluation import Answer, Evaluation
+from lwseg_ros.replay.pairing import Answer, Evaluation
 from lwseg_ros.segmenter import Segmenter
 
 HELP = "Evaluate a model on a labelled split: mIoU, per-class IoU, pixel accuracy, ECE, error-detection AUROC, AURC."

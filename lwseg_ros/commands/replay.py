@@ -17,9 +17,9 @@ from tqdm import tqdm
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.model_file import DEFAULT_MODEL, resolve_model
 from lwseg_ros.replay.bag import Bag
-from lwseg_ros.replay.live import LiveOptions, replay_live
+from lwseg_ros.replay.live.run import LiveOptions, replay_live
 from lwseg_ros.replay.offline import replay_offline
-from lwseg_ros.replay.report import write_report
+from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.segmenter import Segmenter
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lwseg_ros.replay.bag import Bag
-from lwseg_ros.replay.evaluation import Answer, Frame, judge
+from lwseg_ros.replay.pairing import Answer, Frame, judge
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 from lwseg_ros.segmenter import Segmenter
 

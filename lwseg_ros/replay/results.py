@@ -11,7 +11,7 @@ import numpy as np
 
 from lwseg_ros.evaluation.metrics import finite_or_none
 from lwseg_ros.model_file import ModelFile
-from lwseg_ros.replay.evaluation import Evaluation, Picture
+from lwseg_ros.replay.pairing import Evaluation, Picture
 
 
 @dataclass(frozen=True)

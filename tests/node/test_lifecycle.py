@@ -195,7 +195,7 @@ def test_images_of_several_megabytes_arrive_with_large_data(
     monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
     pixels, truth = painted_image((1024, 2048))
     with contextlib.ExitStack() as stack:
-        # with these transports some pairs of processes never learn of each other (lwseg_ros/replay/fastdds.py)
+        # with these transports some pairs of processes never learn of each other (lwseg_ros/replay/live/isolation.py)
         for attempt in range(3):
             start()
             probe = stack.enter_context(contextlib.closing(Probe()))

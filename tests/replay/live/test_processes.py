@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from lwseg_ros.replay.live.run.processes import Child, Events, free_domain_id, interrupts_deferred, ros_environment
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.replay import fastdds, processes
-from lwseg_ros.replay.processes import Child, Events, free_domain_id, interrupts_deferred, ros_environment
+from lwseg_ros.replay.live.run import isolation as fastdds
+from lwseg_ros.replay.live.run import processes
 
 
 def start(code: str, folder: Path, events: Events) -> Child:

@@ -12,7 +12,7 @@ from rosbags.typesys import Stores, get_typestore
 from lwseg_ros.imaging import messages
 from lwseg_ros.replay.bag import IMAGE
 from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
-from lwseg_ros.replay.evaluation import Answer
+from lwseg_ros.replay.pairing import Answer
 
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 KINDS = ("label", "uncertainty", "engine_time", "diagnostics")

@@ -13,7 +13,7 @@ import numpy as np
 from lwseg_ros.evaluation.metrics import UncertaintyMetrics
 from lwseg_ros.imaging import drawing
 from lwseg_ros.model_file import Manifest
-from lwseg_ros.replay.evaluation import Picture
+from lwseg_ros.replay.pairing import Picture
 
 JPEG_QUALITY = 85
 OVERLAY_ALPHA = 0.55

@@ -14,7 +14,7 @@ from tiny_model import CLASSES, tiny_manifest
 from lwseg_ros.errors import BagError, ModelFileError
 from lwseg_ros.model_file import ClassInfo
 from lwseg_ros.replay.bag import Bag
-from lwseg_ros.replay.evaluation import Answer, Evaluation, Frame, Picture, frames, judge
+from lwseg_ros.replay.pairing import Answer, Evaluation, Frame, Picture, frames, judge
 
 
 def judge_bag(path: Path, answer_of: Any, **options: Any) -> tuple[Evaluation, list[Picture], int]:

@@ -14,9 +14,9 @@ from typing import Any
 
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, Topic
-from lwseg_ros.replay.fastdds import write_profiles
-from lwseg_ros.replay.live_recording import DIAGNOSTICS, LiveRecording, Published, Received
-from lwseg_ros.replay.processes import Child, Events, interrupts_deferred, ros_environment
+from lwseg_ros.replay.live.run.isolation import write_profiles
+from lwseg_ros.replay.live.run.processes import Child, Events, interrupts_deferred, ros_environment
+from lwseg_ros.replay.live.run.recording import DIAGNOSTICS, LiveRecording, Published, Received
 
 NODE = "/segment"
 # The node's message for durations: that of the Autoware ecosystem where it is installed.
@@ -211,7 +211,7 @@ class LiveSession:
     def _start_with_config(self, stack: ExitStack, name: str, config: dict[str, Any]) -> None:
         path = self._folder / f"{name}.json"
         path.write_text(json.dumps(config), encoding="utf-8")
-        self._start(stack, name, ["-m", f"lwseg_ros.replay.live_{name}", str(path)])
+        self._start(stack, name, ["-m", f"lwseg_ros.replay.live.{name}", str(path)])
 
 
 def _node_arguments(image_topic: Topic, options: LiveOptions) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 from bag_files import COMPRESSED_IMAGE, PHOTO_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
 
 from lwseg_ros.model_file import ModelFile
-from lwseg_ros.replay.live import LiveOptions, LiveReplayError, replay_live
+from lwseg_ros.replay.live.run import LiveOptions, LiveReplayError, replay_live
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.segmenter import Segmenter
 

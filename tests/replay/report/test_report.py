@@ -14,9 +14,8 @@ from bag_files import painted_messages, write_messages
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.model_file import ModelFile
-from lwseg_ros.replay import figures
 from lwseg_ros.replay.offline import replay_offline
-from lwseg_ros.replay.report import library_versions, machine, write_report
+from lwseg_ros.replay.report.report import charts, library_versions, machine, write_report
 from lwseg_ros.replay.results import FrameCounts, ReplayResult, percentiles
 from lwseg_ros.segmenter import Segmenter
 
@@ -123,31 +122,31 @@ def test_a_report_that_cannot_be_written(result: ReplayResult, tmp_path: Path) -
 
 
 def test_latency_plot_marks_every_frame() -> None:
-    svg = figures.latency_svg([10.0, None, 20.0], 8.0)
+    svg = charts.latency_svg([10.0, None, 20.0], 8.0)
     assert svg.count('class="dot"') == 2
     assert svg.count('class="lost"') == 1
     assert "engine p50 8.0 ms" in svg
     curve = re.search(r'class="curve" d="([^"]*)"', svg)
     assert curve is not None
     assert curve[1].count("M") == 2  # a gap where the label is missing
-    assert figures.latency_svg([None, None], None) == ""
-    assert "p50 5.0 ms" in figures.latency_svg([5.0], None)
+    assert charts.latency_svg([None, None], None) == ""
+    assert "p50 5.0 ms" in charts.latency_svg([5.0], None)
 
 
 def test_error_map_by_hand() -> None:
     photo = np.full((1, 3, 3), 100, np.uint8)
     label = np.array([[0, 1, 1]], np.uint8)
     truth = np.array([[0, 0, 255]], np.uint8)
-    right, wrong, ignored = figures.error_map(photo, label, truth, 255)[0].tolist()
+    right, wrong, ignored = charts.error_map(photo, label, truth, 255)[0].tolist()
     assert wrong == list(figures.WRONG_BGR)
     assert ignored == list(figures.IGNORED_BGR)
     assert right[0] == right[1] == right[2] > 100
-    assert figures.error_map(photo, label, truth, None)[0, 2].tolist() == list(figures.WRONG_BGR)
+    assert charts.error_map(photo, label, truth, None)[0, 2].tolist() == list(figures.WRONG_BGR)
 
 
 def test_wide_pictures_are_made_smaller() -> None:
-    wide = figures.data_uri(np.random.default_rng(0).integers(0, 255, (200, 1280, 3), dtype=np.uint8))
-    narrow = figures.data_uri(np.random.default_rng(0).integers(0, 255, (200, 640, 3), dtype=np.uint8))
+    wide = charts.data_uri(np.random.default_rng(0).integers(0, 255, (200, 1280, 3), dtype=np.uint8))
+    narrow = charts.data_uri(np.random.default_rng(0).integers(0, 255, (200, 640, 3), dtype=np.uint8))
     assert len(wide) < len(narrow)
 
 

@@ -1,0 +1,1 @@
+"""Replay through the live node: player, node and collector in processes of their own."""

@@ -1,0 +1,1 @@
+"""The report of a replay, for programs and for people."""
