@@ -40,7 +40,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
     return [
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
-        (f"share/{PACKAGE}/models", sorted(map(str, Path("lwseg_ros/models").glob("*.onnx")))),
+        (f"share/{PACKAGE}/models", sorted(map(str, Path("lwseg_ros/assets/models").glob("*.onnx")))),
         *shares.items(),
     ]
 
@@ -58,7 +58,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["lwseg_ros", "lwseg_ros.*", "training", "training.*"]),
     package_data={
-        "lwseg_ros": ["models/*.onnx", "data/*", "data/*/*", "replay/report/*.html", "py.typed"],
+        "lwseg_ros": ["assets/models/*.onnx", "assets/*/*", "replay/report/*.html", "py.typed"],
         "training": ["recipes/*.yaml", "recipes/*/*.yaml"],
     },
     data_files=shared_files(),

@@ -15,7 +15,7 @@ import lwseg_ros
 from launch import LaunchDescription
 
 SHARE = Path(get_package_share_directory("lwseg_ros"))
-SAMPLE_BAG = Path(lwseg_ros.__file__).parent / "data" / "camvid_val_clip"
+SAMPLE_BAG = Path(lwseg_ros.__file__).parent / "assets" / "camvid_val_clip"
 
 ARGUMENTS = [
     DeclareLaunchArgument("bag", default_value=str(SAMPLE_BAG), description="Folder of the bag."),

@@ -31,7 +31,7 @@ __all__ = [
 
 DEFAULT_MODEL = "dwrseg_b_camvid"
 METADATA_KEY = "lwseg_manifest"
-MODELS_FOLDER = Path(__file__).parent / "models"
+MODELS_FOLDER = Path(__file__).parent / "assets" / "models"
 # Far above any network that runs at camera rate, and below the 2 GiB at which protobuf gives up.
 MAX_FILE_BYTES = 1 << 30
 INPUT_NAME = "image"

@@ -110,7 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the CamVid folder")
     parser.add_argument("--split", default="val", help="default: %(default)s")
-    parser.add_argument("-o", "--output", type=Path, default=Path("lwseg_ros/data/camvid_val_clip"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("lwseg_ros/assets/camvid_val_clip"))
     args = parser.parse_args()
     try:
         frames = make(args.data, args.split, args.output)

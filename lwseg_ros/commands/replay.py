@@ -27,7 +27,7 @@ HELP = "Replay a bag through the live node (or straight through the segmenter) a
 EXAMPLE = "lwseg replay drive_bag --topic /front/image/compressed -o out/drive"
 
 NUM_PICTURES = 6
-SAMPLE_BAG = Path(__file__).parents[1] / "data" / "camvid_val_clip"
+SAMPLE_BAG = Path(__file__).parents[1] / "assets" / "camvid_val_clip"
 SAMPLE_NOTE = (
     "The figures are validation figures: the bag is the clip on which CamVid models are chosen, from streets of the "
     "training split. Expect less on unseen streets."

@@ -82,8 +82,8 @@ def test_launch_config_and_models_are_installed(install: Path) -> None:
         assert shipped
         assert {path.name for path in (share / folder).iterdir()} == shipped
     assert (share / "models" / "tiny.onnx").is_file()
-    assert list(install.glob("lib/python*/site-packages/lwseg_ros/models/tiny.onnx"))
-    assert list(install.glob("lib/python*/site-packages/lwseg_ros/data/*/metadata.yaml"))
+    assert list(install.glob("lib/python*/site-packages/lwseg_ros/assets/models/tiny.onnx"))
+    assert list(install.glob("lib/python*/site-packages/lwseg_ros/assets/*/metadata.yaml"))
 
 
 def test_ros2_run_finds_the_node_and_it_starts_from_the_install_space(install: Path, tmp_path: Path) -> None:
