@@ -23,6 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from lwseg_training.config.recipe import parse_recipe
+from lwseg_training.export.inference_graph import InferenceGraph
+from lwseg_training.networks import build_network
+from lwseg_training.networks.count import count_network
+from lwseg_training.networks.normalization import Normalize
 from tqdm import tqdm
 
 from lwseg_ros.backends import BackendOptions, load_runtime
@@ -30,11 +35,6 @@ from lwseg_ros.errors import LwsegError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.model_file import DEFAULT_MODEL, ModelFile, load_model, resolve_model
 from lwseg_ros.replay.report.report import machine
-from training.inference_graph import InferenceGraph
-from training.networks import build_network
-from training.networks.count import count_network
-from training.normalization import Normalize
-from training.recipe import parse_recipe
 
 ROUNDS = 12
 WARM_UP_CALLS = 2

@@ -18,15 +18,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+from lwseg_training.config.recipe import Recipe, load_recipe, resolve_recipe
+from lwseg_training.data.samples import StepSampler, TrainingSamples, training_loader, worker_count
+from lwseg_training.engine.distributed import training_process
+from lwseg_training.engine.fit import LOG_EVERY_STEPS
+from lwseg_training.engine.segmentation import Trainer
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.replay.report.report import machine
-from training.distributed import training_process
-from training.loop import LOG_EVERY_STEPS
-from training.recipe import Recipe, load_recipe, resolve_recipe
-from training.samples import StepSampler, TrainingSamples, training_loader, worker_count
-from training.trainer import Trainer
 
 RECIPE = "dwrseg_b_camvid"
 STEPS = 2 * LOG_EVERY_STEPS  # the first half starts the workers and is not counted

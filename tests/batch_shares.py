@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from camvid_miniature import miniature_recipe
+from lwseg_training.config.recipe import parse_recipe
+from lwseg_training.engine.batch_norm import synchronize_batch_norm
+from lwseg_training.engine.distributed import Process, training_process
+from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.losses.ohem import hard_example_mean
 from torch import Tensor, nn
-
-from training.batch_norm import synchronize_batch_norm
-from training.distributed import Process, training_process
-from training.losses.ohem import hard_example_mean
-from training.recipe import parse_recipe
-from training.trainer import Trainer
 
 STEPS = 4
 RUNS: dict[str, dict[str, Any]] = {

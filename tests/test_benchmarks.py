@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from lwseg_training.config.recipe import load_recipe, resolve_recipe
 
 from benchmarks import __main__ as summary
 from benchmarks import inference, training_loader
 from lwseg_ros.datasets import load_split, read_pair
 from lwseg_ros.model_file import ModelFile
-from training.recipe import load_recipe, resolve_recipe
 
 
 def test_a_ratio_is_the_median_over_the_rounds_and_bears_one_disturbed_round() -> None:

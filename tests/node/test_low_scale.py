@@ -12,15 +12,15 @@ from torch import Tensor, nn
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
 from camvid_miniature import paint_scene
+from lwseg_training.export.export import to_onnx
+from lwseg_training.export.inference_graph import InferenceGraph
+from lwseg_training.networks.normalization import MEAN_RGB, STD_RGB, Normalize
+from lwseg_training.networks.synergy import Synergy
 from ros_harness import NodeProcess, Probe, image_message
 
 from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
 from lwseg_ros.imaging import messages
 from lwseg_ros.model_file import Manifest, save_model
-from training.export import to_onnx
-from training.inference_graph import InferenceGraph
-from training.networks.synergy import Synergy
-from training.normalization import MEAN_RGB, STD_RGB, Normalize
 
 pytestmark = pytest.mark.integration
 

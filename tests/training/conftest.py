@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from camvid_miniature import miniature_recipe, write_miniature
-
-from training.distributed import Process
-from training.recipe import parse_recipe
-from training.trainer import Trainer
+from lwseg_training.config.recipe import parse_recipe
+from lwseg_training.engine.distributed import Process
+from lwseg_training.engine.segmentation import Trainer
 
 pytest.register_assert_rewrite("network_contract")  # so that a clause that fails says what it saw
 

@@ -7,8 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-
-from training.losses.lovasz import lovasz_softmax
+from lwseg_training.losses.lovasz import lovasz_softmax
 
 
 def jaccard_loss(truth: np.ndarray, wrong: np.ndarray) -> float:

@@ -6,8 +6,7 @@ import math
 
 import pytest
 import torch
-
-from training.losses.ohem import hard_example_mean
+from lwseg_training.losses.ohem import hard_example_mean
 
 PROBABILITIES = [0.9, 0.8, 0.6, 0.5, 0.1]
 PROBABILITY = torch.tensor([[PROBABILITIES]])

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from training.losses import SegmentationLoss, class_weights
-from training.losses.lovasz import lovasz_softmax
-from training.recipe import LossSection
+from lwseg_training.config.recipe import LossSection
+from lwseg_training.losses import SegmentationLoss, class_weights
+from lwseg_training.losses.lovasz import lovasz_softmax
 
 IGNORED = 255
 EVEN = np.full(3, 1 / 3)

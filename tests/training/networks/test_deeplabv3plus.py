@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from lwseg_training.networks.count import count_network
+from lwseg_training.networks.deeplabv3plus import ASPP, DeepLabV3Plus
+from lwseg_training.networks.layers import ConvBN
+from lwseg_training.networks.resnet import Bottleneck, ResNet50
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from training.networks.count import count_network
-from training.networks.deeplabv3plus import ASPP, DeepLabV3Plus
-from training.networks.layers import ConvBN
-from training.networks.resnet import Bottleneck, ResNet50
 
 
 def parameters(module: nn.Module) -> int:

@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from lwseg_training.networks import build_network
+from lwseg_training.networks.dwrseg import DWR, SIR, Nonlinearity
 
 from lwseg_ros.errors import RecipeError
-from training.networks import build_network
-from training.networks.dwrseg import DWR, SIR, Nonlinearity
 
 ABLATIONS: list[dict[str, Any]] = [
     *({"nonlinearity": choice} for choice in get_args(Nonlinearity)),

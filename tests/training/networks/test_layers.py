@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-
-from training.networks.layers import ConvBN, DepthwiseConv2d, resize_bilinear
+from lwseg_training.networks.layers import ConvBN, DepthwiseConv2d, resize_bilinear
 
 
 def test_depthwise_computes_in_float32_under_cpu_autocast() -> None:

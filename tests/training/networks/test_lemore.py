@@ -12,12 +12,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from training.networks.count import NetworkCount, count_network
-from training.networks.lemore import LeMoRe, LeMoReClassifier, resize_backbone_weights
-from training.networks.lemore_blocks import (
+from lwseg_training.networks.count import NetworkCount, count_network
+from lwseg_training.networks.lemore import LeMoRe, LeMoReClassifier, resize_backbone_weights
+from lwseg_training.networks.lemore_blocks import (
     VIEWS,
     AxisMatrix,
     CEncoder,
@@ -26,6 +23,8 @@ from training.networks.lemore_blocks import (
     resampling_matrix,
     resize_axis_matrix,
 )
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 SHALLOW: dict[str, Any] = {"channels": (8, 8, 16, 16), "blocks": (1, 1, 1, 1), "width": 16}
 

@@ -9,11 +9,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor, nn
-
-from training.networks.count import count_network
-from training.networks.pmsdsen import PMSDSEN
-from training.networks.pmsdsen_blocks import (
+from lwseg_training.networks.count import count_network
+from lwseg_training.networks.pmsdsen import PMSDSEN
+from lwseg_training.networks.pmsdsen_blocks import (
     DWFF,
     ECA,
     LDI,
@@ -28,6 +26,7 @@ from training.networks.pmsdsen_blocks import (
     halve_image,
     pool_half,
 )
+from torch import Tensor, nn
 
 PARAMETERS_AT_19_CLASSES = {
     "stem": 5_184,

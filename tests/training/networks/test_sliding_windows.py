@@ -6,15 +6,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from lwseg_training.export.export import to_onnx
+from lwseg_training.export.inference_graph import InferenceGraph
+from lwseg_training.networks.count import count_network
+from lwseg_training.networks.dwrseg import DWRSeg
+from lwseg_training.networks.lemore import LeMoRe
+from lwseg_training.networks.normalization import Normalize
+from lwseg_training.networks.sliding_windows import SlidingWindows, window_starts
 from torch import Tensor, nn
-
-from training.export import to_onnx
-from training.inference_graph import InferenceGraph
-from training.networks.count import count_network
-from training.networks.dwrseg import DWRSeg
-from training.networks.lemore import LeMoRe
-from training.networks.sliding_windows import SlidingWindows, window_starts
-from training.normalization import Normalize
 
 
 class Position(nn.Module):

@@ -12,13 +12,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from lwseg_training.losses.logit_adjustment import corrected_prior
+from lwseg_training.networks.count import count_network
+from lwseg_training.networks.dwrseg import DWRSeg
+from lwseg_training.networks.synergy import Combine, Synergy, synergy
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from training.networks.count import count_network
-from training.networks.dwrseg import DWRSeg
-from training.networks.synergy import Combine, Synergy, synergy
-from training.prior import corrected_prior
 
 
 class Echo(nn.Module):

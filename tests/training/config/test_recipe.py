@@ -1,0 +1,220 @@
+"""Recipes: what is accepted, how values are overridden, and what the refusals say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from camvid_miniature import miniature_recipe, write_recipe
+from lwseg_training.config.recipe import differing_keys, load_recipe, parse_recipe, resolve_recipe, shipped_recipes
+from lwseg_training.networks import build_network
+
+from lwseg_ros.datasets import DATASETS
+from lwseg_ros.errors import RecipeError
+
+SHIPPED = shipped_recipes()
+
+
+def with_value(key: str, value: Any) -> dict[str, Any]:
+    """Return the miniature's recipe with one value, named by dots, replaced."""
+    values = miniature_recipe()
+    target = values
+    *sections, name = key.split(".")
+    for section in sections:
+        target = target.setdefault(section, {})
+    target[name] = value
+    return values
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_are_found_by_name_and_make_sense(name: str) -> None:
+    recipe = load_recipe(resolve_recipe(name))
+    build_network(recipe.network.name, 11, **recipe.network.options)
+    assert recipe.dataset.leave_out == ()
+    assert recipe.dataset.name in DATASETS
+    crop_h, crop_w = recipe.augmentation.crop_hw
+    assert recipe.network.options.get("size_hw", [crop_h, crop_w]) == [crop_h, crop_w]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_weigh_every_auxiliary_head(name: str) -> None:
+    recipe = load_recipe(resolve_recipe(name))
+    network = build_network(recipe.network.name, 3, **recipe.network.options).train()
+    outputs = network(torch.zeros(2, 3, 64, 64))
+    heads = 0 if isinstance(outputs, torch.Tensor) else len(outputs) - 1
+    assert len(recipe.loss.auxiliary_weights) == heads
+
+
+def test_there_are_shipped_recipes() -> None:
+    assert "pilot" in SHIPPED
+
+
+def test_written_out_in_full_and_read_again_it_is_the_same(tmp_path: Path) -> None:
+    recipe = parse_recipe(miniature_recipe(early={"share": 0.5, "crop_hw": [32, 32], "scale": [0.5, 1.0]}))
+    path = tmp_path / "full.yaml"
+    path.write_text(recipe.to_yaml())
+    assert load_recipe(path) == recipe
+    assert "ohem_threshold: 0.7" in path.read_text()
+
+
+def test_overrides_change_single_values_and_are_read_as_yaml(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "mini.yaml")
+    overrides = [
+        "optimizer.lr=1.0e-3",
+        "schedule.steps=null",
+        "schedule.epochs=2.5",
+        "dataset.leave_out=[0006R0, 0001TP]",
+        "network.options.sir_depthwise=true",
+        "early.share=0.5",
+        "early.crop_hw=[32, 32]",
+        "early.scale=[0.5, 1]",
+    ]
+    recipe = load_recipe(path, overrides)
+    assert recipe.optimizer.lr == 0.001
+    assert recipe.optimizer.weight_decay == 0.01
+    assert (recipe.schedule.steps, recipe.schedule.epochs) == (None, 2.5)
+    assert recipe.dataset.leave_out == ("0006R0", "0001TP")
+    assert recipe.network.options == {"sir_blocks": 1, "dwr2_blocks": 1, "dwr3_blocks": 1, "sir_depthwise": True}
+    assert recipe.early is not None
+    assert recipe.early.crop_hw == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lr", "'optimizer.lr' is not key=value, such as optimizer.lr=0.01"),
+        ("batch_size.x=3", "'batch_size.x=3': batch_size is a value, not a section"),
+        ("seed=[1", "'seed=\\[1': the value is not YAML"),
+        ("optimizer.speed=3", "optimizer.speed = 3: Extra inputs are not permitted"),
+        ("optimiser.lr=3", "optimiser = {'lr': 3}: Extra inputs are not permitted"),
+        ("=3", "Extra inputs are not permitted"),
+    ],
+)
+def test_overrides_that_make_no_sense_are_refused(override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(write_recipe(tmp_path / "mini.yaml"), [override])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("learning_rate", 1, "learning_rate = 1: Extra inputs are not permitted"),
+        ("batch_size", "many", "batch_size = 'many': Input should be a valid integer"),
+        ("batch_size", 0, "batch_size = 0: Input should be greater than 0"),
+        ("seed", -1, "seed = -1: Input should be greater than or equal to 0"),
+        ("optimizer.kind", "adam", "optimizer.kind = 'adam': Input should be 'sgd', 'adamw' or 'muon'"),
+        ("optimizer.lr", -0.1, "optimizer.lr = -0.1: Input should be greater than 0"),
+        ("optimizer.lr", float("inf"), "optimizer.lr = inf: Input should be a finite number"),
+        ("optimizer.weight_decay", float("nan"), "optimizer.weight_decay = nan"),
+        ("precision", "fp16", "precision = 'fp16': Input should be 'fp32' or 'bf16'"),
+        ("normalization", "none", "normalization = 'none': Input should be 'fixed' or 'per_image'"),
+        ("augmentation.crop_hw", [64], "augmentation.crop_hw.1 = .*: Field required"),
+        ("augmentation.crop_hw", [0, 64], "augmentation.crop_hw.0 = 0: Input should be greater than 0"),
+        ("augmentation.scale", [0, 1], "augmentation.scale.0 = 0: Input should be greater than 0"),
+        ("augmentation.scale", [2, 1], "augmentation.scale = .*: Value error, the smallest first, then the largest"),
+        ("augmentation.flip", 1.5, "augmentation.flip = 1.5: Input should be less than or equal to 1"),
+        ("loss.kind", "focal", "loss.kind = 'focal': Input should be 'cross_entropy' or 'ohem'"),
+        ("ema_decay", 1.0, "ema_decay = 1.0: Input should be less than 1"),
+        ("early", {"share": 1.0, "crop_hw": [8, 8], "scale": [1, 1]}, "early.share = 1.0: Input should be less than 1"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(key: str, value: Any, message: str) -> None:
+    with pytest.raises(RecipeError, match=f"recipe: .*{message}"):
+        parse_recipe(with_value(key, value))
+
+
+def test_all_faults_are_named_at_once() -> None:
+    values = with_value("batch_size", 0)
+    values["precision"] = "int8"
+    with pytest.raises(RecipeError, match=r"batch_size = 0.*; precision = 'int8'"):
+        parse_recipe(values)
+
+
+@pytest.mark.parametrize("schedule", [{}, {"epochs": 2, "steps": 10}])
+def test_schedule_wants_either_epochs_or_steps(schedule: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="schedule needs either epochs or steps, and not both"):
+        parse_recipe(miniature_recipe(schedule=schedule))
+
+
+def test_warm_up_wants_epochs_or_steps() -> None:
+    schedule = {"epochs": 2, "warmup_steps": 10, "warmup_epochs": 1}
+    with pytest.raises(RecipeError, match="schedule takes warmup_epochs or warmup_steps, and not both"):
+        parse_recipe(miniature_recipe(schedule=schedule))
+
+
+def test_images_are_judged_at_one_size_or_by_their_shorter_side() -> None:
+    with pytest.raises(RecipeError, match=r"inference = .*give size_hw or short_side, not both"):
+        parse_recipe(miniature_recipe(inference={"size_hw": [32, 48], "short_side": 32}))
+
+
+def test_a_missing_section_is_named() -> None:
+    values = miniature_recipe()
+    del values["optimizer"]
+    with pytest.raises(RecipeError, match=r"optimizer = .*: Field required"):
+        parse_recipe(values)
+
+
+def test_files_that_are_no_recipe_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no recipe 'nowhere': give the path of a YAML file, or one of: .*pilot"):
+        resolve_recipe("nowhere")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump([1, 2]))
+    with pytest.raises(RecipeError, match=r"recipe\.yaml is not a mapping of sections"):
+        load_recipe(path)
+    path.write_text("network: {name: [")
+    with pytest.raises(RecipeError, match=r"cannot read the recipe .*recipe\.yaml"):
+        load_recipe(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match=r"cannot read the recipe .*recipe\.yaml"):
+        load_recipe(path)
+
+
+def test_a_recipe_can_hold_only_what_differs_from_its_base(tmp_path: Path) -> None:
+    write_recipe(tmp_path / "mini.yaml")
+    path = tmp_path / "changed.yaml"
+    path.write_text("base: mini.yaml\nnetwork: {name: dwrseg_l}\nschedule: {steps: 3}\nearly: null\n")
+    recipe, base = load_recipe(path, ["seed=4"]), load_recipe(tmp_path / "mini.yaml")
+    assert recipe.network.name == "dwrseg_l"
+    assert recipe.network.options == base.network.options
+    assert (recipe.schedule.steps, recipe.schedule.warmup_steps) == (3, base.schedule.warmup_steps)
+    assert (recipe.seed, recipe.optimizer) == (4, base.optimizer)
+    path.write_text("base: pilot\nbatch_size: 3\n")
+    assert load_recipe(path) == load_recipe(resolve_recipe("pilot"), ["batch_size=3"])
+
+
+def test_frozen_batch_normalisation_wants_an_earlier_run() -> None:
+    with pytest.raises(RecipeError, match=r"freeze_batch_norm keeps the statistics of an earlier run; name it in"):
+        parse_recipe(miniature_recipe(freeze_batch_norm=True))
+
+
+def test_a_base_that_is_missing_or_the_recipe_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("base: nowhere\n")
+    with pytest.raises(RecipeError, match="no recipe 'nowhere'"):
+        load_recipe(path)
+    path.write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(RecipeError, match=r"a\.yaml is its own base: a\.yaml -> b\.yaml -> a\.yaml"):
+        load_recipe(path)
+    path.write_text(f"base: ../{tmp_path.name}/a.yaml\n")
+    with pytest.raises(RecipeError, match=r"a\.yaml is its own base: a\.yaml -> a\.yaml"):
+        load_recipe(path)
+
+
+def test_recipes_are_compared_by_what_they_mean() -> None:
+    recipe = parse_recipe(miniature_recipe())
+    assert differing_keys(recipe, recipe.model_dump(mode="json")) == []
+    assert differing_keys(recipe, miniature_recipe()) == [], "a key that was not written counts as its default"
+    assert differing_keys(recipe, miniature_recipe(workers=7)) == []
+    assert differing_keys(recipe, miniature_recipe(seed=3, normalization="per_image")) == ["normalization", "seed"]
+    assert differing_keys(recipe, with_value("network.initial_weights", "a.pt")) == ["network"]
+
+
+def test_what_is_no_recipe_of_this_version_differs() -> None:
+    recipe = parse_recipe(miniature_recipe())
+    removed = recipe.model_dump(mode="json") | {"warp": 3}
+    assert differing_keys(recipe, removed) == ["warp"]
+    assert "network" in differing_keys(recipe, {})

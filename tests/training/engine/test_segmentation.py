@@ -1,0 +1,309 @@
+"""The trainer: what it leaves behind, what it refuses, and how it bears gradients that are not finite."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import torch
+from camvid_miniature import miniature_recipe, write_miniature
+from lwseg_training.config.recipe import Recipe, load_recipe, parse_recipe
+from lwseg_training.data.samples import StepSampler, TrainingSamples, training_loader
+from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from lwseg_training.engine.distributed import Process
+from lwseg_training.engine.fit import MAX_SKIPPED_IN_WINDOW, TrainingDivergedError
+from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.optim.ema import averaged
+from torch import Tensor, nn
+
+from lwseg_ros.errors import LwsegError, RecipeError
+
+ALONE = Process(0, 1, torch.device("cpu"))
+
+
+def recipe_of(**changes: Any) -> Recipe:
+    return parse_recipe(miniature_recipe(**changes))
+
+
+def batches(trainer: Trainer, count: int) -> list[tuple[Tensor, Tensor]]:
+    samples = TrainingSamples(trainer.train_images, trainer.recipe, trainer.total_steps)
+    return list(training_loader(samples, StepSampler(trainer.recipe.batch_size, 0, count), 0, pin=False))
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+
+
+def test_a_run_leaves_checkpoints_log_curves_recipe_and_summary(run_folder: Path) -> None:
+    names = {"last.pt", "best.pt", "log.jsonl", "curves.png", "recipe.yaml", "summary.json"}
+    assert {path.name for path in run_folder.iterdir()} == names
+    entries = [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries if "loss" in entry] == [20, 40, 60]
+    judged = [entry for entry in entries if "miou" in entry]
+    assert [entry["step"] for entry in judged] == [30, 60]
+    losses = [entry["loss"] for entry in entries if "loss" in entry]
+    assert losses[-1] < losses[0] / 2
+    assert all(entry["images_per_s"] > 0 and 0 <= entry["loader_wait_share"] < 1 for entry in entries if "lr" in entry)
+    assert judged[-1]["per_class_iou"]["bicyclist"] is None
+
+    summary = json.loads((run_folder / "summary.json").read_text())
+    assert summary["last"] == judged[-1]
+    assert summary["best"] == max(judged, key=lambda entry: entry["miou"])
+    assert summary["best"]["miou"] > 0.4
+    assert (summary["steps"], summary["judged_on"], summary["device"]) == (60, "val", "cpu")
+    assert summary["images"] == {"train": 9, "judged": 3}
+    assert load_checkpoint(run_folder / "best.pt")["step"] == summary["best"]["step"]
+    assert load_recipe(run_folder / "recipe.yaml").model_dump(mode="json") == summary["recipe"]
+    assert cv2.imread(str(run_folder / "curves.png")) is not None
+
+
+@pytest.mark.parametrize("stop_after", [3, 8])
+def test_told_to_stop_it_stops_after_the_step_unless_that_was_the_last(
+    stop_after: int, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(recipe_of(), miniature, tmp_path / "run", ALONE)
+    step = trainer.train_step
+
+    def signalled(image: Tensor, label: Tensor) -> tuple[Tensor, float]:
+        if trainer.step == stop_after - 1:
+            signal.raise_signal(signal.SIGTERM)
+        return step(image, label)
+
+    monkeypatch.setattr(trainer, "train_step", signalled)
+    if stop_after == trainer.total_steps:
+        assert trainer.fit()["steps"] == 8
+    else:
+        with pytest.raises(LwsegError, match="stopped at step 3 of 8; go on with --resume"):
+            trainer.fit()
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == stop_after
+
+
+def test_epochs_count_all_images(miniature: Path, tmp_path: Path) -> None:
+    trainer = Trainer(recipe_of(schedule={"epochs": 4}), miniature, tmp_path / "a", ALONE)
+    assert (trainer.steps_per_epoch, trainer.total_steps) == (3, 12)  # 9 images in batches of 4
+    assert Trainer(recipe_of(schedule={"epochs": 0.01}), miniature, tmp_path / "b", ALONE).total_steps == 1
+
+
+def test_the_warm_up_can_be_given_in_epochs(miniature: Path, tmp_path: Path) -> None:
+    schedule = {"epochs": 8, "warmup_epochs": 2, "power": 1.0}
+    trainer = Trainer(recipe_of(schedule=schedule), miniature, tmp_path / "run", ALONE)
+    rates = []
+    for trainer.step in (0, 5, 6, 15):  # 3 steps an epoch
+        rates.append(trainer.learning_rate() / trainer.recipe.optimizer.lr)
+    assert rates == pytest.approx([1 / 6, 1, 1, 0.5])
+
+
+def test_frozen_batch_normalisation_stays_as_it_is_while_the_rest_learns(
+    run_folder: Path, miniature: Path, tmp_path: Path
+) -> None:
+    network = {**miniature_recipe()["network"], "initial_weights": str(run_folder / "last.pt")}
+    recipe = recipe_of(network=network, freeze_batch_norm=True)
+    trainer = Trainer(recipe, miniature, tmp_path / "run", ALONE)
+    normalizations = [m for m in trainer.network.modules() if isinstance(m, nn.BatchNorm2d)]
+    ids = {id(value) for m in normalizations for value in (*m.parameters(), *m.buffers())}
+    before = {name: value.clone() for name, value in trainer.network.state_dict(keep_vars=True).items()}
+    trainer.fit()
+    for name, value in trainer.network.state_dict(keep_vars=True).items():
+        assert torch.equal(value, before[name]) == (id(value) in ids), name
+    assert len(ids) == 5 * len(normalizations) > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bf16"},
+        {"inference": {"size_hw": [32, 48]}, "augmentation": {"crop_hw": [48, 64], "short_side": 32}},
+        {"optimizer": {"kind": "sgd", "lr": 0.02, "weight_decay": 5e-4, "clip_norm": 1.0}},
+        {"optimizer": {"kind": "muon", "lr": 0.002, "weight_decay": 0.05}},
+        {"loss": {"kind": "ohem", "class_weights": "inverse_log", "lovasz": 0.5, "label_smoothing": 0.05}},
+        {"normalization": "per_image", "ema_decay": 0.0},
+        {"dataset": {"name": "camvid", "leave_out": ["0006R0"]}},
+        {"workers": 2, "early": {"share": 0.5, "crop_hw": [32, 32], "scale": [0.4, 0.8]}},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_every_part_of_a_recipe_trains(changes: dict[str, Any], miniature: Path, tmp_path: Path) -> None:
+    summary = Trainer(recipe_of(**changes), miniature, tmp_path / "run", ALONE).fit()
+    assert summary["steps"] == 8
+    assert summary["skipped_steps"] == 0
+    assert 0 < summary["last"]["miou"] <= 1
+    state = load_checkpoint(tmp_path / "run" / "last.pt")
+    assert all(torch.isfinite(value).all() for value in state["network"].values())
+    assert (state["ema"] is None) == (changes.get("ema_decay") == 0.0)
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(run_folder: Path, miniature: Path) -> None:
+    before = (run_folder / "last.pt").read_bytes()
+    with pytest.raises(
+        RecipeError, match="already holds a run; add --resume to go on with it, or choose another --out"
+    ):
+        Trainer(recipe_of(), miniature, run_folder, ALONE)
+    assert (run_folder / "last.pt").read_bytes() == before
+
+
+def test_resuming_with_another_recipe_or_other_data_is_refused(miniature: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    Trainer(recipe_of(schedule={"epochs": 1}), miniature, out, ALONE).fit()
+    other = {"kind": "adamw", "lr": 0.001, "weight_decay": 0.01}
+    with pytest.raises(RecipeError, match="was begun with another recipe; differing: optimizer, seed"):
+        Trainer(recipe_of(schedule={"epochs": 1}, optimizer=other, seed=3), miniature, out, ALONE, resume=True)
+    fewer = write_miniature(tmp_path / "fewer", train=4)
+    with pytest.raises(
+        RecipeError, match="was begun as a run of 3 steps, with this data it has 1; resume with the data"
+    ):
+        Trainer(recipe_of(schedule={"epochs": 1}), fewer, out, ALONE, resume=True)
+    workers = recipe_of(schedule={"epochs": 1}, workers=1)
+    assert Trainer(workers, miniature, out, ALONE, resume=True).step == 3, "how samples are prepared may change"
+
+
+def test_a_finished_run_is_judged_again_when_its_network_is_used_otherwise(miniature: Path, tmp_path: Path) -> None:
+    """Neither the prior's correction nor the size of inference changes a weight, so nothing is trained again."""
+    settings: dict[str, Any] = {"schedule": {"epochs": 4}, "precision": "fp32"}
+    weighted = {"class_weights": "inverse_log"}
+    used_otherwise = {"loss": {**weighted, "prior_correction": 1}, "inference": {"size_hw": [32, 48]}}
+    out, afresh = tmp_path / "run", tmp_path / "afresh"
+    before = Trainer(recipe_of(**settings, loss=weighted), miniature, out, ALONE).fit()
+    resumed = Trainer(recipe_of(**settings, **used_otherwise), miniature, out, ALONE, resume=True)
+    assert resumed.step == resumed.total_steps
+    after = resumed.fit()
+    expected = Trainer(recipe_of(**settings, **used_otherwise), miniature, afresh, ALONE).fit()
+    assert after["last"] == expected["last"] != before["last"]
+    assert after["recipe"] == expected["recipe"]
+    state, expected_state = (load_checkpoint(folder / "last.pt") for folder in (out, afresh))
+    assert state["recipe"] == expected_state["recipe"], "export uses the network as the checkpoint's recipe says"
+    for name, value in expected_state["network"].items():
+        torch.testing.assert_close(state["network"][name], value, rtol=0, atol=0)
+
+
+def test_a_run_of_a_version_with_fewer_keys_is_resumed(miniature: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    Trainer(recipe_of(schedule={"steps": 1}), miniature, out, ALONE).fit()
+    state = load_checkpoint(out / "last.pt")
+    del state["format_version"], state["recipe"]["network"]["initial_weights"], state["recipe"]["early"]
+    save_checkpoint(out / "last.pt", state)
+    assert Trainer(recipe_of(schedule={"steps": 1}), miniature, out, ALONE, resume=True).step == 1
+
+
+def test_resuming_from_a_damaged_checkpoint_is_refused(run_folder: Path, miniature: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run_folder, out)
+    (out / "last.pt").write_bytes((run_folder / "last.pt").read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"last\.pt is not a readable checkpoint"):
+        Trainer(load_recipe(out / "recipe.yaml"), miniature, out, ALONE, resume=True)
+
+
+@pytest.mark.parametrize("log_is_there", [True, False])
+def test_resuming_a_finished_run_gives_its_summary_again(
+    log_is_there: bool, run_folder: Path, miniature: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(run_folder, out)
+    if not log_is_there:
+        (out / "log.jsonl").unlink()
+    expected = json.loads((out / "summary.json").read_text())
+    summary = Trainer(load_recipe(out / "recipe.yaml"), miniature, out, ALONE, resume=True).fit()
+    assert summary["last"] == expected["last"]
+    assert summary["steps"] == 60
+
+
+def test_an_output_folder_that_cannot_be_made_is_refused(miniature: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecipeError, match=r"cannot make the output folder .*; choose another --out"):
+        Trainer(recipe_of(), miniature, tmp_path / "file" / "run", ALONE)
+
+
+def test_a_step_with_gradients_that_are_not_finite_is_counted_and_changes_no_weight(
+    miniature: Path, tmp_path: Path
+) -> None:
+    trainer = Trainer(recipe_of(), miniature, tmp_path / "run", ALONE)
+    first, second, third = batches(trainer, 3)
+    trainer.train_step(*first)
+    weight = trainer.network.head[0][0].weight
+    kept = weight.detach().clone()
+    with torch.no_grad():
+        weight[0, 0, 0, 0] = torch.inf
+    before, averaged_before = weights_of(trainer.network), weights_of(trainer.ema)
+    moments = [state["exp_avg"].clone() for state in trainer.optimizer.state.values()]
+    _, norm = trainer.train_step(*second)
+    assert norm != norm or norm == torch.inf
+    assert trainer.skipped == 1
+    assert all(torch.equal(value, before[name]) for name, value in trainer.network.named_parameters())
+    assert all(torch.equal(value, averaged_before[name]) for name, value in trainer.ema.named_parameters())
+    assert all(
+        torch.equal(state["exp_avg"], moment)
+        for state, moment in zip(trainer.optimizer.state.values(), moments, strict=True)
+    )
+
+    with torch.no_grad():
+        weight.copy_(kept)
+    _, norm = trainer.train_step(*third)
+    assert norm < torch.inf
+    assert trainer.skipped == 1
+    assert not torch.equal(weight, kept)
+
+
+def test_training_that_diverges_ends_with_what_to_do(miniature: Path, tmp_path: Path) -> None:
+    absurd = {"optimizer": {"kind": "sgd", "lr": 1e30}, "schedule": {"steps": 200}}
+    trainer = Trainer(recipe_of(**absurd), miniature, tmp_path / "run", ALONE)
+    message = r"26 of the last \d+ steps had non-finite gradients at step \d+; lower optimizer\.lr \(now 1e\+30\)"
+    with pytest.raises(TrainingDivergedError, match=message):
+        trainer.fit()
+    assert trainer.skipped == MAX_SKIPPED_IN_WINDOW + 1
+    assert issubclass(TrainingDivergedError, LwsegError)
+
+
+def test_skipped_steps_are_remembered_over_a_resume(miniature: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    trainer = Trainer(recipe_of(), miniature, out, ALONE)
+    trainer.count_skip(True)
+    trainer.count_skip(False)
+    trainer.step = 2
+    trainer.save("last.pt")
+    resumed = Trainer(recipe_of(), miniature, out, ALONE, resume=True)
+    assert (resumed.step, resumed.skipped, list(resumed.recently_skipped)) == (2, 1, [True, False])
+
+
+def test_clipping_bounds_the_step(miniature: Path, tmp_path: Path) -> None:
+    plain = {"kind": "sgd", "lr": 1.0, "momentum": 0.0, "clip_norm": 0.01}
+    recipe = recipe_of(optimizer=plain, schedule={"steps": 8, "power": 1.0})
+    trainer = Trainer(recipe, miniature, tmp_path / "run", ALONE)
+    before = weights_of(trainer.network)
+    _, norm = trainer.train_step(*batches(trainer, 1)[0])
+    moved = torch.cat([(value - before[name]).flatten() for name, value in weights_of(trainer.network).items()]).norm()
+    assert norm > 0.01, "the norm that is reported is that before clipping"
+    assert float(moved) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_the_average_follows_its_recurrence_and_copies_counters() -> None:
+    module = nn.BatchNorm1d(2)
+    average = averaged(module, 0.9)
+    expected = module.weight.detach().clone()
+    for update in range(1, 25):
+        with torch.no_grad():
+            module.weight.fill_(float(update))
+            module.running_mean.fill_(float(-update))
+            module.num_batches_tracked.fill_(update)
+        average.update_parameters(module)
+        count = update - 1
+        decay = min(0.9, (1 + count) / (10 + count)) if count else 0.0
+        expected = decay * expected + (1 - decay) * update
+    assert torch.allclose(average.module.weight, expected)
+    assert torch.allclose(average.module.running_mean, -expected)
+    assert int(average.module.num_batches_tracked) == 24
+    assert 14 < float(average.module.weight[0].detach()) < 24
+
+
+def test_dropout_draws_the_same_numbers_at_a_step_however_it_is_reached(miniature: Path, tmp_path: Path) -> None:
+    def noise_at_step_one(steps_before: int) -> Tensor:
+        trainer = Trainer(recipe_of(), miniature, tmp_path / str(steps_before), ALONE)
+        torch.rand(steps_before + 1)
+        trainer.step = 1
+        trainer.train_step(*batches(trainer, 1)[0])
+        return torch.rand(3)
+
+    assert torch.equal(noise_at_step_one(0), noise_at_step_one(5))

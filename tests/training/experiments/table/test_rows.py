@@ -1,0 +1,108 @@
+"""The table's arithmetic and how it is laid out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from camvid_miniature import miniature_recipe
+from lwseg_training.config.recipe import parse_recipe
+from lwseg_training.experiments.table.rows import Row, duration, equal_budgets, markdown_table, notes, training_cell
+
+
+def timed(p50: float, **changes: Any) -> dict[str, Any]:
+    return {
+        "runtime": "openvino",
+        "library_version": "2026.1",
+        "device": "Some CPU",
+        "precision": "bf16",
+        "latency_ms": {"p50": p50, "p95": 2 * p50, "p99": 3 * p50},
+        **changes,
+    }
+
+
+FULL = Row(
+    "ours",
+    "dwrseg_b",
+    steps=6900,
+    epochs=150.0,
+    images_seen=55200,
+    training_seconds=5343.1,
+    hardware="Some CPU, 2 cores",
+    parameters=2_556_000,
+    multiply_adds=4_580_000_000,
+    input_size_hw=(360, 480),
+    miou=0.73749,
+    ece=0.0041,
+    images=101,
+    left_out={"0006R0": 0.5, "0001TP": 0.4},
+    cpu=timed(34.84),
+    gpu=timed(1.26, runtime="tensorrt", device="Some GPU"),
+)
+
+
+def test_a_full_row_and_an_empty_one() -> None:
+    failed = Row("theirs", "pmsdsen", fault="the disk is full")
+    assert markdown_table([FULL, failed], ["0006R0", "0001TP"]).splitlines() == [
+        "| network | recipe | training | parameters | multiply-adds | validation mIoU | ECE | left-out mIoU"
+        " | CPU latency p50 | GPU latency p50 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| `dwrseg_b` | `ours` | 6900 steps, 150 epochs, 1.5 h on Some CPU, 2 cores | 2.56 M | 4.58 G | 0.737 | 0.004"
+        " | 0.450 | 34.8 ms | 1.3 ms |",
+        "| `pmsdsen` | `theirs` | failed |  |  |  |  |  |  |  |",
+    ]
+
+
+def test_equal_budgets_get_letters_in_the_order_of_the_rows() -> None:
+    rows = [Row(str(n), images_seen=seen) for n, seen in enumerate((400, 100, 300, 100, None, 400, None))]
+    assert equal_budgets(rows) == {400: "A", 100: "B"}
+    cells = [line.split(" | ")[3] for line in markdown_table(rows).splitlines()]
+    assert cells == ["equal budget", "---", "A", "B", "", "B", "", "A", ""]
+    assert "Rows with the same letter saw equally many training images: A 400, B 100." in notes(rows, "camvid", "val")
+
+
+def test_columns_that_nothing_is_in_are_left_out() -> None:
+    table = markdown_table([FULL, Row("other", images_seen=8)])
+    assert "equal budget" not in table
+    assert "left-out" not in table
+    assert "GPU latency" in table
+    assert "latency" not in markdown_table([Row("other", images_seen=8)])
+
+
+def test_the_mean_over_left_out_sequences_needs_all_of_them() -> None:
+    assert FULL.left_out_miou(["0001TP"]) == 0.4
+    assert FULL.left_out_miou(["0006R0", "0001TP"]) == pytest.approx(0.45)
+    assert FULL.left_out_miou(["0006R0", "0016E5"]) is None
+    assert FULL.left_out_miou([]) is None
+
+
+def test_the_training_cell_says_what_is_known() -> None:
+    assert training_cell(Row("a", note="short run", steps=46, epochs=1.0, training_seconds=90.0)) == (
+        "short run, 46 steps, 1 epochs, 2 min"
+    )
+    assert training_cell(Row("a", note="short run")) == "short run"
+    assert training_cell(Row("a", note="short run", fault="no disk")) == "failed"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (600, "10 min"), (3600, "1.0 h"), (36500, "10.1 h")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_notes_say_what_the_figures_are() -> None:
+    assert notes([FULL, Row("theirs", fault="the disk is full")], "camvid", "val", ["0006R0", "0001TP"]) == [
+        "Validation figures are those on `val` of `camvid` (101 images).",
+        "Parameters count heads that only train, multiply-adds one inference at 360 x 480 pixels (height x width).",
+        "Left-out mIoU: the recipe trained without a sequence and judged on it, mean over 0006R0, 0001TP.",
+        "CPU latency: median of the calls, one image a call, on Some CPU (openvino 2026.1, bf16).",
+        "GPU latency: median of the calls, one image a call, on Some GPU (tensorrt 2026.1, bf16).",
+        "`theirs` failed: the disk is full",
+    ]
+    assert notes([], "camvid", "val") == []
+
+
+def test_a_recipes_note_marks_a_short_run() -> None:
+    assert not Row("a", note=parse_recipe(miniature_recipe()).note).is_short_run
+    noted = parse_recipe(miniature_recipe(note="short run, from ImageNet"))
+    assert Row("a", note=noted.note).is_short_run
+    assert not Row("a", note="from ImageNet").is_short_run

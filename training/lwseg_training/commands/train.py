@@ -1,0 +1,53 @@
+"""`lwseg train`: run a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from lwseg_training.config.recipe import load_recipe, resolve_recipe, shipped_recipes
+from lwseg_training.engine.distributed import training_process
+from lwseg_training.engine.segmentation import Trainer
+
+HELP = (
+    "Train a network as a recipe says. Leaves checkpoints, log.jsonl, curves.png and summary.json in the output folder."
+)
+EXAMPLE = (
+    "lwseg train dwrseg_b_camvid --data data/camvid --out runs/dwrseg_b optimizer.lr=0.001\n"
+    "  torchrun --nproc-per-node 4 -m lwseg_ros.cli train dwrseg_b_camvid --data data/camvid --out runs/dwrseg_b"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("recipe", help=f"a YAML file, or a shipped recipe: {', '.join(shipped_recipes())}")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change single values of the recipe")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data set (default: data)")
+    parser.add_argument("--out", type=Path, help="folder of this run (default: runs/NAME of the recipe)")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in the output folder, if there is one"
+    )
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
+    )
+    parser.add_argument("--json", action="store_true", help="print summary.json instead of a sentence")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, then print where the result lies and how good it is."""
+    path = resolve_recipe(args.recipe)
+    recipe = load_recipe(path, args.overrides)
+    out = args.out or Path("runs") / path.stem
+    with training_process(args.device) as process:
+        trainer = Trainer(recipe, args.data, out, process, resume=args.resume)
+        summary = trainer.fit()
+        if process.is_main and args.json:
+            print(json.dumps(summary, indent=2))
+        elif process.is_main:
+            last, best = summary["last"], summary["best"]
+            print(
+                f"{summary['judged_on']} mIoU: last {last['miou']:.4f}, best {best['miou']:.4f} at step {best['step']}; "
+                f"checkpoints and curves in {out}"
+            )
+    return 0

@@ -1,0 +1,1 @@
+"""Recipes: what decides what a run makes. Knows no torch."""

@@ -1,0 +1,335 @@
+"""Recipes: everything that decides what a training run makes, in one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lwseg_ros.errors import RecipeError
+from lwseg_training.networks.normalization import Normalization
+from lwseg_training.networks.sliding_windows import DEFAULT_OVERLAP
+
+RECIPE_FOLDER = Path(__file__).parent / "recipes"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _ascending(scale: tuple[float, float]) -> tuple[float, float]:
+    if scale[0] > scale[1]:
+        raise ValueError("the smallest first, then the largest")
+    return scale
+
+
+SizeHW = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+ScaleRange = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_ascending)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NetworkSection(Section):
+    """Which registered network, with which options of its own.
+
+    ``initial_weights``: the checkpoint whose weights it starts from (initial_weights.py), from the working folder on.
+    ``initial_weights_left_out``: what a run that leaves a sequence out starts from instead, ``{sequence}`` standing for it: a
+    start that was trained on the sequence would have seen what the run is judged on.
+    """
+
+    name: str
+    options: dict[str, Any] = {}
+    initial_weights: str | None = None
+    initial_weights_left_out: str | None = None
+
+
+class DatasetSection(Section):
+    """What is trained and judged on.
+
+    ``leave_out`` names sequences that are taken out of the training split and judged on instead of ``validation_split``.
+    """
+
+    name: str = "camvid"
+    train_split: str = "train"
+    validation_split: str = "val"
+    leave_out: tuple[str, ...] = ()
+
+
+class AugmentationSection(Section):
+    """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is.
+
+    ``short_side``: scale 1 is the image with its shorter side at so many pixels; by default, the image as it is stored.
+    """
+
+    crop_hw: SizeHW
+    short_side: int | None = Field(None, gt=0)
+    scale: ScaleRange = (1.0, 1.0)
+    aspect: float = Field(0.0, ge=0, lt=1)
+    rotation_deg: float = Field(0.0, ge=0, le=45)
+    flip: float = Field(0.5, ge=0, le=1)
+    photometric: float = Field(1.0, ge=0, le=1)
+    brightness: float = Field(0.0, ge=0, lt=1)
+    contrast: float = Field(0.0, ge=0, lt=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    hue_deg: float = Field(0.0, ge=0, le=180)
+    gamma: float = Field(0.0, ge=0, lt=1)
+    color_gain: float = Field(0.0, ge=0, lt=1)
+    gray: float = Field(0.0, ge=0, le=1)
+    blur: float = Field(0.0, ge=0, le=1)
+    noise: float = Field(0.0, ge=0, le=64)
+    class_mix: float = Field(0.0, ge=0, le=1)
+
+
+class EarlySection(Section):
+    """The first part of the schedule on smaller images, which costs less and learns most of what there is to learn.
+
+    ``share`` of the steps; ``crop_hw`` and ``scale`` stand in for the augmentation's.
+    """
+
+    share: float = Field(gt=0, lt=1)
+    crop_hw: SizeHW
+    scale: ScaleRange
+
+
+class InferenceSection(Section):
+    """The size at which images are judged: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
+
+    Labels are brought back to the photo's size before they are counted.
+    ``window_hw``: run the network on windows of this size that share ``window_overlap`` or more with the next ones, and average
+    the logits (networks/sliding_windows.py); by default, on the whole image.
+    """
+
+    size_hw: SizeHW | None = None
+    short_side: int | None = Field(None, gt=0)
+    window_hw: SizeHW | None = None
+    window_overlap: float = Field(DEFAULT_OVERLAP, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> InferenceSection:
+        if self.size_hw is not None and self.short_side is not None:
+            raise ValueError("give size_hw or short_side, not both")
+        return self
+
+
+class LossSection(Section):
+    """What is minimised: cross-entropy over all pixels or over the hard ones (OHEM), and optionally Lovasz-softmax beside it.
+
+    ``prior_correction``: the share of the class weights that is taken back where the network is used, see prior.py.
+    ``class_weights``: ``none``, or ``inverse_log``: 1 / ln(weight_offset + class frequency), normalised to a mean of 1 over pixels.
+    """
+
+    kind: Literal["cross_entropy", "ohem"] = "cross_entropy"
+    class_weights: Literal["none", "inverse_log"] = "none"
+    prior_correction: float = Field(0.0, ge=0, le=1)
+    weight_offset: float = Field(1.02, gt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ohem_threshold: float = Field(0.7, gt=0, lt=1)
+    ohem_min_kept: float = Field(1 / 16, gt=0, le=1)
+    lovasz: float = Field(0.0, ge=0)
+    auxiliary_weights: tuple[float, ...] = ()
+
+
+class OptimizerSection(Section):
+    """SGD, AdamW or Muon (muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's."""
+
+    kind: Literal["sgd", "adamw", "muon"]
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    clip_norm: float | None = Field(None, gt=0)
+
+
+class ScheduleSection(Section):
+    """Polynomial decay to zero after a linear warm-up. Give either epochs or steps; the warm-up likewise."""
+
+    epochs: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, gt=0)
+    warmup_steps: int = Field(0, ge=0)
+    warmup_epochs: float | None = Field(None, gt=0)
+    power: float = Field(0.9, gt=0)
+
+
+class TrainingSettings(Section):
+    """What every kind of training is told.
+
+    ``note`` stands beside the figures in the table of networks, such as `short run`, which marks figures that more training
+    would raise. ``freeze_batch_norm``: statistics, scales and shifts of batch normalisation stay as they are, for a run that
+    goes on from ``network.initial_weights``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
+    """
+
+    note: str = ""
+    network: NetworkSection
+    normalization: Normalization = "fixed"
+    optimizer: OptimizerSection
+    schedule: ScheduleSection
+    batch_size: int = Field(gt=0)
+    precision: Literal["fp32", "bf16"] = "bf16"
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    freeze_batch_norm: bool = False
+    seed: int = Field(0, ge=0)
+    workers: int | None = Field(None, ge=0)
+    evaluate_every_epochs: float = Field(5, gt=0)
+    checkpoint_every_steps: int = Field(100, gt=0)
+
+    @model_validator(mode="after")
+    def _freezes_what_was_trained(self) -> TrainingSettings:
+        if self.freeze_batch_norm and self.network.initial_weights is None:
+            raise ValueError(
+                "freeze_batch_norm keeps the statistics of an earlier run; name it in network.initial_weights"
+            )
+        return self
+
+    def to_yaml(self) -> str:
+        """Write the recipe out in full, defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class Recipe(TrainingSettings):
+    """A whole training run of a segmentation."""
+
+    dataset: DatasetSection
+    augmentation: AugmentationSection
+    inference: InferenceSection = Field(default_factory=lambda: InferenceSection.model_validate({}))
+    early: EarlySection | None = None
+    loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
+
+
+def resolve_recipe(name_or_path: str, folder: Path = RECIPE_FOLDER) -> Path:
+    """Find a recipe by path, or by the name of one that is shipped in ``folder``."""
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = folder / f"{name_or_path}.yaml"
+    if shipped.is_file():
+        return shipped
+    names = ", ".join(shipped_recipes(folder))
+    raise RecipeError(f"no recipe {name_or_path!r}: give the path of a YAML file, or one of: {names}")
+
+
+def shipped_recipes(folder: Path = RECIPE_FOLDER) -> list[str]:
+    """List the names of the recipes that are shipped in ``folder``."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and change single values of it.
+
+    A file with ``base: RECIPE``, a path from its own folder or the name of a shipped one, holds only what differs from that.
+
+    Args:
+        path: of the YAML file.
+        overrides: ``key=value`` with dots between levels, such as ``optimizer.lr=0.01``; values are read as YAML.
+
+    Raises RecipeError that names each value that does not fit.
+    """
+    return parse_recipe(read_values(path, overrides), source=str(path))
+
+
+def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a recipe's YAML, on top of its base's, and change single values, see ``load_recipe``; nothing is checked."""
+    values = _read_with_base(path)
+    for override in overrides:
+        _override(values, override)
+    return values
+
+
+def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a recipe's values on top of its base's; ``derived`` are the files that lead here."""
+    path = path.resolve()
+    if path in derived:
+        raise RecipeError(f"the recipe {path} is its own base: {' -> '.join(p.name for p in (*derived, path))}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"the recipe {path} is not a mapping of sections such as network, dataset and schedule")
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    beside = path.parent / str(base)
+    base_path = beside if beside.is_file() else resolve_recipe(str(base))
+    return _merged(_read_with_base(base_path, (*derived, path)), values)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both_sections = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both_sections else value
+    return merged
+
+
+def parse_recipe(values: dict[str, Any], source: str = "recipe") -> Recipe:
+    """Validate a recipe that was read as plain dictionaries."""
+    recipe = validate(Recipe, values, source)
+    check_schedule(recipe.schedule, source)
+    return recipe
+
+
+def validate(model: type[Model], values: dict[str, Any], source: str) -> Model:
+    """Validate plain dictionaries; raises RecipeError that names each value that does not fit."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
+        raise RecipeError(f"{source}: {faults}") from error
+
+
+def check_schedule(schedule: ScheduleSection, source: str) -> None:
+    """Raise RecipeError unless a schedule gives its length once, and its warm-up at most once."""
+    if (schedule.epochs is None) == (schedule.steps is None):
+        raise RecipeError(f"{source}: schedule needs either epochs or steps, and not both")
+    if schedule.warmup_steps and schedule.warmup_epochs:
+        raise RecipeError(f"{source}: schedule takes warmup_epochs or warmup_steps, and not both")
+
+
+def differing_keys(recipe: BaseModel, made_by: dict[str, Any]) -> list[str]:
+    """Name the keys in which a recipe that a run wrote down differs from ``recipe``.
+
+    A key that the run did not write, because its version had none, counts as its default. ``note`` and ``workers`` do not count:
+    what is said of a run, and how many processes prepare samples, changes nothing.
+    """
+    try:
+        earlier = type(recipe).model_validate(made_by).model_dump(mode="json")
+    except ValidationError:  # it has values that this version does not take
+        earlier = made_by
+    ours = recipe.model_dump(mode="json")
+    return [
+        key
+        for key in dict.fromkeys((*ours, *earlier))
+        if key not in ("note", "workers") and (key not in ours or key not in earlier or earlier[key] != ours[key])
+    ]
+
+
+def differing_in_training(recipe: BaseModel, made_by: dict[str, Any]) -> list[str]:
+    """Name the keys in which two recipes train differently.
+
+    Passes over what else ``differing_keys`` names: ``loss.prior_correction`` and ``inference`` only say how the network is used.
+    """
+    ours = recipe.model_dump(mode="json")
+    used_alike = dict(made_by)
+    if "inference" in ours:
+        used_alike["inference"] = ours["inference"]
+    if "prior_correction" in ours.get("loss", {}) and isinstance(made_by.get("loss"), dict):
+        used_alike["loss"] = {**made_by["loss"], "prior_correction": ours["loss"]["prior_correction"]}
+    return differing_keys(recipe, used_alike)
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(f"{override!r} is not key=value, such as optimizer.lr=0.01")
+    *sections, name = key.split(".")
+    target = values
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise RecipeError(f"{override!r}: {section} is a value, not a section")
+    try:
+        target[name] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{override!r}: the value is not YAML: {error}") from error

@@ -1,0 +1,1 @@
+"""Samples: pairs of files into varied, batched tensors."""

@@ -1,0 +1,1 @@
+"""A run from its start to its summary: the loop, its tasks, its checkpoints."""

@@ -1,0 +1,82 @@
+"""How good a network is on a split, in PyTorch, while it trains."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from lwseg_ros.evaluation.metrics import ConfusionMatrix
+from lwseg_ros.segmenter import resize_interpolation
+from lwseg_training.config.recipe import InferenceSection
+from lwseg_training.data.augmentation import IGNORE
+from lwseg_training.data.samples import LabelledImages
+from lwseg_training.networks.normalization import Normalize
+from lwseg_training.networks.sliding_windows import SlidingWindows
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Compute in bfloat16 where it is safe to, if ``precision`` is bf16."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@torch.no_grad()
+def evaluate_network(
+    network: nn.Module,
+    normalize: Normalize,
+    images: LabelledImages,
+    num_classes: int,
+    device: torch.device,
+    precision: str,
+    inference: InferenceSection | None = None,
+) -> ConfusionMatrix:
+    """Predict every image of a split and count at the photo's size, as the vehicle does; leaves the network in eval mode.
+
+    Args:
+        inference: the size to predict at, and of windows; by default each image's own, and none.
+    """
+    network = as_inferred(network.eval(), inference)
+    confusion = ConfusionMatrix(num_classes, IGNORE)
+    for index in range(len(images)):
+        image, label = images[index]
+        resized = at_inference_size(image, inference)
+        with autocast(device, precision):
+            logits = network(normalize(torch.from_numpy(resized)[None].to(device)))
+        confusion.update(label, at_photo_size(logits[0].argmax(dim=0).byte().cpu().numpy(), label.shape))
+    return confusion
+
+
+def as_inferred(network: nn.Module, inference: InferenceSection | None) -> nn.Module:
+    """Return the network as it is used: on windows of the image where the recipe says so, else itself."""
+    if inference is None or inference.window_hw is None:
+        return network
+    return SlidingWindows(network, inference.window_hw, inference.window_overlap)
+
+
+def at_inference_size(image: np.ndarray, inference: InferenceSection | None) -> np.ndarray:
+    """Bring a photo uint8 [H, W, 3] to the size it is judged at, as `lwseg_ros.segmenter` does."""
+    height, width = inference_size(image.shape[:2], inference)
+    if (height, width) == image.shape[:2]:
+        return image
+    return cv2.resize(image, (width, height), interpolation=resize_interpolation(image, height, width))
+
+
+def at_photo_size(label: np.ndarray, photo_hw: tuple[int, ...]) -> np.ndarray:
+    """Bring class ids (or levels of uncertainty) uint8 [h, w] to a photo's size [H, W] by nearest neighbour."""
+    if label.shape == photo_hw:
+        return label
+    return cv2.resize(label, photo_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def inference_size(photo_hw: tuple[int, ...], inference: InferenceSection | None) -> tuple[int, int]:
+    """Return the height and width at which a photo of ``photo_hw`` is judged."""
+    height, width = photo_hw
+    if inference is not None and inference.size_hw is not None:
+        return inference.size_hw
+    if inference is not None and inference.short_side is not None:
+        scale = inference.short_side / min(height, width)
+        return round(height * scale), round(width * scale)
+    return height, width

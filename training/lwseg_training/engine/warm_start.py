@@ -1,0 +1,184 @@
+"""Weights that a network starts from: those of a pretrained backbone, or of the same network trained before."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lwseg_ros.errors import RecipeError
+from lwseg_training.config.recipe import DatasetSection, TrainingSettings
+from lwseg_training.engine.checkpoint import CheckpointError, read_checkpoint
+from lwseg_training.engine.distributed import Process
+from lwseg_training.networks.lemore import LeMoReBackbone, resize_backbone_weights
+from lwseg_training.networks.synergy import TRUNK_PREFIX, Synergy
+
+BACKBONE = "backbone."
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """What a network took of a checkpoint: names of tensors, parameters and buffers.
+
+    Attributes:
+        path: the checkpoint.
+        taken: what has the checkpoint's values now.
+        left: what the network has and the checkpoint does not have in that shape; it keeps its random start.
+        unused: what only the checkpoint has.
+    """
+
+    path: Path
+    taken: tuple[str, ...]
+    left: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        kept = f"; starting at random: {', '.join(_layers(self.left))}" if self.left else ""
+        dropped = f"; not taken: {', '.join(_layers(self.unused))}" if self.unused else ""
+        return f"{len(self.taken)} of {len(self.taken) + len(self.left)} tensors from {self.path}{kept}{dropped}"
+
+    def print_from(self, process: Process) -> None:
+        """Print it once, among the messages of progress."""
+        if process.is_main:
+            print(self, file=sys.stderr)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to start from; raises CheckpointError where there is none, or that of a run which is not finished."""
+    if not path.is_file():
+        raise CheckpointError(
+            f"no checkpoint {path}, which network.initial_weights (or initial_weights_left_out) starts from; run the recipe that "
+            "leaves it there first, or name another"
+        )
+    state = read_checkpoint(path)
+    step, total = state.get("step"), state.get("total_steps")
+    if path.name == "last.pt" and step != total:
+        raise CheckpointError(
+            f"{path} is of a run that stands at step {step} of {total}; finish it first, with --resume"
+        )
+    return state
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights, by which a run remembers what it started from. What else the file says,
+    such as how the network is used, does not count.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(_weights(read_checkpoint(path), path).items()):
+        digest.update(f"{name} {value.dtype} {_shape(value)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def started_elsewhere(recipe: TrainingSettings, start: str | None) -> bool:
+    """Whether a run that started from the weights of a fingerprint did not start from what its recipe's file holds now."""
+    if recipe.network.initial_weights is None or start is None:
+        return False
+    path = Path(recipe.network.initial_weights)
+    return path.is_file() and fingerprint(path) != start
+
+
+def check_unseen(path: Path, dataset: DatasetSection) -> None:
+    """Refuse, with a RecipeError, a start that was trained on a sequence which this run leaves out to be judged on, or of which
+    the best step was chosen on it. What that start itself started from is not known here.
+    """
+    state = _read(path)
+    trained_on = state.get("recipe", {}).get("dataset", {})
+    # Both sizes of CamVid are the same recordings.
+    same_pictures = str(trained_on.get("name")).removesuffix("_full") == dataset.name.removesuffix("_full")
+    seen = sorted(set(dataset.leave_out) - set(trained_on.get("leave_out", ())))
+    if same_pictures and seen:
+        raise RecipeError(
+            f"{path} was trained on {', '.join(seen)}, which this run leaves out to be judged on; train the start without it "
+            "too and name that in network.initial_weights, or in network.initial_weights_left_out for `lwseg compare`"
+        )
+    if same_pictures and dataset.leave_out and path.name == "best.pt":
+        raise RecipeError(
+            f"{path} was chosen on what this run leaves out to be judged on; start from last.pt beside it"
+        )
+
+
+def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
+    """Give a network the weights of a checkpoint, the averaged ones where there are any, as a start.
+
+    The checkpoint is one of `lwseg pretrain`, whose backbone is taken, or one of `lwseg train` of the same network; a synergy
+    starts from its trunk trained alone, too. Axis matrices of LeMoRe are resized to the network's size. Taken is every tensor
+    that fits by name and shape; a layer that ends in one channel a class keeps its random start where the numbers of classes
+    differ.
+
+    Raises CheckpointError where that leaves out more than layers of classes: then it is another network's checkpoint. Of
+    a pretraining, the ``backbone`` has to fit, and no more; and where it is the last.pt of a run that is not finished.
+    """
+    state = _read(path)
+    weights = _weights(state, path)
+    weights = _resized(_as_trunk(weights) if isinstance(network, Synergy) else weights, network)
+    ours = network.state_dict()
+    taken = {name: weights[name] for name in ours if name in weights and weights[name].shape == ours[name].shape}
+    left = tuple(name for name in ours if name not in taken)
+    pretrained = "class_names" in state
+    backbone = (TRUNK_PREFIX if isinstance(network, Synergy) else "") + BACKBONE
+    theirs, classes = len(state.get("classes", ())), len(network.class_bias)  # type: ignore[arg-type]
+    needed = [
+        name
+        for name in left
+        if (name.startswith(backbone) if pretrained else not _differs_in_classes(name, weights, ours, theirs, classes))
+    ]
+    if needed or not taken:
+        name = next(iter(needed), left[0])
+        other = f"{_shape(weights[name])} in the checkpoint" if name in weights else "not in the checkpoint"
+        raise CheckpointError(
+            f"{path} is no start for this network: {len(taken)} of its {len(ours)} tensors fit; {name} is "
+            f"{_shape(ours[name])} and {other}. Name a checkpoint of the same network, with the same network.options"
+        )
+    network.load_state_dict(taken, strict=False)
+    return InitialWeights(path, tuple(taken), left, tuple(name for name in weights if name not in taken))
+
+
+def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return a checkpoint's weights, the averaged ones where there are any."""
+    weights = state.get("ema") or state.get("network")
+    if not isinstance(weights, dict) or not weights:
+        raise CheckpointError(f"{path} holds no network; name a checkpoint of `lwseg train` or `lwseg pretrain`")
+    return weights
+
+
+def _as_trunk(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give a trunk's own weights the names they have inside a synergy around it; a synergy's keep theirs."""
+    if any(name.startswith(TRUNK_PREFIX) for name in weights):
+        return weights
+    return {TRUNK_PREFIX + name: value for name, value in weights.items()}
+
+
+def _resized(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Bring the axis matrices of LeMoRe's backbone, wherever it is in the network, to its size."""
+    weights = dict(weights)
+    for place, module in network.named_modules():
+        if isinstance(module, LeMoReBackbone):
+            prefix = f"{place}." if place else ""
+            own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+            resized = resize_backbone_weights(own, module)
+            weights |= {f"{prefix}{name}": value for name, value in resized.items()}
+    return weights
+
+
+def _differs_in_classes(
+    name: str, weights: dict[str, Tensor], ours: dict[str, Tensor], their_classes: int, our_classes: int
+) -> bool:
+    """Whether two tensors of a name differ in nothing but one channel a class."""
+    if name not in weights or their_classes == our_classes:
+        return False
+    return (*weights[name].shape,) == (their_classes, *ours[name].shape[1:]) and ours[name].shape[0] == our_classes
+
+
+def _layers(names: tuple[str, ...]) -> list[str]:
+    """Return the layers that tensors belong to, each once."""
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"[{', '.join(map(str, tensor.shape))}]"

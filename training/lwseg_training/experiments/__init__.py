@@ -1,0 +1,1 @@
+"""What several runs tell together: cross-validation, scales, the table of networks."""

@@ -1,0 +1,212 @@
+"""The figures of model files for the table of networks; what is measured once is read again from JSON."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime
+from lwseg_ros.commands.bench import MEASURED, machine, random_images, summary, take_turns
+from lwseg_ros.commands.evaluate import evaluate
+from lwseg_ros.errors import BackendError
+from lwseg_ros.files import write_atomically
+from lwseg_ros.manifest import Manifest
+from lwseg_ros.model_file import ModelFile, load_model
+from lwseg_ros.segmenter import Segmenter
+from lwseg_training.config.recipe import DatasetSection, Recipe, differing_keys, parse_recipe
+from lwseg_training.data.samples import load_splits
+from lwseg_training.engine.checkpoint import load_checkpoint
+from lwseg_training.engine.evaluation import as_inferred
+from lwseg_training.export.export import export_checkpoint
+from lwseg_training.networks import build_network
+from lwseg_training.networks.count import count_network
+
+GPU_RUNTIME = "tensorrt"
+
+
+def exported_model(recipe: Recipe, run: Path, path: Path, data_root: Path) -> ModelFile:
+    """Return the model file of a run's last weights, exported unless it is there and not older than they are.
+
+    The last weights and not the best, so that nothing is selected on the split that the table judges on.
+
+    Args:
+        recipe: of the run.
+        run: folder of the run.
+        path: of the model file; nothing but this writes there.
+        data_root: folder of the data set.
+    """
+    checkpoint = run / "last.pt"
+    if path.is_file() and (not checkpoint.is_file() or path.stat().st_mtime >= checkpoint.stat().st_mtime):
+        model = load_model(path)
+        if not differing_keys(recipe, model.manifest.training.get("recipe", {})):
+            return model
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model, _, _ = export_checkpoint(load_checkpoint(checkpoint), data_root, path)
+    return model
+
+
+def recipe_of(manifest: Manifest) -> Recipe | None:
+    """Return the recipe that made a model, None where its file does not hold one."""
+    values = manifest.training.get("recipe")
+    return parse_recipe(values, source="the model's recipe") if values else None
+
+
+def dataset_of(manifest: Manifest) -> DatasetSection:
+    """Return what a model was trained and is judged on."""
+    recipe = recipe_of(manifest)
+    return recipe.dataset if recipe is not None else DatasetSection(name=manifest.dataset)
+
+
+def model_figures(name: str, model: ModelFile, data_root: Path, folder: Path, *, again: bool = False) -> dict[str, Any]:
+    """Judge a model on its validation split through its runtime, and count its network.
+
+    Returns the figures of `lwseg evaluate`, and `parameters` and `multiply_adds` at the model's input size, which are None
+    where the file does not say how the network was built; `date` is when they were measured. They are kept in ``folder``
+    under the name and the file's hash, and read again where the runtime is the same, unless ``again``.
+    """
+    _, split = load_splits(dataset_of(model.manifest), data_root)
+    split.check_classes(model.manifest.classes)
+    kept = folder / f"{name}-{model.sha256[:12]}.json"
+    with Segmenter.open(model.path) as segmenter:
+        backend = segmenter.backend
+        measured_on = {
+            "sha256": model.sha256,
+            "dataset": split.dataset,
+            "split": split.split,
+            "images": len(split.pairs),
+            "backend": backend.name,
+            "library_version": backend.library_version,
+            "precision": backend.precision,
+        }
+        before = read_json(kept)
+        if not again and all(before.get(key) == value for key, value in measured_on.items()):
+            return before
+        figures = {"date": today(), **measured_on, "parameters": None, "multiply_adds": None}
+        figures.update(evaluate(segmenter, split))
+    recipe = recipe_of(model.manifest)
+    if recipe is not None:
+        network = build_network(recipe.network.name, model.manifest.num_classes, **recipe.network.options)
+        figures.update(vars(count_network(as_inferred(network, recipe.inference), model.manifest.input_size_hw)))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(kept, figures)
+    return figures
+
+
+def latencies(
+    models: Mapping[str, ModelFile], seconds: float, kept: Path, *, again: bool = False
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Time models one image a call, on the CPU and, where a CUDA device and TensorRT are there, on the GPU.
+
+    All models take turns, so that what else the machine does falls on all alike; so either the figures of all are read
+    from ``kept``, or all are measured. They are read if this machine measured all of them, in the same way, before.
+
+    Args:
+        models: by name.
+        seconds: of calls for each model and device.
+        kept: the JSON file that keeps the figures.
+        again: measure even so.
+
+    Returns:
+        The figures, `models` among them: by file hash the figures of `cpu` and of `gpu` (None where there is none).
+        The reasons why models could not be timed, by name.
+    """
+    gpu = load_runtime(GPU_RUNTIME).probe(BackendOptions())
+    conditions = {
+        "measured": MEASURED,
+        "batch": 1,
+        "seconds": seconds,
+        "machine": machine(),
+        "libraries": _cpu_libraries(),
+        "gpu": gpu.detail if gpu.available else None,
+    }
+    before = read_json(kept)
+    same = all(before.get(key) == value for key, value in conditions.items())
+    if same and not again and all(model.sha256 in before.get("models", {}) for model in models.values()):
+        return before, {}
+    openers = {"cpu": _open_on_cpu}
+    if gpu.available:
+        openers["gpu"] = _open_on_gpu
+    measured: dict[str, dict[str, Any]] = {}
+    faults: dict[str, str] = {}
+    with ExitStack() as stack:
+        opened: dict[str, Backend] = {}
+        images = {}
+        for name, model in models.items():
+            sample = random_images(model, 1)
+            measured[model.sha256] = {"cpu": None, "gpu": None}
+            for kind, open_model in openers.items():
+                try:
+                    backend = open_model(model)
+                    stack.callback(backend.close)
+                    backend.infer(sample)  # one that fails must not end the others' turns
+                except (
+                    Exception
+                ) as error:  # runtimes raise what they like, and the hours before this are not to be lost
+                    reason = f"{kind} latency: {' '.join(str(error).split())}"
+                    faults[name] = f"{faults[name]}; {reason}" if name in faults else reason
+                    continue
+                opened[f"{name} {kind}"] = backend
+                images[f"{name} {kind}"] = sample
+        seconds_by_call = take_turns({turn: (backend, images[turn]) for turn, backend in opened.items()}, seconds)
+        for turn, backend in opened.items():
+            name, _, kind = turn.rpartition(" ")
+            measured[models[name].sha256][kind] = {
+                "runtime": backend.name,
+                "library_version": backend.library_version,
+                "device": backend.device,
+                "precision": backend.precision,
+                **summary(seconds_by_call[turn], 1),
+            }
+    result = {"date": today(), **conditions, "models": measured}
+    write_json(kept, result)
+    return result, faults
+
+
+def _open_on_gpu(model: ModelFile) -> Backend:
+    return load_runtime(GPU_RUNTIME).open(model, BackendOptions())
+
+
+def _open_on_cpu(model: ModelFile) -> Backend:
+    """Open a model in the first of the CPU's runtimes that can, as `auto` does on a machine without a GPU."""
+    reasons = []
+    for name in BACKENDS:
+        if name != GPU_RUNTIME:
+            try:
+                return load_runtime(name).open(model, BackendOptions())
+            except BackendError as error:
+                reasons.append(f"{name}: {error}")
+    raise BackendError("no runtime on the CPU opens it: " + "; ".join(reasons))
+
+
+def _cpu_libraries() -> dict[str, str]:
+    """Return the versions of the CPU's runtimes that are installed."""
+    found = {}
+    for name in BACKENDS:
+        with suppress(metadata.PackageNotFoundError):
+            if name != GPU_RUNTIME:
+                found[name] = metadata.version(name)
+    return found
+
+
+def today() -> str:
+    """Return the date in UTC as YYYY-MM-DD."""
+    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object from a JSON file; empty where there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file, whole or not at all."""
+    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())

@@ -1,0 +1,232 @@
+"""From a checkpoint to a model file: calibrate, convert, prove that nothing changed, describe."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import torch
+
+from lwseg_ros.errors import LwsegError, ModelFileError, RecipeError
+from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics
+from lwseg_ros.model_file import ClassInfo, Manifest, ModelFile, save_model
+from lwseg_training.config.recipe import Recipe
+from lwseg_training.data.augmentation import IGNORE
+from lwseg_training.data.samples import LabelledImages, load_splits
+from lwseg_training.engine.checkpoint import network_of, synergy_of
+from lwseg_training.engine.evaluation import as_inferred, inference_size
+from lwseg_training.export.calibration import Calibration, fit_temperature, sample_logits
+from lwseg_training.export.inference_graph import InferenceGraph
+from lwseg_training.networks.normalization import MEAN_RGB, STD_RGB, Normalize
+from lwseg_training.networks.synergy import Synergy
+
+OPSET = 18  # what TensorRT 10.3 (JetPack 6), OpenVINO 2024 and ONNX Runtime 1.16 all read
+MIN_EQUAL_LABELS = 0.999
+MAX_UNCERTAINTY_DIFFERENCE = 2
+
+Precision = Literal["fp32", "fp16"]
+
+
+class ParityError(LwsegError):
+    """An exported model gives other results than the network it was made of."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the exported graph is from PyTorch: share of equal labels, and the largest uncertainty difference of 255."""
+
+    equal_labels: float
+    uncertainty_difference: int
+    images: int
+
+
+def export_checkpoint(
+    state: dict[str, Any],
+    data_root: Path,
+    path: Path,
+    *,
+    precision: Precision = "fp32",
+    uncertainty_kind: str = "least_confidence",
+    size_hw: tuple[int, int] | None = None,
+    low_scale: float | None = None,
+) -> tuple[ModelFile, Calibration, Parity]:
+    """Make the model file of a checkpoint.
+
+    Args:
+        state: from `load_checkpoint`.
+        data_root: folder of the data set that the recipe names; its validation split fits the temperature, gives the
+            manifest's figures and the images on which the exported graph has to agree with PyTorch.
+        path: of the model file.
+        precision: of the network inside the graph.
+        uncertainty_kind: see InferenceGraph. The temperature is fitted to the logits that the uncertainty is made of: for
+            ``low_scale`` to those of the low scale.
+        size_hw: input size; by default that at which the recipe judges, or that of its crops where it judges photos of many
+            sizes by their shorter side. The figures are those at this size.
+        low_scale: export not the network itself but the multi-scale synergy of it, with a low scale of this share.
+
+    Raises ParityError, and writes nothing, where the exported graph disagrees with PyTorch; ModelFileError where there is
+    no folder for the model file; RecipeError where the network has no low scale whose uncertainty could be exported, or a
+    low scale already.
+    """
+    if not path.parent.is_dir() or path.is_dir():
+        raise ModelFileError(
+            f"cannot write {path}: it has to be a file in a folder that exists; choose another --output"
+        )
+    recipe, network = network_of(state) if low_scale is None else synergy_of(state, low_scale)
+    if uncertainty_kind == "low_scale" and not isinstance(network, Synergy):
+        raise RecipeError(
+            f"the checkpoint's network {recipe.network.name} has no low scale that the uncertainty low_scale could be of; "
+            "add --synergy, or choose another --uncertainty"
+        )
+    if uncertainty_kind == "low_scale" and recipe.inference.window_hw is not None:
+        raise RecipeError(
+            "the uncertainty low_scale is of whole images, and the recipe's inference.window_hw makes the network run on windows; "
+            "choose another --uncertainty, or resume the run with inference.window_hw=null"
+        )
+    _, validation = load_splits(recipe.dataset, data_root)
+    size_hw = size_hw or _default_size(recipe, LabelledImages(validation))
+    images = LabelledImages(validation, size_hw)
+    network = as_inferred(network, recipe.inference)
+    graph = InferenceGraph(network, Normalize(recipe.normalization), uncertainty_kind=uncertainty_kind).eval()
+    calibration = fit_temperature(*sample_logits(graph, images))
+    graph = InferenceGraph(network, graph.normalize, calibration.temperature, uncertainty_kind).eval()
+    classes = tuple(ClassInfo(c["id"], c["name"], tuple(c["color_rgb"])) for c in state["classes"])
+    figures, references = _validate(graph, images, len(classes), uncertainty_kind)
+
+    model = to_onnx(graph, size_hw, precision)
+    parity = compare_with_onnx(model, images, references)
+    allowed = MAX_UNCERTAINTY_DIFFERENCE * _TOLERANCE_FACTOR[precision]
+    if parity.equal_labels < MIN_EQUAL_LABELS or parity.uncertainty_difference > allowed:
+        raise ParityError(
+            f"the exported graph gives the labels of PyTorch on {parity.equal_labels:.4%} of the pixels (at least "
+            f"{MIN_EQUAL_LABELS:.1%} is demanded) and uncertainties up to {parity.uncertainty_difference}/255 away (at most "
+            f"{allowed} is allowed); nothing was written"
+        )
+    manifest = Manifest(
+        network=recipe.network.name,
+        classes=classes,
+        dataset=recipe.dataset.name,
+        input_size_hw=size_hw,
+        mean_rgb=MEAN_RGB,
+        std_rgb=STD_RGB,
+        precision=precision,
+        uncertainty_kind=uncertainty_kind,
+        temperature=calibration.temperature,
+        ignore_id=validation.ignore_id,
+        training=_provenance(state, recipe),
+        validation={"split": validation.split, "images": len(images), **figures},
+    )
+    return save_model(model, manifest, path), calibration, parity
+
+
+def _default_size(recipe: Recipe, images: LabelledImages) -> tuple[int, int]:
+    if recipe.inference.short_side is not None:
+        return recipe.augmentation.crop_hw
+    return inference_size(images[0][1].shape, recipe.inference)
+
+
+# Half precision rounds logits to 11 bits: a confidence may move by a few levels where the label does not.
+_TOLERANCE_FACTOR: dict[str, int] = {"fp32": 1, "fp16": 8}
+
+
+def to_onnx(graph: InferenceGraph, size_hw: tuple[int, int], precision: Precision = "fp32") -> onnx.ModelProto:
+    """Convert a graph for inputs uint8 [N, H, W, 3], N dynamic."""
+    if precision == "fp16":
+        graph = InferenceGraph(
+            copy.deepcopy(graph.network), graph.normalize, graph.temperature, graph.uncertainty_kind, half=True
+        ).eval()
+    batch = torch.export.Dim("N", min=1, max=64)
+    example = torch.zeros(2, *size_hw, 3, dtype=torch.uint8)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        path = Path(folder) / "model.onnx"
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        torch.onnx.export(
+            graph,
+            (example,),
+            path,
+            input_names=["image"],
+            output_names=["label", "uncertainty"],
+            opset_version=OPSET,
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            external_data=False,
+            verbose=False,
+        )
+        model = onnx.load_model(path)
+    # The exporter's notes on each node hold paths and stack traces of the machine it ran on.
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    return model
+
+
+def compare_with_onnx(
+    model: onnx.ModelProto, images: LabelledImages, references: list[tuple[np.ndarray, np.ndarray]]
+) -> Parity:
+    """Run the exported graph in ONNX Runtime on a split's images and compare with PyTorch's label and uncertainty."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    equal = pixels = difference = 0
+    for index, (label, uncertainty) in enumerate(references):
+        got_label, got_uncertainty = session.run(["label", "uncertainty"], {"image": images[index][0][None]})
+        equal += int((got_label[0] == label).sum())
+        pixels += label.size
+        difference = max(difference, int(np.abs(got_uncertainty[0].astype(np.int16) - uncertainty).max()))
+    return Parity(equal / pixels, difference, len(references))
+
+
+@torch.no_grad()
+def _validate(
+    graph: InferenceGraph, images: LabelledImages, num_classes: int, uncertainty_kind: str
+) -> tuple[dict[str, Any], list[tuple[np.ndarray, np.ndarray]]]:
+    """Return the validation figures for the manifest, and what PyTorch gives for each image: (label, uncertainty) uint8."""
+    confusion = ConfusionMatrix(num_classes, IGNORE)
+    calibration = UncertaintyMetrics(num_classes, IGNORE, uncertainty_kind)
+    references = []
+    for index in range(len(images)):
+        image, label = images[index]
+        predicted, uncertainty = (output[0].numpy() for output in graph(torch.from_numpy(image)[None]))
+        confusion.update(label, predicted)
+        calibration.update(label, predicted, uncertainty)
+        references.append((predicted, uncertainty))
+    figures = {
+        "miou": confusion.miou,
+        "pixel_accuracy": confusion.pixel_accuracy,
+        "ece": calibration.ece,
+        "auroc": calibration.auroc,
+    }
+    return {name: round(float(value), 5) for name, value in figures.items() if np.isfinite(value)}, references
+
+
+def _provenance(state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    provenance = {
+        "commit": state["commit"],
+        "steps": state["step"],
+        "epochs": round(state["epoch"], 2),
+        "seconds": round(state["seconds"], 1),
+        "torch_version": state["torch_version"],
+        "recipe": recipe.model_dump(mode="json"),
+    }
+    trained = state["recipe"]["network"]
+    if recipe.network.name != trained["name"]:  # the network of the file is not what was trained, but is around it
+        provenance["trained_network"] = trained
+    return provenance

@@ -1,0 +1,81 @@
+"""What training minimises. Logits float [N, C, h, w] and labels int64 [N, H, W], 255 where ignored, give a scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lwseg_training.config.recipe import LossSection
+from lwseg_training.data.augmentation import IGNORE
+from lwseg_training.engine.distributed import sum_over_processes
+from lwseg_training.losses.lovasz import lovasz_softmax
+from lwseg_training.losses.ohem import hard_example_mean
+from lwseg_training.networks.layers import resize_bilinear
+
+
+class SegmentationLoss(nn.Module):
+    """The loss a recipe asks for: of the prediction, plus the weighted losses of auxiliary heads.
+
+    Among several processes each calls it with its share of the batch. The mean of what they get, and of the gradients, as
+    `DistributedDataParallel` takes it, is then that of the whole batch, but for Lovasz-softmax, which judges each share.
+
+    Args:
+        settings: the recipe's section.
+        frequencies: float64 [C], each class's share of the labelled pixels; only class weights need them.
+        world_size: how many processes share a batch.
+    """
+
+    def __init__(self, settings: LossSection, frequencies: np.ndarray | None, world_size: int = 1) -> None:
+        super().__init__()
+        self.settings = settings
+        self.world_size = world_size
+        self.weights: Tensor | None
+        self.register_buffer("weights", class_weights(settings, frequencies))
+
+    def forward(self, outputs: Tensor | Sequence[Tensor], label: Tensor) -> Tensor:
+        """Return the scalar loss; ``outputs`` is the logits, or the logits followed by auxiliary logits of any size."""
+        heads = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        factors = [1.0, *self.settings.auxiliary_weights]
+        if len(heads) > len(factors):
+            raise ValueError(
+                f"{len(heads) - 1} auxiliary heads, but auxiliary_weights {self.settings.auxiliary_weights}"
+            )
+        losses = [factor * self._of_head(head, label) for head, factor in zip(heads, factors, strict=False)]
+        return torch.stack(losses).sum()
+
+    def _of_head(self, logits: Tensor, label: Tensor) -> Tensor:
+        settings = self.settings
+        logits = resize_bilinear(logits, (label.shape[-2], label.shape[-1])).float()
+        per_pixel = nn.functional.cross_entropy(
+            logits, label, self.weights, ignore_index=IGNORE, label_smoothing=settings.label_smoothing, reduction="none"
+        )
+        if settings.kind == "ohem":
+            with torch.no_grad():
+                probability = (-nn.functional.cross_entropy(logits, label, ignore_index=IGNORE, reduction="none")).exp()
+            loss = hard_example_mean(
+                per_pixel,
+                probability,
+                label != IGNORE,
+                settings.ohem_threshold,
+                settings.ohem_min_kept,
+                self.world_size,
+            )
+        else:
+            counted = sum_over_processes((label != IGNORE).sum(), self.world_size)
+            loss = self.world_size * per_pixel.sum() / counted.clamp(min=1)
+        if settings.lovasz > 0:
+            loss = loss + settings.lovasz * lovasz_softmax(logits, label)
+        return loss
+
+
+def class_weights(settings: LossSection, frequencies: np.ndarray | None) -> Tensor | None:
+    """Weigh rare classes up: 1 / ln(offset + frequency), scaled so that the mean over the labelled pixels is 1; float32 [C]."""
+    if settings.class_weights == "none":
+        return None
+    if frequencies is None:
+        raise ValueError(f"class weights {settings.class_weights!r} need the classes' frequencies")
+    weights = 1 / np.log(settings.weight_offset + frequencies)
+    return torch.tensor(weights / (weights * frequencies).sum(), dtype=torch.float32)

@@ -1,0 +1,36 @@
+"""Which parameters are stepped how."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from lwseg_training.config.recipe import OptimizerSection
+from lwseg_training.optim.muon import Muon
+
+
+def build_optimizer(network: nn.Module, settings: OptimizerSection) -> Optimizer:
+    """Build the optimizer a recipe asks for; vectors (biases, normalisation) are not decayed."""
+    decay = settings.weight_decay
+    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    plain = {"params": [parameter for parameter in network.parameters() if parameter.ndim <= 1], "weight_decay": 0.0}
+    if settings.kind == "sgd":
+        return SGD([{"params": decayed, "weight_decay": decay}, plain], lr=settings.lr, momentum=settings.momentum)
+    if settings.kind == "adamw":
+        return AdamW([{"params": decayed, "weight_decay": decay}, plain], lr=settings.lr)
+    hidden = {id(weight) for weight in _hidden_matrices(network)}
+    orthogonal = [parameter for parameter in decayed if id(parameter) in hidden]
+    others = [parameter for parameter in decayed if id(parameter) not in hidden]
+    groups = [
+        {"params": orthogonal, "weight_decay": decay, "orthogonal": True},
+        {"params": others, "weight_decay": decay},
+        plain,
+    ]
+    return Muon(groups, settings.lr)
+
+
+def _hidden_matrices(network: nn.Module) -> list[Tensor]:
+    """List the weights that mix channels inside the network: not depth-wise, not of the image, not of the classifier."""
+    classifiers = {id(layer) for layer in network.classifiers}  # type: ignore[union-attr]
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    return [layer.weight for layer in layers if layer.weight.shape[1] > 3 and id(layer) not in classifiers]
