@@ -10,7 +10,7 @@ import pytest
 # Tests in subfolders find the helpers beside this file too, whatever folder pytest was started in.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tiny_model import write_tiny_model
+from support.tiny_model import write_tiny_model
 
 from lwseg_ros.model_file import ModelFile
 

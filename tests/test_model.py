@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tiny_model import CLASSES, tiny_graph, tiny_manifest, write_tiny_model
+from support.tiny_model import CLASSES, tiny_graph, tiny_manifest, write_tiny_model
 
 from lwseg_ros import model_file
 from lwseg_ros.errors import ModelFileError

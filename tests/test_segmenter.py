@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tiny_model import painted_image
+from support.tiny_model import painted_image
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import BackendError, ImageError, ModelFileError

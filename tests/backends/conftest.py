@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_model import painted_image, write_tiny_model
+from support.tiny_model import painted_image, write_tiny_model
 
 from lwseg_ros.commands.replay import SAMPLE_BAG
 from lwseg_ros.model_file import ModelFile

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tiny_model import painted_image
+from support.tiny_model import painted_image
 
 from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime, open_backend
 from lwseg_ros.errors import BackendError, BackendUnavailableError, ImageError

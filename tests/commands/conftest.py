@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-import tiny_model as tiny
+from support import tiny_model as tiny
 
 from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
 from lwseg_ros.model_file import save_model

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_model import painted_image
+from support.tiny_model import painted_image
 
 from lwseg_ros.cli import main
 from lwseg_ros.commands.predict import find_sources

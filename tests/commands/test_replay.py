@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bag_files import painted_messages, write_messages
+from support.bag_files import painted_messages, write_messages
 
 from lwseg_ros.cli import main
 from lwseg_ros.model_file import ModelFile

@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
-from ros_harness import NodeProcess, Probe, compressed_message
-from tiny_model import painted_image
+from support.ros_harness import NodeProcess, Probe, compressed_message
+from support.tiny_model import painted_image
 
 from lwseg_ros.imaging import messages
 from lwseg_ros.model_file import ModelFile

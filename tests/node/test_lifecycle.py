@@ -13,9 +13,9 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_r
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from ros_harness import BEST_EFFORT, NodeProcess, Probe, image_message
 from sensor_msgs.msg import Image
-from tiny_model import painted_image
+from support.ros_harness import BEST_EFFORT, NodeProcess, Probe, image_message
+from support.tiny_model import painted_image
 
 from lwseg_ros.imaging import messages
 from lwseg_ros.model_file import ModelFile

@@ -17,11 +17,11 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import BEST_EFFORT, NodeProcess, Probe, image_message, values
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64, String
-from tiny_model import CLASSES, painted_image
+from support.ros_harness import BEST_EFFORT, NodeProcess, Probe, image_message, values
+from support.tiny_model import CLASSES, painted_image
 
 from lwseg_ros import cli
 from lwseg_ros.imaging import drawing, messages

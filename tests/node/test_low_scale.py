@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
-from camvid_miniature import paint_scene
 from lwseg_training.export.export import to_onnx
 from lwseg_training.export.inference_graph import InferenceGraph
 from lwseg_training.networks.normalization import MEAN_RGB, STD_RGB, Normalize
 from lwseg_training.networks.synergy import Synergy
-from ros_harness import NodeProcess, Probe, image_message
+from support.camvid_miniature import paint_scene
+from support.ros_harness import NodeProcess, Probe, image_message
 
 from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
 from lwseg_ros.imaging import messages

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
-import ros_harness  # noqa: F401  sets the domain for this process and its children
+from support import ros_harness  # noqa: F401  sets the domain for this process and its children
 
 pytestmark = pytest.mark.integration
 

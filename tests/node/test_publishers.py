@@ -13,7 +13,6 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
-import ros_harness  # sets the domain before anything starts
 from lwseg_ros.node.segment_node.frame import Frame, SegmentedFrame
 from lwseg_ros.node.segment_node.parameters import Settings
 from lwseg_ros.node.segment_node.publishers import CameraPublishers, PublisherGroup, fill_label_info, label_info_json
@@ -21,7 +20,8 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
-from tiny_model import CLASSES, painted_image
+from support import ros_harness  # sets the domain before anything starts
+from support.tiny_model import CLASSES, painted_image
 
 from lwseg_ros.imaging import messages
 from lwseg_ros.model_file import ModelFile

@@ -14,7 +14,7 @@ from lwseg_ros.node.segment_node.frame import Frame, SegmentedFrame
 from lwseg_ros.node.segment_node.mailbox import Mailbox
 from lwseg_ros.node.segment_node.statistics import FrameStatistics
 from lwseg_ros.node.segment_node.worker import SegmentWorker, Timing
-from tiny_model import painted_image
+from support.tiny_model import painted_image
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import BackendError, ImageError

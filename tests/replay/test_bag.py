@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bag_files import (
+from rosbags.rosbag2 import StoragePlugin, Writer
+from support.bag_files import (
     COMPRESSED_IMAGE,
     IMAGE,
     LABEL_TOPIC,
@@ -21,8 +22,7 @@ from bag_files import (
     stamp_ns,
     write_messages,
 )
-from rosbags.rosbag2 import StoragePlugin, Writer
-from tiny_model import painted_image
+from support.tiny_model import painted_image
 
 from lwseg_ros.errors import BagError, ImageError
 from lwseg_ros.replay.bag import Bag, Topic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bag_files import IMAGE, TYPESTORE, image_message
+from support.bag_files import IMAGE, TYPESTORE, image_message
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.replay.cdr import header_stamp_ns, with_stamp_ns

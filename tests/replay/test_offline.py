@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_files import COMPRESSED_IMAGE, PHOTO_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
+from support.bag_files import COMPRESSED_IMAGE, PHOTO_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.model_file import ModelFile

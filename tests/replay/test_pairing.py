@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bag_files import LABEL_TOPIC, PHOTO_TOPIC, image_message, painted_messages, write_messages
-from tiny_model import CLASSES, tiny_manifest
+from support.bag_files import LABEL_TOPIC, PHOTO_TOPIC, image_message, painted_messages, write_messages
+from support.tiny_model import CLASSES, tiny_manifest
 
 from lwseg_ros.errors import BagError, ModelFileError
 from lwseg_ros.model_file import ClassInfo

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from camvid_miniature import miniature_recipe, write_miniature
 from lwseg_training.config.recipe import parse_recipe
 from lwseg_training.engine.distributed import Process
 from lwseg_training.engine.segmentation import Trainer
+from support.camvid_miniature import miniature_recipe, write_miniature
 
-pytest.register_assert_rewrite("network_contract")  # so that a clause that fails says what it saw
+pytest.register_assert_rewrite("support.network_contract")  # so that a clause that fails says what it saw
 
 ALONE = Process(0, 1, torch.device("cpu"))
 

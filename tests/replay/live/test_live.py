@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_files import COMPRESSED_IMAGE, PHOTO_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
+from support.bag_files import COMPRESSED_IMAGE, PHOTO_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
 
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.replay.live.run import LiveOptions, LiveReplayError, replay_live

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_files import painted_messages, write_messages
+from support.bag_files import painted_messages, write_messages
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.model_file import ModelFile

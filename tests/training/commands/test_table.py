@@ -10,10 +10,10 @@ from typing import Any
 
 import cv2
 import pytest
-from camvid_miniature import write_miniature, write_recipe
 from lwseg_training.commands import table as command
 from lwseg_training.engine.fit import TrainingStoppedError
 from lwseg_training.experiments.table.rows import SHORT_RUN
+from support.camvid_miniature import write_miniature, write_recipe
 
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.cli import main

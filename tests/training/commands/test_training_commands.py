@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from camvid_miniature import write_miniature, write_recipe
 from lwseg_training.networks import NETWORKS
+from support.camvid_miniature import write_miniature, write_recipe
 
 from lwseg_ros.cli import main
 from lwseg_ros.model_file import load_model

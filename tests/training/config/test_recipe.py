@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from camvid_miniature import miniature_recipe, write_recipe
 from lwseg_training.config.recipe import differing_keys, load_recipe, parse_recipe, resolve_recipe, shipped_recipes
 from lwseg_training.networks import build_network
+from support.camvid_miniature import miniature_recipe, write_recipe
 
 from lwseg_ros.datasets import DATASETS
 from lwseg_ros.errors import RecipeError

@@ -7,9 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from camvid_miniature import paint_scene
 from lwseg_training.config.recipe import AugmentationSection
 from lwseg_training.data.augmentation import IGNORE, augment, mix_classes
+from support.camvid_miniature import paint_scene
 
 SIZE_HW = (60, 80)
 EVERYTHING: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lwseg_training.config.pretraining_recipe import CropSection
 from lwseg_training.data.classification_samples import TrainingPhotos, ValidationPhotos, center_part, random_part
-from photo_miniature import write_photos
+from support.photo_miniature import write_photos
 
 from lwseg_ros.datasets import load_classification_split
 from lwseg_ros.errors import DatasetError

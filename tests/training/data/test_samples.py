@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from camvid_miniature import miniature_recipe, write_miniature
 from lwseg_training.config.recipe import DatasetSection, Recipe, parse_recipe
 from lwseg_training.data import samples as samples_module
 from lwseg_training.data.samples import (
@@ -23,7 +22,8 @@ from lwseg_training.data.samples import (
     training_loader,
     worker_count,
 )
-from tiny_model import write_tiny_model
+from support.camvid_miniature import miniature_recipe, write_miniature
+from support.tiny_model import write_tiny_model
 
 from lwseg_ros.backends import BackendChoice
 from lwseg_ros.errors import DatasetError

@@ -23,7 +23,7 @@ from lwseg_training.engine.classification import FIELDS, Pretrainer, accuracy
 from lwseg_training.engine.distributed import Process
 from lwseg_training.networks.classifiers import build_classifier
 from lwseg_training.networks.normalization import Normalize
-from photo_miniature import photo_recipe, write_photo_recipe, write_photos
+from support.photo_miniature import photo_recipe, write_photo_recipe, write_photos
 from torch import Tensor, nn
 
 from lwseg_ros.cli import main

@@ -9,12 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import batch_shares
 import cv2
 import pytest
 import torch
-from batch_shares import HARD_EXAMPLES, NORMS, RUNS, STEPS, build_norm, features, hard_loss, normalised, train, wanted
-from camvid_miniature import miniature_recipe, write_miniature
 from lwseg_training.config.recipe import parse_recipe
 from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.samples import LabelledImages, StepSampler, TrainingSamples, load_splits, training_loader
@@ -22,6 +19,20 @@ from lwseg_training.engine.batch_norm import SynchronizedBatchNorm2d, synchroniz
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of
 from lwseg_training.engine.distributed import Process, training_process
 from lwseg_training.networks import NETWORKS, build_network
+from support import batch_shares
+from support.batch_shares import (
+    HARD_EXAMPLES,
+    NORMS,
+    RUNS,
+    STEPS,
+    build_norm,
+    features,
+    hard_loss,
+    normalised,
+    train,
+    wanted,
+)
+from support.camvid_miniature import miniature_recipe, write_miniature
 from torch import Tensor, nn
 
 from lwseg_ros.datasets import CAMVID_IGNORE_ID

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 import torch
-from camvid_miniature import miniature_recipe, write_recipe
 from lwseg_training.config.recipe import parse_recipe
 from lwseg_training.engine.checkpoint import load_checkpoint
 from lwseg_training.engine.distributed import Process
 from lwseg_training.engine.segmentation import Trainer
+from support.camvid_miniature import miniature_recipe, write_recipe
 
 ALONE = Process(0, 1, torch.device("cpu"))
 # Bit-identical results are promised for one machine and one number of threads.

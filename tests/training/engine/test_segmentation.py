@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import pytest
 import torch
-from camvid_miniature import miniature_recipe, write_miniature
 from lwseg_training.config.recipe import Recipe, load_recipe, parse_recipe
 from lwseg_training.data.samples import StepSampler, TrainingSamples, training_loader
 from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -19,6 +18,7 @@ from lwseg_training.engine.distributed import Process
 from lwseg_training.engine.fit import MAX_SKIPPED_IN_WINDOW, TrainingDivergedError
 from lwseg_training.engine.segmentation import Trainer
 from lwseg_training.optim.ema import averaged
+from support.camvid_miniature import miniature_recipe, write_miniature
 from torch import Tensor, nn
 
 from lwseg_ros.errors import LwsegError, RecipeError

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from camvid_miniature import miniature_recipe
 from lwseg_training.config.pretraining_recipe import PretrainingRecipe
 from lwseg_training.config.recipe import parse_recipe
 from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -18,7 +17,8 @@ from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_ini
 from lwseg_training.experiments.cross_validation import finished_summary, without_sequence
 from lwseg_training.networks import build_network
 from lwseg_training.networks.lemore import LeMoRe, LeMoReClassifier, resize_backbone_weights
-from photo_miniature import SHALLOW, photo_recipe, write_photos
+from support.camvid_miniature import miniature_recipe
+from support.photo_miniature import SHALLOW, photo_recipe, write_photos
 from torch import nn
 
 from lwseg_ros.errors import RecipeError

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from camvid_miniature import write_recipe
 from lwseg_training.experiments.cross_validation import LeftOutRun, comparison_table
+from support.camvid_miniature import write_recipe
 
 from lwseg_ros.cli import main
 

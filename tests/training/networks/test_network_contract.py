@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import network_contract as contract
 import pytest
 import torch
 from lwseg_training.networks.layers import ConvBN, resize_bilinear
-from network_contract import Overfitted, Published
+from support import network_contract as contract
+from support.network_contract import Overfitted, Published
 from torch import Tensor, nn
 
 from lwseg_ros.backends.tensorrt_builder import MISSING, installed_library, load_library

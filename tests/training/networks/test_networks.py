@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import network_contract as contract
 import pytest
 from lwseg_training.networks import NETWORKS, build_network
-from network_contract import Builder, Overfitted, Published
+from support import network_contract as contract
+from support.network_contract import Builder, Overfitted, Published
 
 from lwseg_ros.backends.tensorrt_builder import MISSING, installed_library, load_library
 from lwseg_ros.errors import RecipeError

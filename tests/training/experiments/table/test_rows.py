@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from camvid_miniature import miniature_recipe
 from lwseg_training.config.recipe import parse_recipe
 from lwseg_training.experiments.table.rows import Row, duration, equal_budgets, markdown_table, notes, training_cell
+from support.camvid_miniature import miniature_recipe
 
 
 def timed(p50: float, **changes: Any) -> dict[str, Any]:

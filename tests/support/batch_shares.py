@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from camvid_miniature import miniature_recipe
 from lwseg_training.config.recipe import parse_recipe
 from lwseg_training.engine.batch_norm import synchronize_batch_norm
 from lwseg_training.engine.distributed import Process, training_process
 from lwseg_training.engine.segmentation import Trainer
 from lwseg_training.losses.ohem import hard_example_mean
 from torch import Tensor, nn
+
+from support.camvid_miniature import miniature_recipe
 
 STEPS = 4
 RUNS: dict[str, dict[str, Any]] = {

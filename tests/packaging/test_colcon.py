@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("colcon_core", reason="colcon is not installed: pip install lwseg_ros[dev]")
 pytest.importorskip("colcon_ros", reason="colcon-ros is not installed: pip install lwseg_ros[dev]")
 
-from tiny_model import write_tiny_model
+from support.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
-from tiny_model import painted_image
+
+from support.tiny_model import painted_image
 
 TYPESTORE = get_typestore(Stores.ROS2_HUMBLE)
 TYPES = TYPESTORE.types

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from camvid_miniature import paint_scene
 from lwseg_training.export.export import to_onnx
 from lwseg_training.export.inference_graph import InferenceGraph
 from lwseg_training.networks.count import count_network
@@ -21,6 +20,7 @@ from lwseg_ros.backends import BackendOptions, open_backend
 from lwseg_ros.backends.tensorrt_builder import build_engine
 from lwseg_ros.datasets import CAMVID_CLASSES
 from lwseg_ros.model_file import Manifest, ModelFile, save_model
+from support.camvid_miniature import paint_scene
 
 Builder = Callable[[int], nn.Module]
 """Makes the network for a number of classes, with weights drawn from PyTorch's seed."""
