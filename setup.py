@@ -13,22 +13,15 @@ EXTRAS = {
     "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],
     "cpu": ["openvino>=2024.4", "onnxruntime>=1.18"],
     "rtx": ["tensorrt-rtx-cu13>=1.1; platform_system == 'Linux'", "cuda-python>=12.6"],
-    "training": [
-        "torch>=2.6",
-        "onnxscript>=0.3",
-        "onnxruntime>=1.18",
-        "pydantic>=2.5",
-        "matplotlib>=3.8",
-        "fvcore>=0.1.5",
-    ],
+    # what `make check` needs; the training distribution lies in training/
     "dev": [
         "pytest>=8",
+        "pytest-xdist>=3.5",
         "ruff>=0.8",
         "mypy>=1.13",
         "types-PyYAML",
-        "colcon-common-extensions",
-        "colcon-ros",
     ],
+    "colcon": ["colcon-common-extensions", "colcon-ros"],
 }
 
 
@@ -56,10 +49,9 @@ setup(
     maintainer="The lwseg_ros maintainers",
     maintainer_email="maintainers@lwseg.example.org",
     python_requires=">=3.10",
-    packages=find_packages(include=["lwseg_ros", "lwseg_ros.*", "training", "training.*"]),
+    packages=find_packages(include=["lwseg_ros", "lwseg_ros.*"]),
     package_data={
         "lwseg_ros": ["assets/models/*.onnx", "assets/*/*", "replay/report/*.html", "py.typed"],
-        "training": ["recipes/*.yaml", "recipes/*/*.yaml"],
     },
     data_files=shared_files(),
     install_requires=[
@@ -77,16 +69,9 @@ setup(
     entry_points={
         "console_scripts": [
             "lwseg = lwseg_ros.cli:main",
-            "segment = lwseg_ros.node.segment_node:main",
+            "segment = lwseg_ros.node.__main__:main",
         ],
         "lwseg.commands": [
-            "compare = lwseg_training.commands.compare",
-            "scales = lwseg_training.commands.scales",
-            "networks = lwseg_training.commands.networks",
-            "pretrain = lwseg_training.commands.pretrain",
-            "table = lwseg_training.commands.table",
-            "train = lwseg_training.commands.train",
-            "export = lwseg_training.commands.export",
             "evaluate = lwseg_ros.commands.evaluate",
             "build = lwseg_ros.commands.build",
             "predict = lwseg_ros.commands.predict",

@@ -11,10 +11,10 @@ from launch.conditions import IfCondition
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from lwseg_ros.node.segment_node.launch_arguments import cameras_of_file, parameter_values, remappings
-from lwseg_ros.node.segment_node.parameters import PARAMETERS
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from lwseg_ros.node.launch_arguments import cameras_of_file, parameter_values, remappings
+from lwseg_ros.node.parameters import PARAMETERS
 
 SHARE = Path(get_package_share_directory("lwseg_ros"))
 

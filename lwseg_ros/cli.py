@@ -80,9 +80,10 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         command: Command = commands[name].load()
     except ModuleNotFoundError as error:
-        extra = "training" if commands[name].value.startswith("training") else "cpu"
+        owner = commands[name].dist
         print(
-            f"lwseg {name}: the Python module {error.name!r} is not installed; try `pip install 'lwseg_ros[{extra}]'`",
+            f"lwseg {name}: the Python module {error.name!r} is not installed; install "
+            f"{owner.name if owner else 'lwseg_ros'} with all that it requires",
             file=sys.stderr,
         )
         return 1

@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from lwseg_ros.node.segment_node.parameters import PARAMETERS
 
 from lwseg_ros.cli import installed_commands
 from lwseg_ros.model_file import DEFAULT_MODEL, load_model, shipped_models
+from lwseg_ros.node.parameters import PARAMETERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

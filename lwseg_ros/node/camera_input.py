@@ -9,11 +9,11 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from lwseg_ros.node.segment_node.diagnostics import InputState
-from lwseg_ros.node.segment_node.frame import Frame, frame_age
-from lwseg_ros.node.segment_node.mailbox import Mailbox
-from lwseg_ros.node.segment_node.parameters import Settings
-from lwseg_ros.node.segment_node.statistics import FrameStatistics
+from lwseg_ros.node.diagnostics import InputState
+from lwseg_ros.node.frame import Frame, frame_age
+from lwseg_ros.node.mailbox import Mailbox
+from lwseg_ros.node.parameters import Settings
+from lwseg_ros.node.statistics import FrameStatistics
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from lwseg_ros.node.segment_node.statistics import FrameSnapshot, percentiles
-from lwseg_ros.node.segment_node.worker import Timing
+from lwseg_ros.node.statistics import FrameSnapshot, percentiles
+from lwseg_ros.node.worker import Timing
 from lwseg_ros.segmenter import Segmenter
 
 

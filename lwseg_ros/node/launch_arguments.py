@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.node.segment_node.parameters import PARAMETERS
+from lwseg_ros.node.parameters import PARAMETERS
 
 
 class LaunchArgumentError(LwsegError):

@@ -16,9 +16,9 @@ from std_msgs.msg import Float64, Header, String
 from lwseg_ros.imaging import drawing, messages
 from lwseg_ros.imaging.camera_info import scale_camera_info
 from lwseg_ros.model_file import ModelFile
-from lwseg_ros.node.segment_node.frame import SegmentedFrame
-from lwseg_ros.node.segment_node.parameters import Settings
-from lwseg_ros.node.segment_node.worker import Timing
+from lwseg_ros.node.frame import SegmentedFrame
+from lwseg_ros.node.parameters import Settings
+from lwseg_ros.node.worker import Timing
 
 # Reliable publishers serve reliable and best-effort subscribers alike.
 OUTPUT_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)

@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-try:
-    import rclpy
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "rclpy is not installed: source /opt/ros/<distribution>/setup.bash, or `pip install 'lwseg_ros[ros]'`",
-        name="rclpy",
-    ) from error
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.imaging import messages
-from lwseg_ros.node.segment_node.camera_input import CameraInput
-from lwseg_ros.node.segment_node.diagnostics import camera_status, inference_status, silence_reason
-from lwseg_ros.node.segment_node.frame import Frame
-from lwseg_ros.node.segment_node.mailbox import Mailbox
-from lwseg_ros.node.segment_node.parameters import PARAMETERS, Settings, faults, help_text
-from lwseg_ros.node.segment_node.process import spin_until_signal
-from lwseg_ros.node.segment_node.publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
-from lwseg_ros.node.segment_node.statistics import FrameSnapshot
-from lwseg_ros.node.segment_node.transitions import refuse_impossible_transitions
-from lwseg_ros.node.segment_node.worker import SegmentWorker
+from lwseg_ros.node.camera_input import CameraInput
+from lwseg_ros.node.diagnostics import camera_status, inference_status, silence_reason
+from lwseg_ros.node.frame import Frame
+from lwseg_ros.node.mailbox import Mailbox
+from lwseg_ros.node.parameters import PARAMETERS, Settings, faults
+from lwseg_ros.node.publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
+from lwseg_ros.node.statistics import FrameSnapshot
+from lwseg_ros.node.transitions import refuse_impossible_transitions
+from lwseg_ros.node.worker import SegmentWorker
 from lwseg_ros.segmenter import Segmenter
 
 WARNING_PERIOD_S = 5.0
-USAGE = "usage: segment [--ros-args -p NAME:=VALUE -r image:=/camera/image_raw ...]"
 
 
 class SegmentNode(LifecycleNode):
@@ -268,29 +256,3 @@ class SegmentNode(LifecycleNode):
         elif not reason and camera in self._silent:
             self._silent.remove(camera)
             self.get_logger().info(f"images{f' of {camera}' if camera else ''} come in")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; return 0 then, 1 when it cannot start or run, 2 for wrong usage."""
-    arguments = list(sys.argv if argv is None else argv)
-    try:
-        own = remove_ros_args(arguments)[1:]
-        if own and own[0] in ("-h", "--help"):
-            print(f"{USAGE}\n\nparameters:\n{help_text()}")
-            return 0
-        if own:
-            print(f"segment: no argument {own[0]!r}; see --help", file=sys.stderr)
-            return 2
-        # `spin_until_signal` has handlers of its own.
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:
-        print(f"segment: wrong ROS arguments: {error}; see --help", file=sys.stderr)
-        return 2
-    try:
-        return spin_until_signal(SegmentNode)
-    finally:
-        rclpy.try_shutdown()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

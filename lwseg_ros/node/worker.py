@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.node.segment_node.frame import Frame, SegmentedFrame, frame_age
-from lwseg_ros.node.segment_node.mailbox import Mailbox
-from lwseg_ros.node.segment_node.statistics import FrameStatistics
+from lwseg_ros.node.frame import Frame, SegmentedFrame, frame_age
+from lwseg_ros.node.mailbox import Mailbox
+from lwseg_ros.node.statistics import FrameStatistics
 from lwseg_ros.segmenter import Segmenter
 
 

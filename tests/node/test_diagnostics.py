@@ -9,12 +9,12 @@ import pytest
 pytest.importorskip("diagnostic_msgs.msg", reason="diagnostic_msgs is not installed: pip install lwseg_ros[ros]")
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from lwseg_ros.node.segment_node.diagnostics import InputState, camera_status, inference_status
-from lwseg_ros.node.segment_node.statistics import DROP_CAUSES, FrameSnapshot
-from lwseg_ros.node.segment_node.worker import Timing
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.model_file import ModelFile
+from lwseg_ros.node.diagnostics import InputState, camera_status, inference_status
+from lwseg_ros.node.statistics import DROP_CAUSES, FrameSnapshot
+from lwseg_ros.node.worker import Timing
 from lwseg_ros.segmenter import Segmenter
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from lwseg_ros.node.segment_node.frame import Frame, frame_age
+
+from lwseg_ros.node.frame import Frame, frame_age
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_800_000_000 * SECOND_NS

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lwseg_ros.node.segment_node.launch_arguments import (
+
+from lwseg_ros.node.launch_arguments import (
     LaunchArgumentError,
     cameras_of_file,
     parameter_values,
     remappings,
 )
-from lwseg_ros.node.segment_node.parameters import PARAMETERS
+from lwseg_ros.node.parameters import PARAMETERS
 
-LAUNCH = Path(__file__).parents[1] / "launch"
+LAUNCH = Path(__file__).parents[2] / "launch"
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def probe(shared_probe: Probe) -> Probe:
     """The probe, with the node's run-time parameters as at the start and nothing received."""
     defaults = {"output_size": "camera", "uncertainty_encoding": "mono8", "overlay_alpha": 0.5, "max_age_ms": 1000.0}
     assert shared_probe.set_parameters(**defaults) == (True, "")
-    for messages in shared_probe.received.values():
-        messages.clear()
+    for received in shared_probe.received.values():
+        received.clear()
     return shared_probe
 
 

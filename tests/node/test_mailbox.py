@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from lwseg_ros.node.segment_node.mailbox import Mailbox
+from lwseg_ros.node.mailbox import Mailbox
 
 
 def test_newer_items_replace_older_ones() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from lwseg_ros.node.segment_node.parameters import PARAMETERS, Settings, faults, help_text
 
-ROOT = Path(__file__).parents[1]
+from lwseg_ros.node.parameters import PARAMETERS, Settings, faults, help_text
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_setting_is_described_and_its_default_accepted() -> None:

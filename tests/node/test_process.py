@@ -21,7 +21,7 @@ import signal, sys, time
 import rclpy
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from lwseg_ros.node.segment_node.process import spin_until_signal
+from lwseg_ros.node.process import spin_until_signal
 
 class Trial(Node):
     def __init__(self):

@@ -13,9 +13,6 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
-from lwseg_ros.node.segment_node.frame import Frame, SegmentedFrame
-from lwseg_ros.node.segment_node.parameters import Settings
-from lwseg_ros.node.segment_node.publishers import CameraPublishers, PublisherGroup, fill_label_info, label_info_json
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
@@ -23,9 +20,12 @@ from sensor_msgs.msg import Image
 from support import ros_harness  # sets the domain before anything starts
 from support.tiny_model import CLASSES, painted_image
 
-from lwseg_ros.imaging import messages
+from lwseg_ros.imaging import drawing, messages
 from lwseg_ros.model_file import ModelFile
-from lwseg_ros.node.segment_node import publishers as node_publishers
+from lwseg_ros.node import publishers as node_publishers
+from lwseg_ros.node.frame import Frame, SegmentedFrame
+from lwseg_ros.node.parameters import Settings
+from lwseg_ros.node.publishers import CameraPublishers, PublisherGroup, fill_label_info, label_info_json
 from lwseg_ros.segmenter import Segmentation
 
 pytestmark = pytest.mark.integration
@@ -65,13 +65,13 @@ def test_pictures_are_computed_only_for_subscribers(
 ) -> None:
     computed: list[str] = []
     for name in ("overlay", "colorize"):
-        real = getattr(visualization, name)
+        real = getattr(drawing, name)
 
         def spy(*arguments: Any, name: str = name, real: Callable[..., Any] = real) -> Any:
             computed.append(name)
             return real(*arguments)
 
-        monkeypatch.setattr(node_publishers.visualization, name, spy)
+        monkeypatch.setattr(node_publishers.drawing, name, spy)
     group = PublisherGroup(node)
     publishers = CameraPublishers(group, "front", tiny_model)
     node.trigger_configure()

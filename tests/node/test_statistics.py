@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from lwseg_ros.node.segment_node.statistics import DROP_CAUSES, FrameStatistics, percentiles
+
+from lwseg_ros.node.statistics import DROP_CAUSES, FrameStatistics, percentiles
 
 
 def test_every_frame_is_accounted_for() -> None:

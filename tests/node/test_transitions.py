@@ -8,11 +8,12 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_r
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from lwseg_ros.node.segment_node.transitions import refuse_impossible_transitions
 from rclpy.context import Context
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 from support import ros_harness  # noqa: F401  sets the domain
+
+from lwseg_ros.node.transitions import refuse_impossible_transitions
 
 pytestmark = pytest.mark.integration
 

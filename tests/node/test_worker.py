@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from lwseg_ros.node.segment_node.frame import Frame, SegmentedFrame
-from lwseg_ros.node.segment_node.mailbox import Mailbox
-from lwseg_ros.node.segment_node.statistics import FrameStatistics
-from lwseg_ros.node.segment_node.worker import SegmentWorker, Timing
 from support.tiny_model import painted_image
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import BackendError, ImageError
 from lwseg_ros.model_file import ModelFile
+from lwseg_ros.node.frame import Frame, SegmentedFrame
+from lwseg_ros.node.mailbox import Mailbox
+from lwseg_ros.node.statistics import FrameStatistics
+from lwseg_ros.node.worker import SegmentWorker, Timing
 from lwseg_ros.segmenter import Segmenter
 
 CAMERAS = ("front", "left", "rear")

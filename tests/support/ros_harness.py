@@ -37,10 +37,10 @@ BEST_EFFORT = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class NodeProcess:
-    """`python -m lwseg_ros.node.segment_node` with parameters; a context manager that ends it by SIGINT."""
+    """`python -m lwseg_ros.node` with parameters; a context manager that ends it by SIGINT."""
 
     def __init__(self, folder: Path, parameters: Mapping[str, object], arguments: tuple[str, ...] = ()) -> None:
-        command = [sys.executable, "-m", "lwseg_ros.node.segment_node", "--ros-args", *arguments]
+        command = [sys.executable, "-m", "lwseg_ros.node", "--ros-args", *arguments]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={value}"]
         self._log = (folder / f"node_{time.monotonic_ns()}.log").open("w+b")

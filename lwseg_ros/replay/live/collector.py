@@ -1,4 +1,4 @@
-"""Receive a node's answers in a process of their own: `python -m lwseg_ros.replay.live.run.collector CONFIG.json`.
+"""Receive a node's answers in a process of their own: `python -m lwseg_ros.replay.live.collector CONFIG.json`.
 
 Every message goes, still serialized, to the end of one spool file; one line of JSON a message on standard output tells
 its kind, place and time of arrival. Nothing is decoded here, so that the collector keeps up with any camera. The end of

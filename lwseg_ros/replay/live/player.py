@@ -1,4 +1,4 @@
-"""Publish a bag's camera images from a process of their own: `python -m lwseg_ros.replay.live.run.player CONFIG.json`.
+"""Publish a bag's camera images from a process of their own: `python -m lwseg_ros.replay.live.player CONFIG.json`.
 
 Messages go out as the bytes that the bag holds, decoded by nobody; only the stamp in their header is set to the time of
 publishing, as a camera driver does, so that ages and latencies mean what they mean on a vehicle. Standard output tells
@@ -26,7 +26,7 @@ from rclpy.qos import qos_profile_sensor_data
 from lwseg_ros.errors import BagError
 from lwseg_ros.replay.bag import Bag, BagMessage
 from lwseg_ros.replay.cdr import with_stamp_ns
-from lwseg_ros.replay.live.run.collector import emit, load_message_type
+from lwseg_ros.replay.live.collector import emit, load_message_type
 
 # DDS tells both ends of a match one after the other; what is published in between reaches nobody.
 SETTLE_S = 0.5

@@ -12,8 +12,8 @@ import numpy as np
 from lwseg_ros.errors import BagError, ImageError
 from lwseg_ros.model_file import load_model
 from lwseg_ros.replay.bag import Bag, Topic
-from lwseg_ros.replay.live.run.recording import LiveRecording
-from lwseg_ros.replay.live.run.session import LiveOptions, LiveReplayError, LiveSession
+from lwseg_ros.replay.live.recording import LiveRecording
+from lwseg_ros.replay.live.session import LiveOptions, LiveReplayError, LiveSession
 from lwseg_ros.replay.pairing import Answer, Frame, judge
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, Topic
-from lwseg_ros.replay.live.run.isolation import write_profiles
-from lwseg_ros.replay.live.run.processes import Child, Events, interrupts_deferred, ros_environment
-from lwseg_ros.replay.live.run.recording import DIAGNOSTICS, LiveRecording, Published, Received
+from lwseg_ros.replay.live.isolation import write_profiles
+from lwseg_ros.replay.live.processes import Child, Events, interrupts_deferred, ros_environment
+from lwseg_ros.replay.live.recording import DIAGNOSTICS, LiveRecording, Published, Received
 
 NODE = "/segment"
 # The node's message for durations: that of the Autoware ecosystem where it is installed.
@@ -110,9 +110,7 @@ class LiveSession:
             self._wait_until(self._all_settled, SILENCE_S)
 
     def _start_all(self, stack: ExitStack) -> None:
-        self._start(
-            stack, "node", ["-m", "lwseg_ros.node.segment_node", *_node_arguments(self._image_topic, self._options)]
-        )
+        self._start(stack, "node", ["-m", "lwseg_ros.node", *_node_arguments(self._image_topic, self._options)])
         topics = [
             {"kind": "label", "name": f"{NODE}/label", "msgtypes": [IMAGE]},
             {"kind": "uncertainty", "name": f"{NODE}/uncertainty", "msgtypes": [IMAGE]},

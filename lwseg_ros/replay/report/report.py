@@ -16,7 +16,7 @@ from lwseg_ros import __version__
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.machine import cores, processor
 from lwseg_ros.files import write_atomically
-from lwseg_ros.replay.report.report import charts as draw
+from lwseg_ros.replay.report import charts as draw
 from lwseg_ros.replay.results import ReplayResult
 
 LIBRARIES = (

@@ -123,7 +123,7 @@ def test_a_node_that_dies_ends_the_replay_at_once(tmp_path: Path, tiny_model: Mo
 
     def kill_node(kind: str, count: int) -> None:
         if kind == "label" and count == 3:
-            node = next(pid for pid, command in children().items() if "lwseg_ros.node.segment_node" in command)
+            node = next(pid for pid, command in children().items() if "lwseg_ros.node" in command)
             os.kill(node, signal.SIGKILL)
             killed_s.append(time.monotonic())
 

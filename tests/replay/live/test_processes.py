@@ -11,11 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from lwseg_ros.replay.live.run.processes import Child, Events, free_domain_id, interrupts_deferred, ros_environment
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.replay.live.run import isolation as fastdds
-from lwseg_ros.replay.live.run import processes
+from lwseg_ros.replay.live import processes
+from lwseg_ros.replay.live.processes import Child, Events, free_domain_id, interrupts_deferred, ros_environment
 
 
 def start(code: str, folder: Path, events: Events) -> Child:
@@ -111,8 +110,8 @@ def test_shared_memory_has_room_for_images_as_far_as_there_is_some(
     image_bytes: int, free_bytes: int, segment_bytes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=free_bytes)
-    monkeypatch.setattr(fastdds.shutil, "disk_usage", lambda path: usage)
-    fastdds.write_profiles(tmp_path / "profiles.xml", image_bytes)
+    monkeypatch.setattr(isolation.shutil, "disk_usage", lambda path: usage)
+    isolation.write_profiles(tmp_path / "profiles.xml", image_bytes)
     assert f"<segment_size>{segment_bytes}</segment_size>" in (tmp_path / "profiles.xml").read_text()
 
 

@@ -138,10 +138,10 @@ def test_error_map_by_hand() -> None:
     label = np.array([[0, 1, 1]], np.uint8)
     truth = np.array([[0, 0, 255]], np.uint8)
     right, wrong, ignored = charts.error_map(photo, label, truth, 255)[0].tolist()
-    assert wrong == list(figures.WRONG_BGR)
-    assert ignored == list(figures.IGNORED_BGR)
+    assert wrong == list(charts.WRONG_BGR)
+    assert ignored == list(charts.IGNORED_BGR)
     assert right[0] == right[1] == right[2] > 100
-    assert charts.error_map(photo, label, truth, None)[0, 2].tolist() == list(figures.WRONG_BGR)
+    assert charts.error_map(photo, label, truth, None)[0, 2].tolist() == list(charts.WRONG_BGR)
 
 
 def test_wide_pictures_are_made_smaller() -> None:

@@ -15,7 +15,7 @@ def source_commit() -> str:
 
     `unknown` outside a checkout, an installation that merely lies in somebody else's checkout included.
     """
-    return commit_of(Path(__file__).parents[1])
+    return commit_of(Path(__file__).parents[3])
 
 
 def commit_of(root: Path) -> str:
