@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.replay.live import processes
+from lwseg_ros.replay.live import isolation, processes
 from lwseg_ros.replay.live.processes import Child, Events, free_domain_id, interrupts_deferred, ros_environment
 
 

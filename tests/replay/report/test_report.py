@@ -15,7 +15,8 @@ from support.bag_files import painted_messages, write_messages
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.replay.offline import replay_offline
-from lwseg_ros.replay.report.report import charts, library_versions, machine, write_report
+from lwseg_ros.replay.report import charts
+from lwseg_ros.replay.report.report import library_versions, machine, write_report
 from lwseg_ros.replay.results import FrameCounts, ReplayResult, percentiles
 from lwseg_ros.segmenter import Segmenter
 
