@@ -19,9 +19,9 @@ def git(folder: Path, *arguments: str) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout with the two packages and a page of documentation, all committed."""
-    for name in ("training/lwseg_training/engine/segmentation.py", "lwseg_ros/datasets.py", "docs/page.md"):
+    for name in ("training/trainer.py", "lwseg_ros/datasets.py", "docs/page.md"):
         path = tmp_path / name
-        path.parent.mkdir()
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("first\n")
     git(tmp_path, "init")
     git(tmp_path, "add", ".")
@@ -36,7 +36,7 @@ def test_a_clean_checkout_gives_its_commit(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "dirty"),
     [
-        ("training/lwseg_training/engine/segmentation.py", True),
+        ("training/trainer.py", True),
         ("lwseg_ros/datasets.py", True),
         ("docs/page.md", False),
     ],
