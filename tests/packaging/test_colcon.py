@@ -48,7 +48,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if source.is_symlink() or source.exists():  # a file that git knows may have been deleted
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
-    models = copy / "lwseg_ros" / "models"
+    models = copy / "lwseg_ros" / "assets" / "models"
     models.mkdir(exist_ok=True)
     write_tiny_model(models / "tiny.onnx")
     return copy
@@ -84,6 +84,12 @@ def test_launch_config_and_models_are_installed(install: Path) -> None:
     assert (share / "models" / "tiny.onnx").is_file()
     assert list(install.glob("lib/python*/site-packages/lwseg_ros/assets/models/tiny.onnx"))
     assert list(install.glob("lib/python*/site-packages/lwseg_ros/assets/*/metadata.yaml"))
+
+
+def test_a_vehicle_gets_nothing_of_training(install: Path) -> None:
+    packages = {path.name for path in install.glob("lib/python*/site-packages/*") if path.is_dir()}
+    assert "lwseg_ros" in packages
+    assert not [name for name in packages if "training" in name]
 
 
 def test_ros2_run_finds_the_node_and_it_starts_from_the_install_space(install: Path, tmp_path: Path) -> None:
