@@ -22,8 +22,8 @@ def test_help_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert f"example:\n  lwseg {name} " in capsys.readouterr().out
 
 
-def test_every_command_of_the_contract_is_there() -> None:
-    wanted = {"networks", "train", "export", "evaluate", "build", "predict", "bench", "replay", "demo"}
+def test_every_command_of_the_vehicle_is_there() -> None:
+    wanted = {"evaluate", "build", "predict", "bench", "replay", "demo"}
     assert wanted <= set(installed_commands())
 
 

@@ -12,7 +12,7 @@ import pytest
 from lwseg_training.networks import NETWORKS
 from support.camvid_miniature import write_miniature, write_recipe
 
-from lwseg_ros.cli import main
+from lwseg_ros.cli import installed_commands, main
 from lwseg_ros.model_file import load_model
 
 Done = subprocess.CompletedProcess[str]
@@ -206,3 +206,8 @@ def test_help_shows_an_example(lwseg_here: Callable[..., Done], command: str) ->
     done = lwseg_here(command, "--help")
     assert done.returncode == 0
     assert f"example:\n  lwseg {command} " in done.stdout
+
+
+def test_every_command_of_training_is_there() -> None:
+    wanted = {"networks", "train", "pretrain", "compare", "export", "scales", "table"}
+    assert wanted <= set(installed_commands())
