@@ -42,7 +42,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy lwseg_ros
-	$(PYTEST) -n 2 -m "not integration and not slow" --ignore tests/training
+	$(PYTEST) -n 2 -m "not integration" --ignore tests/training
 
 lint: setup-all
 	$(BIN)/ruff check .
