@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.datasets import DATASETS, Split, figures_note, load_split, read_pair
-from lwseg_ros.replay.pairing import Answer, Evaluation
+from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
 from lwseg_ros.segmenter import Segmenter
 
 HELP = "Evaluate a model on a labelled split: mIoU, per-class IoU, pixel accuracy, ECE, error-detection AUROC, AURC."
@@ -41,26 +42,28 @@ def run(args: argparse.Namespace) -> int:
             "dataset": split.dataset,
             "split": split.split,
             "images": len(split.pairs),
-            **evaluate(segmenter, split),
+            **evaluate_split(segmenter, split),
         }
     print(json.dumps(figures, indent=2) if args.json else table(figures))
     return 0
 
 
-def evaluate(segmenter: Segmenter, split: Split) -> dict[str, Any]:
-    """Segment every photo of a split and judge it; returns the figures, None where one does not exist.
+def evaluate_split(segmenter: Segmenter, split: Split) -> dict[str, Any]:
+    """Segment every image of a split; returns the metrics, None where one does not exist.
 
     Raises:
         DatasetError: a file of the split cannot be used.
     """
-    evaluation = Evaluation(segmenter.manifest)
-    for image_path, label_path in tqdm(split.pairs, desc="evaluating", unit="image", file=sys.stderr, mininterval=0.5):
-        image, truth = read_pair(image_path, label_path)
+
+    def predict(image: np.ndarray) -> Prediction:
         segmentation = segmenter.segment([image])[0]
-        evaluation.add(Answer(segmentation.label, segmentation.uncertainty), truth)
-    figures = evaluation.figures()
-    del figures["temporal_consistency"]  # the pictures of a split need not follow each other
-    return figures
+        return Prediction(segmentation.label, segmentation.uncertainty)
+
+    pairs = tqdm(split.pairs, desc="evaluating", unit="image", file=sys.stderr, mininterval=0.5)
+    evaluator = evaluate(Evaluator.of_model(segmenter.manifest), (read_pair(*pair) for pair in pairs), predict)
+    metrics = evaluator.metrics()
+    del metrics["temporal_consistency"]  # the images of a split need not follow each other
+    return metrics
 
 
 def table(figures: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from lwseg_ros.segmenter import Segmenter
 HELP = "Replay a bag through the live node (or straight through the segmenter) and write report.html and report.json."
 EXAMPLE = "lwseg replay drive_bag --topic /front/image/compressed -o out/drive"
 
-NUM_PICTURES = 6
+NUM_KEPT = 6
 SAMPLE_BAG = Path(__file__).parents[1] / "assets" / "camvid_val_clip"
 SAMPLE_NOTE = (
     "The figures are validation figures: the bag is the clip on which CamVid models are chosen, from streets of the "
@@ -82,7 +82,7 @@ def run_offline(bag: Path, args: argparse.Namespace) -> ReplayResult:
             segmenter,
             topic=args.topic,
             label_topic=args.label_topic,
-            num_pictures=NUM_PICTURES,
+            num_kept=NUM_KEPT,
             progress=lambda total: bar("segmenting", total),
         )
 
@@ -107,9 +107,9 @@ def run_live(bag: Path, args: argparse.Namespace) -> ReplayResult:
             options,
             topic=args.topic,
             label_topic=args.label_topic,
-            num_pictures=NUM_PICTURES,
+            num_kept=NUM_KEPT,
             on_event=on_event,
-            progress=lambda total: bar("judging", total),
+            progress=lambda total: bar("evaluating", total),
         )
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.replay.bag import Bag
-from lwseg_ros.replay.pairing import Answer, Frame, judge
+from lwseg_ros.replay.evaluation import evaluate_bag
+from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
@@ -20,15 +22,15 @@ def replay_offline(
     *,
     topic: str | None = None,
     label_topic: str | None = None,
-    num_pictures: int = 0,
+    num_kept: int = 0,
     progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
 ) -> ReplayResult:
-    """Segment every frame of a bag and judge it.
+    """Segment every frame of a bag and evaluate it.
 
     Args:
         topic: the image topic; None takes the only one.
         label_topic: the ground truth; None takes the only topic called `label`, if there is one.
-        num_pictures: how many frames to keep for the report.
+        num_kept: how many frames to keep for the report.
         progress: gets the number of frames and returns what to call after each.
 
     Raises:
@@ -39,19 +41,19 @@ def replay_offline(
         image = bag.image_topic(topic, exclude=truth.name if truth else None)
         engine_ms: list[float] = []
 
-        def answer_of(_: Frame, photo: np.ndarray) -> Answer:
-            segmentation = segmenter.segment([photo])[0]
+        def predict(_: Frame, image: np.ndarray) -> Prediction:
+            segmentation = segmenter.segment([image])[0]
             engine_ms.append(segmenter.last_engine_ms)
-            return Answer(segmentation.label, segmentation.uncertainty)
+            return Prediction(segmentation.label, segmentation.uncertainty)
 
         start_s = time.monotonic()
-        evaluation, pictures, num_bad = judge(
+        evaluator, kept, num_bad = evaluate_bag(
             bag,
             image,
             truth,
             segmenter.manifest,
-            answer_of,
-            num_pictures=num_pictures,
+            predict,
+            num_kept=num_kept,
             progress=progress(image.count),
         )
         elapsed_s = time.monotonic() - start_s
@@ -74,6 +76,6 @@ def replay_offline(
             rate_hz=len(engine_ms) / elapsed_s,
             latencies_ms=(),
             engine_ms=tuple(engine_ms),
-            evaluation=evaluation,
-            pictures=tuple(pictures),
+            evaluator=evaluator,
+            kept=tuple(kept),
         )

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from lwseg_ros.evaluation.evaluator import Evaluator
 from lwseg_ros.evaluation.metrics import finite_or_none
 from lwseg_ros.model_file import ModelFile
-from lwseg_ros.replay.pairing import Evaluation, Picture
+from lwseg_ros.replay.evaluation import KeptFrame
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class ReplayResult:
         latencies_ms: publishing to receiving the label in another process, per published frame; None where no label
             came; empty when not measured.
         engine_ms: the runtime's own time per inference.
-        evaluation: figures of merit.
-        pictures: some frames to look at.
+        evaluator: the metrics.
+        kept: some frames to look at.
         note: what a reader of the figures has to know, or empty.
     """
 
@@ -67,8 +68,8 @@ class ReplayResult:
     rate_hz: float
     latencies_ms: tuple[float | None, ...]
     engine_ms: tuple[float, ...]
-    evaluation: Evaluation
-    pictures: tuple[Picture, ...]
+    evaluator: Evaluator
+    kept: tuple[KeptFrame, ...]
     note: str = ""
 
     def figures(self) -> dict[str, Any]:
@@ -84,7 +85,7 @@ class ReplayResult:
                 "max": max(self.answered_latencies_ms, default=None),
             },
             "engine_ms": percentiles(self.engine_ms, (50, 95)),
-            **self.evaluation.figures(),
+            **self.evaluator.metrics(),
         }
 
     @property

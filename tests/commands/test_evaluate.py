@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -67,3 +69,8 @@ def test_what_cannot_be_evaluated(
     assert main([*arguments(tiny_camvid_model, camvid), "--split", "val"]) == 1
     assert "both have to be the same size" in capsys.readouterr().err
     assert main(["evaluate", str(tiny_camvid_model), "--dataset", "kitty", "--data", "x", "--split", "val"]) == 2
+
+
+def test_a_folder_is_evaluated_without_a_bag_library() -> None:
+    program = "import sys, lwseg_ros.commands.evaluate; sys.exit('rosbags' in sys.modules or 'rclpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

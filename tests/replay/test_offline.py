@@ -18,7 +18,7 @@ def test_offline_replay(tmp_path: Path, tiny_model: ModelFile) -> None:
     path = write_messages(tmp_path / "bag", painted_messages(5))
     steps: list[int] = []
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
-        result = replay_offline(path, segmenter, num_pictures=3, progress=lambda total: lambda: steps.append(total))
+        result = replay_offline(path, segmenter, num_kept=3, progress=lambda total: lambda: steps.append(total))
     figures = result.figures()
     assert figures["frames"] == {"published": 5, "segmented": 5, "dropped": 0, "bad": 0}
     assert figures["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": None}
@@ -27,7 +27,7 @@ def test_offline_replay(tmp_path: Path, tiny_model: ModelFile) -> None:
     assert figures["miou"] > 0.8  # the tiny model names painted colours
     assert figures["temporal_consistency"] > 0.95
     assert (figures["model"], figures["backend"]) == ("tiny.onnx", "onnxruntime")
-    assert [picture.index for picture in result.pictures] == [0, 2, 4]
+    assert [frame.index for frame in result.kept] == [0, 2, 4]
     assert steps == [5] * 5
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
+from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.imaging import messages
 from lwseg_ros.replay.bag import IMAGE
 from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
-from lwseg_ros.replay.pairing import Answer
 
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 KINDS = ("label", "uncertainty", "engine_time", "diagnostics")
@@ -54,13 +54,13 @@ class LiveRecording:
                 header_stamp_ns(self._raw(item, HEADER_BYTES)): item for item in self.received[kind]
             }
 
-    def answer(self, index: int) -> Answer | None:
-        """Read the answer to the bag's image number `index`, or None where none came."""
+    def prediction(self, index: int) -> Prediction | None:
+        """Read what came back for the bag's image number `index`, or None where nothing did."""
         stamp_ns = self.published[index].stamp_ns if index < len(self.published) else -1
         label, uncertainty = (self._by_stamp[kind].get(stamp_ns) for kind in ("label", "uncertainty"))
         if label is None:
             return None
-        return Answer(self._image(label), None if uncertainty is None else self._image(uncertainty))
+        return Prediction(self._image(label), None if uncertainty is None else self._image(uncertainty))
 
     @property
     def num_answered(self) -> int:

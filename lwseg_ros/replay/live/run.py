@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from lwseg_ros.errors import BagError, ImageError
+from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.model_file import load_model
 from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.evaluation import evaluate_bag
 from lwseg_ros.replay.live.recording import LiveRecording
 from lwseg_ros.replay.live.session import LiveOptions, LiveReplayError, LiveSession
-from lwseg_ros.replay.pairing import Answer, Frame, judge
+from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 
 __all__ = ["LiveOptions", "LiveReplayError", "replay_live"]
@@ -26,18 +28,18 @@ def replay_live(
     *,
     topic: str | None = None,
     label_topic: str | None = None,
-    num_pictures: int = 0,
+    num_kept: int = 0,
     on_event: Callable[[str, int], object] = lambda kind, count: None,
     progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
 ) -> ReplayResult:
-    """Play a bag through the node over DDS, and judge what came back once all of it has.
+    """Play a bag through the node over DDS, and evaluate what came back once all of it has.
 
     Args:
         topic: the image topic; None takes the only one.
         label_topic: the ground truth; None takes the only topic called `label`, if there is one.
-        num_pictures: how many frames to keep for the report.
+        num_kept: how many frames to keep for the report.
         on_event: called with `published` or `label` and how many there are by now.
-        progress: for the judging; gets the number of frames and returns what to call after each.
+        progress: for the evaluation; gets the number of frames and returns what to call after each.
 
     Raises:
         BagError: the bag or a topic in it cannot be used.
@@ -57,17 +59,17 @@ def replay_live(
         LiveSession(path, image, _image_bytes(bag, image), options, Path(folder), recording, on_event).run()
         recording.index()
 
-        def answer_of(frame: Frame, photo: np.ndarray) -> Answer | None:
-            answer = recording.answer(frame.index)
-            if answer is not None and answer.label.shape != photo.shape[:2]:
+        def predict(frame: Frame, image: np.ndarray) -> Prediction | None:
+            prediction = recording.prediction(frame.index)
+            if prediction is not None and prediction.label.shape != image.shape[:2]:
                 raise BagError(
-                    f"the node's label of frame {frame.index} is {answer.label.shape} pixels, its photo "
-                    f"{photo.shape[:2]}; replay judges camera pixels, so set the node's output_size to camera"
+                    f"the node's label of frame {frame.index} is {prediction.label.shape} pixels, its image "
+                    f"{image.shape[:2]}; replay evaluates camera pixels, so set the node's output_size to camera"
                 )
-            return answer
+            return prediction
 
-        evaluation, pictures, _ = judge(
-            bag, image, truth, model.manifest, answer_of, num_pictures=num_pictures, progress=progress(image.count)
+        evaluator, kept, _ = evaluate_bag(
+            bag, image, truth, model.manifest, predict, num_kept=num_kept, progress=progress(image.count)
         )
         return ReplayResult(
             source=str(path),
@@ -80,8 +82,8 @@ def replay_live(
             rate_hz=recording.rate_hz,
             latencies_ms=tuple(recording.latencies_ms),
             engine_ms=tuple(recording.engine_ms),
-            evaluation=evaluation,
-            pictures=tuple(pictures),
+            evaluator=evaluator,
+            kept=tuple(kept),
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from lwseg_ros.evaluation.metrics import UncertaintyMetrics
 from lwseg_ros.imaging import drawing
 from lwseg_ros.model_file import Manifest
-from lwseg_ros.replay.pairing import Picture
+from lwseg_ros.replay.evaluation import KeptFrame
 
 JPEG_QUALITY = 85
 OVERLAY_ALPHA = 0.55
@@ -27,32 +27,32 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 128, 14, 34
 
 @dataclass(frozen=True)
 class StripFrame:
-    """One row of the strip: pictures as data URIs; errors is None without ground truth."""
+    """One row of the strip: images as data URIs; errors is None without ground truth."""
 
     index: int
-    photo: str
+    image: str
     overlay: str
     uncertainty: str | None
     errors: str | None
     accuracy: float | None
 
 
-def strip(pictures: Sequence[Picture], manifest: Manifest) -> list[StripFrame]:
-    """Draw photo, overlay, uncertainty and errors of every picture."""
+def strip(frames: Sequence[KeptFrame], manifest: Manifest) -> list[StripFrame]:
+    """Draw image, overlay, uncertainty and errors of every frame."""
     palette = manifest.palette_bgr
     rows = []
-    for picture in pictures:
-        label, uncertainty = picture.answer.label, picture.answer.uncertainty
+    for frame in frames:
+        label, uncertainty, truth = frame.prediction.label, frame.prediction.uncertainty, frame.ground_truth
         errors, accuracy = None, None
-        if picture.truth is not None:
-            errors = data_uri(error_map(picture.photo, label, picture.truth, manifest.ignore_id))
-            counted = np.ones(label.shape, bool) if manifest.ignore_id is None else picture.truth != manifest.ignore_id
-            accuracy = float((picture.truth == label)[counted].mean()) if counted.any() else None
+        if truth is not None:
+            errors = data_uri(error_map(frame.image, label, truth, manifest.ignore_id))
+            counted = np.ones(label.shape, bool) if manifest.ignore_id is None else truth != manifest.ignore_id
+            accuracy = float((truth == label)[counted].mean()) if counted.any() else None
         rows.append(
             StripFrame(
-                index=picture.index,
-                photo=data_uri(picture.photo),
-                overlay=data_uri(drawing.overlay(picture.photo, label, palette, OVERLAY_ALPHA)),
+                index=frame.index,
+                image=data_uri(frame.image),
+                overlay=data_uri(drawing.overlay(frame.image, label, palette, OVERLAY_ALPHA)),
                 uncertainty=None if uncertainty is None else data_uri(drawing.heat_map(uncertainty)),
                 errors=errors,
                 accuracy=accuracy,
@@ -61,18 +61,18 @@ def strip(pictures: Sequence[Picture], manifest: Manifest) -> list[StripFrame]:
     return rows
 
 
-def error_map(photo: np.ndarray, label: np.ndarray, truth: np.ndarray, ignore_id: int | None) -> np.ndarray:
-    """Mark wrong pixels red and ignored ones grey on a faded photo.
+def error_map(image: np.ndarray, label: np.ndarray, truth: np.ndarray, ignore_id: int | None) -> np.ndarray:
+    """Mark wrong pixels red and ignored ones grey on a faded image.
 
     Args:
-        photo: uint8 BGR [H, W, 3].
+        image: uint8 BGR [H, W, 3].
         label: uint8 [H, W], predicted.
         truth: uint8 [H, W].
 
     Returns:
         uint8 BGR [H, W, 3].
     """
-    grey = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     faded = cv2.cvtColor((150 + grey.astype(np.float32) * 0.41).astype(np.uint8), cv2.COLOR_GRAY2BGR)
     ignored = np.zeros(truth.shape, bool) if ignore_id is None else truth == ignore_id
     faded[(label != truth) & ~ignored] = WRONG_BGR

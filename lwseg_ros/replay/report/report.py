@@ -77,8 +77,8 @@ def render(result: ReplayResult) -> str:
         version=__version__,
         classes=_class_rows(result, figures),
         latency_svg=jinja2.utils.markupsafe.Markup(draw.latency_svg(result.latencies_ms, figures["engine_ms"]["p50"])),
-        reliability_svg=jinja2.utils.markupsafe.Markup(draw.reliability_svg(result.evaluation.uncertainty)),
-        strip=draw.strip(result.pictures, manifest),
+        reliability_svg=jinja2.utils.markupsafe.Markup(draw.reliability_svg(result.evaluator.uncertainty)),
+        strip=draw.strip(result.kept, manifest),
         provenance=_flat({"training": manifest.training, "validation": manifest.validation}),
         machine=machine(),
         libraries=library_versions(),
@@ -108,7 +108,7 @@ def library_versions() -> dict[str, str]:
 
 
 def _class_rows(result: ReplayResult, figures: dict[str, Any]) -> list[ClassRow]:
-    counts = result.evaluation.confusion.counts
+    counts = result.evaluator.confusion.counts
     shares = counts.sum(axis=1) / counts.sum() if counts.sum() else [None] * len(counts)
     return [
         ClassRow(

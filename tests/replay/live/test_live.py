@@ -50,7 +50,7 @@ def test_every_frame_comes_back_and_live_equals_offline(
 ) -> None:
     bag = write_messages(tmp_path / "bag", painted_messages(NUM_FRAMES, compressed=compressed))
     events: list[tuple[str, int]] = []
-    live = replay_live(bag, options(tiny_model), num_pictures=2, on_event=lambda *event: events.append(event))
+    live = replay_live(bag, options(tiny_model), num_kept=2, on_event=lambda *event: events.append(event))
     figures = live.figures()
     assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES, "dropped": 0, "bad": 0}
     assert figures["rate_hz"] == pytest.approx(15.0, rel=0.2)
@@ -59,13 +59,13 @@ def test_every_frame_comes_back_and_live_equals_offline(
     assert (figures["backend"], figures["precision"]) == ("onnxruntime", "fp32")
     assert [count for kind, count in events if kind == "label"] == list(range(1, NUM_FRAMES + 1))
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
-        offline = replay_offline(bag, segmenter, num_pictures=2)
-    assert np.array_equal(live.evaluation.confusion.counts, offline.evaluation.confusion.counts)
-    assert np.array_equal(live.evaluation.uncertainty.counts, offline.evaluation.uncertainty.counts)
-    for one, other in zip(live.pictures, offline.pictures, strict=True):
-        assert np.array_equal(one.answer.label, other.answer.label)
-        assert one.answer.uncertainty is not None
-        assert np.array_equal(one.answer.uncertainty, other.answer.uncertainty)
+        offline = replay_offline(bag, segmenter, num_kept=2)
+    assert np.array_equal(live.evaluator.confusion.counts, offline.evaluator.confusion.counts)
+    assert np.array_equal(live.evaluator.uncertainty.counts, offline.evaluator.uncertainty.counts)
+    for one, other in zip(live.kept, offline.kept, strict=True):
+        assert np.array_equal(one.prediction.label, other.prediction.label)
+        assert one.prediction.uncertainty is not None
+        assert np.array_equal(one.prediction.uncertainty, other.prediction.uncertainty)
     assert not children()
 
 

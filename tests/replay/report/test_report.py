@@ -64,7 +64,7 @@ def result(tmp_path_factory: pytest.TempPathFactory, tiny_model: ModelFile) -> R
     """An offline replay of five frames, with latencies as if it had been live."""
     path = write_messages(tmp_path_factory.mktemp("report") / "bag", painted_messages(5))
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
-        offline = replay_offline(path, segmenter, num_pictures=3)
+        offline = replay_offline(path, segmenter, num_kept=3)
     return replace(
         offline, latencies_ms=(30.0, 10.0, None, 20.0, 12.0), counts=FrameCounts(5, 4, 1, 0), mode="live node, rate 1"
     )
@@ -105,7 +105,7 @@ def test_html_is_one_file_that_fetches_nothing(result: ReplayResult, tmp_path: P
 
 def test_what_was_not_measured_is_said_and_texts_are_escaped(result: ReplayResult, tmp_path: Path) -> None:
     unmeasured = replace(result, latencies_ms=(), engine_ms=(), rate_hz=float("nan"), label_topic=None)
-    text = write_report(replace(unmeasured, source="<script>bag</script>", pictures=()), tmp_path).read_text()
+    text = write_report(replace(unmeasured, source="<script>bag</script>", kept=()), tmp_path).read_text()
     assert "not measured" in text
     assert "no ground truth" in text
     assert "<h2>Latency</h2>" not in text

@@ -53,10 +53,10 @@ def test_images_are_judged_at_the_size_asked_for_and_counted_at_their_own(
 ) -> None:
     images = LabelledImages(load_splits(DatasetSection(), miniature)[1])
     network, normalize, cpu = Thresholds(), Normalize(), torch.device("cpu")
-    confusion = evaluate_network(network, normalize, images, 11, cpu, "fp32", InferenceSection(**settings))
+    confusion = evaluate_network(network, normalize, images, cpu, "fp32", InferenceSection(**settings)).confusion
     assert set(network.sizes) == {size_hw}
     assert confusion.num_pixels == sum(int((images[index][1] != 255).sum()) for index in range(len(images)))
-    at_own_size = evaluate_network(network, normalize, images, 11, cpu, "fp32")
+    at_own_size = evaluate_network(network, normalize, images, cpu, "fp32").confusion
     assert confusion.pixel_accuracy == pytest.approx(at_own_size.pixel_accuracy, abs=0.1)
     assert 0 < confusion.pixel_accuracy < 1
 
@@ -65,7 +65,7 @@ def test_images_are_judged_at_the_size_asked_for_and_counted_at_their_own(
 def test_counts_every_labelled_pixel_of_the_split(precision: str, miniature: Path) -> None:
     images = LabelledImages(load_splits(DatasetSection(), miniature)[1])
     network = AlwaysRoad().train()
-    confusion = evaluate_network(network, Normalize(), images, 11, torch.device("cpu"), precision)
+    confusion = evaluate_network(network, Normalize(), images, torch.device("cpu"), precision).confusion
     labels = np.concatenate([images[index][1].ravel() for index in range(3)])
     counted = labels[labels != 255]
     assert confusion.num_pixels == counted.size

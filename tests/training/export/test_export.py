@@ -23,6 +23,7 @@ from onnx import numpy_helper
 
 from lwseg_ros.backends import BackendOptions, open_backend
 from lwseg_ros.errors import ModelFileError, RecipeError
+from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.model_file import UNCERTAINTY_KINDS, load_model
 from lwseg_ros.segmenter import Segmenter
 
@@ -221,7 +222,7 @@ def test_windows_of_the_recipe_are_inside_the_graph(
 def test_parity_is_measured(state: dict[str, Any], validation: LabelledImages) -> None:
     _, network = network_of(state)
     graph = InferenceGraph(network, Normalize()).eval()
-    references = references_of(graph, validation)
+    references = [Prediction(*reference) for reference in references_of(graph, validation)]
     model = to_onnx(graph, (64, 96))
     assert compare_with_onnx(model, validation, references).equal_labels >= 0.999
     slightly = compare_with_onnx(perturbed(model, 1.05), validation, references)

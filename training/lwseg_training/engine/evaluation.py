@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lwseg_ros.evaluation.metrics import ConfusionMatrix
+from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
 from lwseg_ros.segmenter import resize_interpolation
 from lwseg_training.config.recipe import InferenceSection
 from lwseg_training.data.augmentation import IGNORE
@@ -28,25 +28,24 @@ def evaluate_network(
     network: nn.Module,
     normalize: Normalize,
     images: LabelledImages,
-    num_classes: int,
     device: torch.device,
     precision: str,
     inference: InferenceSection | None = None,
-) -> ConfusionMatrix:
-    """Predict every image of a split and count at the photo's size, as the vehicle does; leaves the network in eval mode.
+) -> Evaluator:
+    """Predict every image of a split and count at the image's size, as the vehicle does; leaves the network in eval mode.
 
     Args:
         inference: the size to predict at, and of windows; by default each image's own, and none.
     """
     network = as_inferred(network.eval(), inference)
-    confusion = ConfusionMatrix(num_classes, IGNORE)
-    for index in range(len(images)):
-        image, label = images[index]
+
+    def predict(image: np.ndarray) -> Prediction:
         resized = at_inference_size(image, inference)
         with autocast(device, precision):
             logits = network(normalize(torch.from_numpy(resized)[None].to(device)))
-        confusion.update(label, at_photo_size(logits[0].argmax(dim=0).byte().cpu().numpy(), label.shape))
-    return confusion
+        return Prediction(at_photo_size(logits[0].argmax(dim=0).byte().cpu().numpy(), image.shape[:2]))
+
+    return evaluate(Evaluator(images.split.classes, IGNORE), images, predict)
 
 
 def as_inferred(network: nn.Module, inference: InferenceSection | None) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -86,21 +85,16 @@ class Trainer(TrainingLoop[Recipe]):
             return
         network = self.ema.module if self.ema is not None else self.network
         with corrected_prior(network, self.loss.weights, self.recipe.loss.prior_correction):
-            confusion = evaluate_network(
+            evaluator = evaluate_network(
                 network,
                 self.normalize,
                 self.validation_images,
-                len(self.classes),
                 self.device,
                 self.recipe.precision,
                 self.recipe.inference,
             )
-        per_class = dict(zip((c.name for c in self.classes), confusion.per_class_iou.tolist(), strict=True))
-        self.record(
-            miou=confusion.miou,
-            pixel_accuracy=confusion.pixel_accuracy,
-            per_class_iou={name: None if math.isnan(iou) else iou for name, iou in per_class.items()},
-        )
+        confusion = evaluator.confusion
+        self.record(miou=confusion.miou, pixel_accuracy=confusion.pixel_accuracy, per_class_iou=evaluator.per_class_iou)
 
     def state(self) -> dict[str, Any]:
         """Return all that rebuilds this run at this step."""

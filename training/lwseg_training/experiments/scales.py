@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
+from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.files import write_atomically
 from lwseg_training.config.recipe import InferenceSection
 from lwseg_training.data.augmentation import IGNORE
@@ -71,38 +71,31 @@ def compare_scales(
     device: torch.device,
     inference: InferenceSection | None = None,
 ) -> list[ScaleResult]:
-    """Judge every combination on a split, at the size of ``inference``; the trunk runs once a scale and image.
+    """Evaluate every combination on a split, at the size of ``inference``; the trunk runs once a scale and image.
 
     The rows are those of COMBINATIONS with the uncertainty ``least_confidence``, then the synergy with ``low_scale``, the
     uncertain-pixel mask. Shows progress on stderr.
     """
-    names = [info.name for info in images.split.classes]
     network = network.to(device).eval()
-    confusions = {combine: ConfusionMatrix(len(names), IGNORE) for combine in COMBINATIONS}
     pairs: list[tuple[Combine, str]] = [*((combine, "least_confidence") for combine in COMBINATIONS)]
     pairs.append(("synergy", "low_scale"))
-    uncertainties = {pair: UncertaintyMetrics(len(names), IGNORE, pair[1]) for pair in pairs}
-    progress = tqdm(range(len(images)), desc="comparing scales", unit="image", file=sys.stderr, mininterval=0.5)
-    for index in progress:
-        image, label = images[index]
+    evaluators = {pair: Evaluator(images.split.classes, IGNORE, pair[1]) for pair in pairs}
+    progress = tqdm(images, desc="comparing scales", unit="image", file=sys.stderr, mininterval=0.5)
+    for image, ground_truth in progress:
         resized = at_inference_size(image, inference)
         high, low = network.scales(normalize(torch.from_numpy(resized)[None].to(device)))
-        for combine in COMBINATIONS:
+        for (combine, kind), evaluator in evaluators.items():
             probabilities = combine_scales(high, low, combine).softmax(dim=1)
-            predicted = at_photo_size(probabilities[0].argmax(dim=0).byte().cpu().numpy(), label.shape)
-            confusions[combine].update(label, predicted)
-            for (judged, kind), metrics in uncertainties.items():
-                if judged == combine:
-                    doubted = low if kind == "low_scale" else probabilities
-                    levels = uncertainty_levels(doubted, kind)[0].cpu().numpy()
-                    metrics.update(label, predicted, at_photo_size(levels, label.shape))
+            label = probabilities[0].argmax(dim=0).byte()
+            levels = uncertainty_levels(low if kind == "low_scale" else probabilities, kind)[0]
+            at_full_size = (at_photo_size(output.cpu().numpy(), ground_truth.shape) for output in (label, levels))
+            evaluator.add(Prediction(*at_full_size), ground_truth)
     results = []
-    for (combine, uncertainty), metrics in uncertainties.items():
-        confusion = confusions[combine]
-        iou = {name: finite_or_none(value) for name, value in zip(names, confusion.per_class_iou, strict=True)}
-        figures = (confusion.miou, confusion.pixel_accuracy, metrics.ece, metrics.auroc)
-        miou, accuracy, ece, auroc = map(finite_or_none, figures)
-        results.append(ScaleResult(combine, uncertainty, miou, accuracy, ece, auroc, iou))
+    for (combine, kind), evaluator in evaluators.items():
+        metrics = evaluator.metrics()
+        ece, auroc = metrics["uncertainty"]["ece"], metrics["uncertainty"]["auroc"]
+        iou = metrics["per_class_iou"]
+        results.append(ScaleResult(combine, kind, metrics["miou"], metrics["pixel_accuracy"], ece, auroc, iou))
     return results
 
 

@@ -17,7 +17,7 @@ import onnx
 import torch
 
 from lwseg_ros.errors import LwsegError, ModelFileError, RecipeError
-from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics
+from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
 from lwseg_ros.model_file import ClassInfo, Manifest, ModelFile, save_model
 from lwseg_training.config.recipe import Recipe
 from lwseg_training.data.augmentation import IGNORE
@@ -100,7 +100,7 @@ def export_checkpoint(
     calibration = fit_temperature(*sample_logits(graph, images))
     graph = InferenceGraph(network, graph.normalize, calibration.temperature, uncertainty_kind).eval()
     classes = tuple(ClassInfo(c["id"], c["name"], tuple(c["color_rgb"])) for c in state["classes"])
-    figures, references = _validate(graph, images, len(classes), uncertainty_kind)
+    metrics, references = _validate(graph, images)
 
     model = to_onnx(graph, size_hw, precision)
     parity = compare_with_onnx(model, images, references)
@@ -123,7 +123,7 @@ def export_checkpoint(
         temperature=calibration.temperature,
         ignore_id=validation.ignore_id,
         training=_provenance(state, recipe),
-        validation={"split": validation.split, "images": len(images), **figures},
+        validation={"split": validation.split, "images": len(images), **metrics},
     )
     return save_model(model, manifest, path), calibration, parity
 
@@ -178,43 +178,34 @@ def to_onnx(graph: InferenceGraph, size_hw: tuple[int, int], precision: Precisio
     return model
 
 
-def compare_with_onnx(
-    model: onnx.ModelProto, images: LabelledImages, references: list[tuple[np.ndarray, np.ndarray]]
-) -> Parity:
-    """Run the exported graph in ONNX Runtime on a split's images and compare with PyTorch's label and uncertainty."""
+def compare_with_onnx(model: onnx.ModelProto, images: LabelledImages, references: list[Prediction]) -> Parity:
+    """Run the exported graph in ONNX Runtime on a split's images and compare with what PyTorch predicts."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     equal = pixels = difference = 0
-    for index, (label, uncertainty) in enumerate(references):
-        got_label, got_uncertainty = session.run(["label", "uncertainty"], {"image": images[index][0][None]})
-        equal += int((got_label[0] == label).sum())
+    for (image, _), reference in zip(images, references, strict=True):
+        label, uncertainty = (output[0] for output in session.run(["label", "uncertainty"], {"image": image[None]}))
+        assert reference.uncertainty is not None
+        equal += int((label == reference.label).sum())
         pixels += label.size
-        difference = max(difference, int(np.abs(got_uncertainty[0].astype(np.int16) - uncertainty).max()))
+        difference = max(difference, int(np.abs(uncertainty.astype(np.int16) - reference.uncertainty).max()))
     return Parity(equal / pixels, difference, len(references))
 
 
 @torch.no_grad()
-def _validate(
-    graph: InferenceGraph, images: LabelledImages, num_classes: int, uncertainty_kind: str
-) -> tuple[dict[str, Any], list[tuple[np.ndarray, np.ndarray]]]:
-    """Return the validation figures for the manifest, and what PyTorch gives for each image: (label, uncertainty) uint8."""
-    confusion = ConfusionMatrix(num_classes, IGNORE)
-    calibration = UncertaintyMetrics(num_classes, IGNORE, uncertainty_kind)
-    references = []
-    for index in range(len(images)):
-        image, label = images[index]
-        predicted, uncertainty = (output[0].numpy() for output in graph(torch.from_numpy(image)[None]))
-        confusion.update(label, predicted)
-        calibration.update(label, predicted, uncertainty)
-        references.append((predicted, uncertainty))
-    figures = {
-        "miou": confusion.miou,
-        "pixel_accuracy": confusion.pixel_accuracy,
-        "ece": calibration.ece,
-        "auroc": calibration.auroc,
-    }
-    return {name: round(float(value), 5) for name, value in figures.items() if np.isfinite(value)}, references
+def _validate(graph: InferenceGraph, images: LabelledImages) -> tuple[dict[str, float], list[Prediction]]:
+    """Return the validation metrics for the manifest, and what PyTorch predicts for each image."""
+    predictions = []
+
+    def predict(image: np.ndarray) -> Prediction:
+        predictions.append(Prediction(*(output[0].numpy() for output in graph(torch.from_numpy(image)[None]))))
+        return predictions[-1]
+
+    metrics = evaluate(Evaluator(images.split.classes, IGNORE, graph.uncertainty_kind), images, predict).metrics()
+    metrics.update(metrics.pop("uncertainty"))
+    wanted = {name: metrics[name] for name in ("miou", "pixel_accuracy", "ece", "auroc")}
+    return {name: round(value, 5) for name, value in wanted.items() if value is not None}, predictions
 
 
 def _provenance(state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime
 from lwseg_ros.commands.bench import MEASURED, machine, random_images, summary, take_turns
-from lwseg_ros.commands.evaluate import evaluate
+from lwseg_ros.commands.evaluate import evaluate_split
 from lwseg_ros.errors import BackendError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.manifest import Manifest
@@ -87,7 +87,7 @@ def model_figures(name: str, model: ModelFile, data_root: Path, folder: Path, *,
         if not again and all(before.get(key) == value for key, value in measured_on.items()):
             return before
         figures = {"date": today(), **measured_on, "parameters": None, "multiply_adds": None}
-        figures.update(evaluate(segmenter, split))
+        figures.update(evaluate_split(segmenter, split))
     recipe = recipe_of(model.manifest)
     if recipe is not None:
         network = build_network(recipe.network.name, model.manifest.num_classes, **recipe.network.options)

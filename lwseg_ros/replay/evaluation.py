@@ -1,0 +1,86 @@
+"""Evaluate the predictions of a bag's frames against the ground truth in the bag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lwseg_ros.errors import BagError, ImageError
+from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
+from lwseg_ros.manifest import Manifest
+from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.pairing import Frame, frames
+
+
+@dataclass(frozen=True)
+class KeptFrame:
+    """An evaluated frame, kept to be looked at: image uint8 BGR [H, W, 3], ground truth uint8 [H, W] or None."""
+
+    index: int
+    image: np.ndarray
+    prediction: Prediction
+    ground_truth: np.ndarray | None
+
+
+def evaluate_bag(
+    bag: Bag,
+    image_topic: Topic,
+    label_topic: Topic | None,
+    manifest: Manifest,
+    predict: Callable[[Frame, np.ndarray], Prediction | None],
+    *,
+    num_kept: int = 0,
+    progress: Callable[[], object] = lambda: None,
+) -> tuple[Evaluator, list[KeptFrame], int]:
+    """Walk through a bag, ask for the prediction of every frame, and evaluate it.
+
+    Args:
+        predict: gets the frame and its image, uint8 BGR [H, W, 3]; returns None where there is no prediction.
+        num_kept: how many frames, evenly spread, to keep.
+        progress: called after every frame.
+
+    Returns:
+        The evaluator, the kept frames, and the number of images that cannot be decoded.
+
+    Raises:
+        BagError: the bag is damaged, a label does not fit its image, or no label fits any image.
+    """
+    evaluator, kept, num_bad, num_labels = Evaluator.of_model(manifest), [], 0, 0
+    chosen = set(np.linspace(0, image_topic.count - 1, num_kept).round().astype(int).tolist())
+    for frame in frames(bag, image_topic, label_topic):
+        progress()
+        num_labels += frame.ground_truth is not None
+        try:
+            image = bag.photo(frame.image)
+        except ImageError:
+            num_bad += 1
+            evaluator.consistency.skip()
+            continue
+        ground_truth = bag.label(frame.ground_truth) if frame.ground_truth is not None else None
+        if ground_truth is not None:
+            _check_size(bag, frame, image, ground_truth)
+        prediction = predict(frame, image)
+        if prediction is None:
+            evaluator.consistency.skip()
+            continue
+        evaluator.add(prediction, ground_truth, image)
+        if frame.index in chosen:
+            kept.append(KeptFrame(frame.index, image, prediction, ground_truth))
+    if label_topic is not None and not num_labels:
+        raise BagError(
+            f"no stamp on {label_topic.name} equals one on {image_topic.name} in {bag.path}; "
+            "a label has to carry the stamp of its image"
+        )
+    return evaluator, kept, num_bad
+
+
+def _check_size(bag: Bag, frame: Frame, image: np.ndarray, ground_truth: np.ndarray) -> None:
+    if ground_truth.shape != image.shape[:2]:
+        assert frame.ground_truth is not None
+        raise BagError(
+            f"the label on {frame.ground_truth.topic} at {frame.ground_truth.stamp_ns} ns in {bag.path} is "
+            f"{ground_truth.shape[0]} x {ground_truth.shape[1]} pixels (height x width), its image {image.shape[0]} x "
+            f"{image.shape[1]}; both have to be the same size"
+        )
