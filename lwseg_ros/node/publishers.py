@@ -123,7 +123,7 @@ class ModelPublishers:
         if self._label_info_type is not None:
             self._label_info = group.create(self._label_info_type, "~/label_info", LATCHED_QOS)
         self._processing_time = MillisecondsPublisher(group, "~/debug/processing_time_ms")
-        self._engine_time = MillisecondsPublisher(group, "~/debug/engine_time_ms")
+        self._inference_time = MillisecondsPublisher(group, "~/debug/engine_time_ms")
 
     def publish_label_info(self, stamp: Any) -> None:
         """Publish the classes, for those who subscribe now and later."""
@@ -136,7 +136,7 @@ class ModelPublishers:
     def publish_times(self, stamp: Any, timing: Timing) -> None:
         """Publish how long a frame took."""
         self._processing_time.publish(stamp, timing.processing_ms)
-        self._engine_time.publish(stamp, timing.engine_ms)
+        self._inference_time.publish(stamp, timing.inference_ms)
 
 
 class ResultSink:

@@ -37,11 +37,11 @@ def replay_offline(
     with Bag(path) as bag:
         truth = bag.label_topic(label_topic)
         image = bag.image_topic(topic, exclude=truth.name if truth else None)
-        engine_ms: list[float] = []
+        inference_ms: list[float] = []
 
         def answer_of(_: Frame, photo: np.ndarray) -> Answer:
             segmentation = segmenter.segment([photo])[0]
-            engine_ms.append(segmenter.last_engine_ms)
+            inference_ms.append(segmentation.inference_ms)
             return Answer(segmentation.label, segmentation.uncertainty)
 
         start_s = time.monotonic()
@@ -70,10 +70,10 @@ def replay_offline(
                 choice.reason,
                 choice.fallback_reason,
             ),
-            counts=FrameCounts(image.count, len(engine_ms), 0, num_bad),
-            rate_hz=len(engine_ms) / elapsed_s,
+            counts=FrameCounts(image.count, len(inference_ms), 0, num_bad),
+            rate_hz=len(inference_ms) / elapsed_s,
             latencies_ms=(),
-            engine_ms=tuple(engine_ms),
+            inference_ms=tuple(inference_ms),
             evaluation=evaluation,
             pictures=tuple(pictures),
         )
