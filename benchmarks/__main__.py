@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.files import write_atomically
 from lwseg_ros.model_file import DEFAULT_MODEL
-from lwseg_ros.replay.report.report import library_versions, machine
 
 BENCHMARKS = ("inference", "live_latency", "training_loader")
 TAKES_A_MODEL = ("inference", "live_latency")
@@ -51,7 +51,7 @@ def table(summary: dict[str, Any]) -> str:
     """Put the summary into a Markdown table under a line that says where and when."""
     host = summary["machine"]
     lines = [
-        f"{summary['date']}, {host['processor']}, {host['cores']} cores, {host['system']}, Python {host['Python']}",
+        f"{summary['date']}, {host['processor']}, {host['cores']} cores, {host['system']}, Python {host['python']}",
         ", ".join(f"{name} {version}" for name, version in summary["libraries"].items()),
         "",
         "| benchmark | figure | value | wanted | |",

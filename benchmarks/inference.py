@@ -32,9 +32,9 @@ from tqdm import tqdm
 
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.evaluation.machine import machine
 from lwseg_ros.files import write_atomically
 from lwseg_ros.model_file import DEFAULT_MODEL, ModelFile, load_model, resolve_model
-from lwseg_ros.replay.report.report import machine
 
 ROUNDS = 12
 WARM_UP_CALLS = 2

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from lwseg_ros.backends import BACKENDS
-from lwseg_ros.commands.replay import SAMPLE_BAG
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.evaluation.machine import machine
 from lwseg_ros.files import write_atomically
 from lwseg_ros.model_file import DEFAULT_MODEL, resolve_model
 from lwseg_ros.replay.live.run import LiveOptions, replay_live
-from lwseg_ros.replay.report.report import machine
+from lwseg_ros.replay.sample import SAMPLE_BAG
 
 TARGET_RATIO = 1.5
 

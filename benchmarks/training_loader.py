@@ -25,8 +25,8 @@ from lwseg_training.engine.fit import LOG_EVERY_STEPS
 from lwseg_training.engine.segmentation import Trainer
 
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.evaluation.machine import machine
 from lwseg_ros.files import write_atomically
-from lwseg_ros.replay.report.report import machine
 
 RECIPE = "dwrseg_b_camvid"
 STEPS = 2 * LOG_EVERY_STEPS  # the first half starts the workers and is not counted

@@ -11,11 +11,10 @@ from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-import lwseg_ros
 from launch import LaunchDescription
+from lwseg_ros.replay.sample import SAMPLE_BAG
 
 SHARE = Path(get_package_share_directory("lwseg_ros"))
-SAMPLE_BAG = Path(lwseg_ros.__file__).parent / "assets" / "camvid_val_clip"
 
 ARGUMENTS = [
     DeclareLaunchArgument("bag", default_value=str(SAMPLE_BAG), description="Folder of the bag."),

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from lwseg_ros.errors import ModelFileError
+from lwseg_ros.imaging.resizing import MAX_SIDE
 
 FORMAT_VERSION = 1
 PRECISIONS = ("fp32", "fp16", "int8")
 UNCERTAINTY_KINDS = ("least_confidence", "margin", "entropy", "low_scale")
 MAX_CLASS_ID = 254  # 255 is what label images mean by "no class"
-MAX_SIDE = 16384
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def test_finds_what_was_painted(segmenter: Segmenter, size_hw: tuple[int, int]) 
     assert segmentation.label.dtype == segmentation.uncertainty.dtype == np.uint8
     assert (segmentation.label == label).mean() > 0.93
     assert segmentation.uncertainty[segmentation.label == label].mean() < 20
-    assert segmenter.last_engine_ms > 0
+    assert segmentation.inference_ms > 0
 
 
 def test_images_of_several_sizes_equal_each_alone(segmenter: Segmenter) -> None:
@@ -50,6 +50,7 @@ def test_images_of_several_sizes_equal_each_alone(segmenter: Segmenter) -> None:
     ]
     together = segmenter.segment(images)
     assert len(together) == 5
+    assert together[0].inference_ms == together[1].inference_ms, "they were in one batch"
     for image, segmentation in zip(images, together, strict=True):
         alone = segmenter.segment([image])[0]
         np.testing.assert_array_equal(segmentation.label, alone.label)

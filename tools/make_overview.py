@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lwseg_ros.commands.replay import SAMPLE_BAG
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.imaging.drawing import heat_map, legend, overlay
 from lwseg_ros.model_file import DEFAULT_MODEL
 from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.sample import SAMPLE_BAG
 from lwseg_ros.segmenter import Segmenter
 
 JPEG_QUALITY = 90

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lwseg_ros.commands import replay
+from lwseg_ros.commands.replay_common import add_common_arguments, finish, run_live
+from lwseg_ros.model_file import resolve_model
+from lwseg_ros.replay.live.run import LiveOptions
+from lwseg_ros.replay.sample import SAMPLE_BAG
 
 HELP = "Play the shipped CamVid clip through the live node over real ROS 2, and write report.html and report.json."
 EXAMPLE = "lwseg demo -o out/demo"
@@ -13,7 +16,7 @@ EXAMPLE = "lwseg demo -o out/demo"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    replay.add_common_arguments(parser)
+    add_common_arguments(parser)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s"
     )
@@ -21,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay the sample bag at its recorded rate and write the report."""
-    args.topic = args.label_topic = None
-    args.rate = 1.0
-    replay.finish(replay.run_live(replay.SAMPLE_BAG, args), args.output, as_json=args.json)
+    options = LiveOptions(resolve_model(args.model), args.backend)
+    finish(run_live(SAMPLE_BAG, options), args.output, as_json=args.json)
     return 0

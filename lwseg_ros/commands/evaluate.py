@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
 from lwseg_ros.backends import BACKENDS
-from lwseg_ros.datasets import DATASETS, Split, figures_note, load_split, read_pair
-from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
+from lwseg_ros.datasets import DATASETS, figures_note, load_split
+from lwseg_ros.evaluation.split import evaluate_split
 from lwseg_ros.segmenter import Segmenter
 
 HELP = "Evaluate a model on a labelled split: mIoU, per-class IoU, pixel accuracy, ECE, error-detection AUROC, AURC."
@@ -46,24 +42,6 @@ def run(args: argparse.Namespace) -> int:
         }
     print(json.dumps(figures, indent=2) if args.json else table(figures))
     return 0
-
-
-def evaluate_split(segmenter: Segmenter, split: Split) -> dict[str, Any]:
-    """Segment every image of a split; returns the metrics, None where one does not exist.
-
-    Raises:
-        DatasetError: a file of the split cannot be used.
-    """
-
-    def predict(image: np.ndarray) -> Prediction:
-        segmentation = segmenter.segment([image])[0]
-        return Prediction(segmentation.label, segmentation.uncertainty)
-
-    pairs = tqdm(split.pairs, desc="evaluating", unit="image", file=sys.stderr, mininterval=0.5)
-    evaluator = evaluate(Evaluator.of_model(segmenter.manifest), (read_pair(*pair) for pair in pairs), predict)
-    metrics = evaluator.metrics()
-    del metrics["temporal_consistency"]  # the images of a split need not follow each other
-    return metrics
 
 
 def table(figures: dict[str, Any]) -> str:

@@ -18,11 +18,10 @@ import numpy.typing as npt
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging.headers import UnknownFormatError, read_header
 from lwseg_ros.imaging.jpeg import decode_jpeg
+from lwseg_ros.imaging.resizing import MAX_SIDE
 
 # 8192 x 8192; a larger size in a message is a broken header, not a camera.
 MAX_PIXELS = 1 << 26
-# What resizing can address.
-MAX_SIDE = 16384
 
 Converter = Callable[[np.ndarray], np.ndarray]
 

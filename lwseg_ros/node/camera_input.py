@@ -27,7 +27,6 @@ class CameraInput:
     def __init__(self, node: LifecycleNode, camera: str, settings: Settings) -> None:
         """Prepare a closed input; `camera` is empty for a single camera without a name."""
         self.statistics = FrameStatistics(time.monotonic())
-        self.camera_info: CameraInfo | None = None
         self.foreign_stamps = False
         self._node = node
         self._camera = camera
@@ -40,6 +39,7 @@ class CameraInput:
         )
         self._mailbox: Mailbox[Frame] | None = None
         self._subscriptions: list[Any] = []
+        self._camera_info: CameraInfo | None = None
         self._incompatible_qos = ""
         self._lost = 0
 
@@ -48,14 +48,17 @@ class CameraInput:
         self._mailbox = mailbox
         self._incompatible_qos = ""
         self.statistics.restart(time.monotonic())
-        base = f"{self._camera}/image" if self._camera else "image"
+        prefix = f"{self._camera}/" if self._camera else ""
+        # Subscribed first, so that a frame finds the calibration that waits beside it.
+        self._subscriptions.append(
+            self._node.create_subscription(
+                CameraInfo, f"{prefix}camera_info", self._on_camera_info, qos_profile_sensor_data
+            )
+        )
         # Resolved first, so that remapping `image` moves `image/compressed` along, as image_transport does.
+        base = f"{prefix}image"
         topic = f"{self._node.resolve_topic_name(base)}/compressed" if self._compressed else base
         self._subscriptions.append(self._subscribe(topic))
-        info_topic = f"{self._camera}/camera_info" if self._camera else "camera_info"
-        self._subscriptions.append(
-            self._node.create_subscription(CameraInfo, info_topic, self._on_camera_info, qos_profile_sensor_data)
-        )
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -65,7 +68,7 @@ class CameraInput:
 
     def state(self) -> InputState:
         """Ask the middleware who publishes on the topic, and how that fits."""
-        topic = self._subscriptions[0].topic_name if self._subscriptions else ""
+        topic = self._topic
         publishers = self._node.get_publishers_info_by_topic(topic) if topic else []
         return InputState(
             topic=topic,
@@ -74,6 +77,11 @@ class CameraInput:
             incompatible_qos=self._incompatible_qos if publishers else "",
             lost=self._lost,
         )
+
+    @property
+    def _topic(self) -> str:
+        """The topic of the images, as remapped; empty while closed."""
+        return self._subscriptions[-1].topic_name if self._subscriptions else ""
 
     def _subscribe(self, topic: str) -> Any:
         events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos, message_lost=self._on_lost)
@@ -90,7 +98,7 @@ class CameraInput:
             return
         now_s = time.monotonic()
         stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-        frame = Frame(self._camera, message, stamp_ns, now_s)
+        frame = Frame(self._camera, message, stamp_ns, now_s, self._camera_info)
         now_ns = self._node.get_clock().now().nanoseconds
         self.foreign_stamps = not frame_age(frame, now_ns=now_ns, now_s=now_s).from_stamp
         self.statistics.add_arrival(now_s)
@@ -99,13 +107,12 @@ class CameraInput:
             self.statistics.add_drop("inactive" if replaced is frame else "superseded")
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self.camera_info = message
+        self._camera_info = message
 
     def _on_incompatible_qos(self, event: Any) -> None:
         self._incompatible_qos = QoSPolicyKind(event.last_policy_kind).name
-        topic = self._subscriptions[0].topic_name if self._subscriptions else "image"
         self._node.get_logger().warning(
-            f"a publisher on {topic} does not fit in {self._incompatible_qos}; nothing will come from it. "
+            f"a publisher on {self._topic} does not fit in {self._incompatible_qos}; nothing will come from it. "
             "Check the parameter input_reliability, or the publisher's QoS"
         )
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from lwseg_ros.node.statistics import FrameSnapshot, percentiles
+from lwseg_ros.evaluation.percentiles import percentiles
+from lwseg_ros.node.statistics import FrameSnapshot
 from lwseg_ros.node.worker import Timing
 from lwseg_ros.segmenter import Segmenter
 
@@ -35,8 +36,8 @@ def inference_status(
     level, message = DiagnosticStatus.OK, state
     if segmenter is not None:
         backend, choice = segmenter.backend, segmenter.choice
-        engine_p50_ms, engine_p99_ms = percentiles([timing.engine_ms for timing in timings])
-        processing_p50_ms, processing_p99_ms = percentiles([timing.processing_ms for timing in timings])
+        inference_ms = percentiles([timing.inference_ms for timing in timings], (50, 99))
+        processing_ms = percentiles([timing.processing_ms for timing in timings], (50, 99))
         values |= {
             "model": str(segmenter.model.path),
             "model_sha256": segmenter.model.sha256,
@@ -47,10 +48,8 @@ def inference_status(
             "precision": backend.precision,
             "backend_reason": choice.reason,
             "fallback_reason": choice.fallback_reason or "",
-            "engine_ms_p50": engine_p50_ms,
-            "engine_ms_p99": engine_p99_ms,
-            "processing_ms_p50": processing_p50_ms,
-            "processing_ms_p99": processing_p99_ms,
+            **{f"engine_ms_{rank}": value for rank, value in inference_ms.items()},
+            **{f"processing_ms_{rank}": value for rank, value in processing_ms.items()},
         }
         if choice.fallback_reason:
             level, message = (

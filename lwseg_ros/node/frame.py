@@ -20,6 +20,8 @@ class Frame:
     stamp_ns: int
     arrival_s: float
     """When it came in, on a steady clock."""
+    camera_info: Any = None
+    """The camera's sensor_msgs/CameraInfo as of then; None where none had come."""
 
 
 @dataclass(frozen=True)

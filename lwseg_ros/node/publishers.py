@@ -84,7 +84,7 @@ class CameraPublishers:
         self._camera_info = group.create(CameraInfo, private_topic(camera, "camera_info"))
         self._latency = MillisecondsPublisher(group, private_topic(camera, "debug/pipeline_latency_ms"))
 
-    def publish(self, result: SegmentedFrame, camera_info: CameraInfo | None, settings: Settings) -> None:
+    def publish(self, result: SegmentedFrame, settings: Settings) -> None:
         """Publish label, uncertainty and, where the camera has one, camera_info."""
         header = result.frame.message.header
         segmentation = result.segmentation
@@ -94,8 +94,8 @@ class CameraPublishers:
             _publish_image(self._uncertainty, header, floats, "32FC1")
         else:
             _publish_image(self._uncertainty, header, segmentation.uncertainty, "mono8")
-        if camera_info is not None:
-            scaled = scale_camera_info(camera_info, segmentation.label.shape)
+        if result.frame.camera_info is not None:
+            scaled = scale_camera_info(result.frame.camera_info, segmentation.label.shape)
             scaled.header = header
             self._camera_info.publish(scaled)
 
@@ -123,7 +123,7 @@ class ModelPublishers:
         if self._label_info_type is not None:
             self._label_info = group.create(self._label_info_type, "~/label_info", LATCHED_QOS)
         self._processing_time = MillisecondsPublisher(group, "~/debug/processing_time_ms")
-        self._engine_time = MillisecondsPublisher(group, "~/debug/engine_time_ms")
+        self._inference_time = MillisecondsPublisher(group, "~/debug/engine_time_ms")
 
     def publish_label_info(self, stamp: Any) -> None:
         """Publish the classes, for those who subscribe now and later."""
@@ -136,30 +136,23 @@ class ModelPublishers:
     def publish_times(self, stamp: Any, timing: Timing) -> None:
         """Publish how long a frame took."""
         self._processing_time.publish(stamp, timing.processing_ms)
-        self._engine_time.publish(stamp, timing.engine_ms)
+        self._inference_time.publish(stamp, timing.inference_ms)
 
 
 class ResultSink:
     """Where the worker leaves its results: the publishers of the frame's camera."""
 
     def __init__(
-        self,
-        cameras: Mapping[str, CameraPublishers],
-        model: ModelPublishers,
-        *,
-        camera_info: Callable[[str], CameraInfo | None],
-        settings: Callable[[], Settings],
+        self, cameras: Mapping[str, CameraPublishers], model: ModelPublishers, settings: Callable[[], Settings]
     ) -> None:
-        """Collect the publishers; camera_info gives a camera's newest calibration, settings the present ones."""
+        """Collect the publishers; settings gives the present ones."""
         self._cameras = cameras
         self._model = model
-        self._camera_info = camera_info
         self._settings = settings
 
     def publish(self, result: SegmentedFrame) -> None:
         """Publish label, uncertainty and camera_info."""
-        camera = result.frame.camera
-        self._cameras[camera].publish(result, self._camera_info(camera), self._settings())
+        self._cameras[result.frame.camera].publish(result, self._settings())
 
     def publish_extras(self, result: SegmentedFrame, timing: Timing) -> None:
         """Publish times and, if somebody looks at them, pictures."""

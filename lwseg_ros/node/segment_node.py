@@ -149,7 +149,6 @@ class SegmentNode(LifecycleNode):
         self._sink = ResultSink(
             {camera: CameraPublishers(self._outputs, camera, model) for camera in settings.cameras},
             self._model_publishers,
-            camera_info=lambda camera: self._inputs[camera].camera_info,
             settings=lambda: self._settings,
         )
 

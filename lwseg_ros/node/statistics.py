@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
+from lwseg_ros.evaluation.percentiles import percentiles
 
 # superseded: a newer frame came before this one was taken. stale: older than `max_age_ms`. bad: not a usable image.
 # error: the backend failed. inactive: the node was deactivated while the frame waited.
@@ -81,25 +81,17 @@ class FrameStatistics:
         with self._lock:
             window_s = max(1.0, min(WINDOW_S, now_s - self._started_s))
             recent = [(time_s, latency_ms) for time_s, latency_ms in self._outputs if time_s >= now_s - window_s]
-            p50_ms, p99_ms = percentiles([latency_ms for _, latency_ms in recent])
+            latency = percentiles([latency_ms for _, latency_ms in recent], (50, 99))
             return FrameSnapshot(
                 received=self._received,
                 segmented=self._segmented,
                 dropped=MappingProxyType(dict(self._dropped)),
                 rate_in_hz=sum(time_s >= now_s - window_s for time_s in self._arrivals_s) / window_s,
                 rate_out_hz=len(recent) / window_s,
-                latency_p50_ms=p50_ms,
-                latency_p99_ms=p99_ms,
+                latency_p50_ms=latency["p50"],
+                latency_p99_ms=latency["p99"],
                 silence_s=now_s - self._last_arrival_s,
             )
-
-
-def percentiles(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Give the 50th and 99th percentile, or None twice when there is nothing to measure."""
-    if not values:
-        return None, None
-    p50, p99 = np.percentile(values, (50, 99))
-    return float(p50), float(p99)
 
 
 def _forget(times_s: deque[float], now_s: float) -> None:

@@ -40,7 +40,7 @@ class Sink(Protocol):
 class Timing(NamedTuple):
     """How long a frame took."""
 
-    engine_ms: float
+    inference_ms: float
     """The backend's run over the whole batch."""
     processing_ms: float
     """From taking the batch to publishing the frame's label."""
@@ -107,7 +107,6 @@ class SegmentWorker:
             for frame, _ in decoded:
                 self._drop(frame, "error", f"cannot be segmented: {_describe(error)}")
             return
-        engine_ms = self._segmenter.last_engine_ms
         published: list[tuple[SegmentedFrame, Timing]] = []
         for (frame, image), segmentation in zip(decoded, results, strict=True):
             result = SegmentedFrame(frame, image, segmentation)
@@ -119,7 +118,7 @@ class SegmentWorker:
             now_s = time.monotonic()
             latency_ms = frame_age(frame, now_ns=self._clock_ns(), now_s=now_s).age_ms
             self._statistics[frame.camera].add_output(now_s, latency_ms)
-            published.append((result, Timing(engine_ms, (now_s - started_s) * 1e3, latency_ms)))
+            published.append((result, Timing(segmentation.inference_ms, (now_s - started_s) * 1e3, latency_ms)))
         for result, timing in published:
             self.timings.append(timing)
             try:

@@ -39,11 +39,11 @@ def replay_offline(
     with Bag(path) as bag:
         truth = bag.label_topic(label_topic)
         image = bag.image_topic(topic, exclude=truth.name if truth else None)
-        engine_ms: list[float] = []
+        inference_ms: list[float] = []
 
         def predict(_: Frame, image: np.ndarray) -> Prediction:
             segmentation = segmenter.segment([image])[0]
-            engine_ms.append(segmenter.last_engine_ms)
+            inference_ms.append(segmentation.inference_ms)
             return Prediction(segmentation.label, segmentation.uncertainty)
 
         start_s = time.monotonic()
@@ -72,10 +72,10 @@ def replay_offline(
                 choice.reason,
                 choice.fallback_reason,
             ),
-            counts=FrameCounts(image.count, len(engine_ms), 0, num_bad),
-            rate_hz=len(engine_ms) / elapsed_s,
+            counts=FrameCounts(image.count, len(inference_ms), 0, num_bad),
+            rate_hz=len(inference_ms) / elapsed_s,
             latencies_ms=(),
-            engine_ms=tuple(engine_ms),
+            inference_ms=tuple(inference_ms),
             evaluator=evaluator,
             kept=tuple(kept),
         )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lwseg_ros.evaluation.evaluator import Evaluator
 from lwseg_ros.evaluation.metrics import finite_or_none
+from lwseg_ros.evaluation.percentiles import percentiles
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.replay.evaluation import KeptFrame
 
@@ -52,7 +49,7 @@ class ReplayResult:
         rate_hz: labels per second; nan when unknown.
         latencies_ms: publishing to receiving the label in another process, per published frame; None where no label
             came; empty when not measured.
-        engine_ms: the runtime's own time per inference.
+        inference_ms: the runtime's own time per inference.
         evaluator: the metrics.
         kept: some frames to look at.
         note: what a reader of the figures has to know, or empty.
@@ -67,7 +64,7 @@ class ReplayResult:
     counts: FrameCounts
     rate_hz: float
     latencies_ms: tuple[float | None, ...]
-    engine_ms: tuple[float, ...]
+    inference_ms: tuple[float, ...]
     evaluator: Evaluator
     kept: tuple[KeptFrame, ...]
     note: str = ""
@@ -84,7 +81,7 @@ class ReplayResult:
                 **percentiles(self.answered_latencies_ms, (50, 95, 99)),
                 "max": max(self.answered_latencies_ms, default=None),
             },
-            "engine_ms": percentiles(self.engine_ms, (50, 95)),
+            "engine_ms": percentiles(self.inference_ms, (50, 95)),
             **self.evaluator.metrics(),
         }
 
@@ -92,9 +89,3 @@ class ReplayResult:
     def answered_latencies_ms(self) -> list[float]:
         """The latencies of the frames whose label came."""
         return [latency for latency in self.latencies_ms if latency is not None]
-
-
-def percentiles(values: Sequence[float], wanted: Sequence[int]) -> dict[str, float | None]:
-    """Compute percentiles as {"p50": ...}; None where there are no values."""
-    found = np.percentile(values, wanted) if len(values) else [math.nan] * len(wanted)
-    return {f"p{number}": finite_or_none(value) for number, value in zip(wanted, found, strict=True)}

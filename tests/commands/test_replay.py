@@ -1,4 +1,4 @@
-"""`lwseg replay`: options, output and exit codes. The live way is in tests/integration."""
+"""`lwseg replay`: options, output and exit codes. The live way is in tests/replay/live."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_inference(tiny_model: ModelFile) -> None:
     assert (unconfigured.level, unconfigured.message) == (DiagnosticStatus.OK, "unconfigured")
     assert values(unconfigured) == {"state": "unconfigured"}
     with Segmenter.open(tiny_model.path, "onnxruntime", options=BackendOptions(num_threads=1)) as segmenter:
-        timings = [Timing(engine_ms=10.0 + i, processing_ms=20.0 + i, latency_ms=30.0 + i) for i in range(3)]
+        timings = [Timing(inference_ms=10.0 + i, processing_ms=20.0 + i, latency_ms=30.0 + i) for i in range(3)]
         working = inference_status("segment", "active", segmenter, timings, 0, "CPU")
         failing = inference_status("segment", "active", segmenter, timings, 4, "CPU")
         segmenter.choice = replace(segmenter.choice, fallback_reason="tensorrt: no CUDA driver")

@@ -47,7 +47,7 @@ def result() -> SegmentedFrame:
     message = Image()
     message.header.frame_id = "front_optical"
     message.header.stamp.sec = 12
-    return SegmentedFrame(Frame("front", message, 12_000_000_000, 0.0), image, Segmentation(label, label * 50))
+    return SegmentedFrame(Frame("front", message, 12_000_000_000, 0.0), image, Segmentation(label, label * 50, 1.0))
 
 
 def wait_until(node: LifecycleNode, condition: Callable[[], Any]) -> None:

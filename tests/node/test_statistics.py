@@ -1,10 +1,10 @@
-"""Counts, rates and percentiles, small enough to check by hand."""
+"""Counts and rates, small enough to check by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from lwseg_ros.node.statistics import DROP_CAUSES, FrameStatistics, percentiles
+from lwseg_ros.node.statistics import DROP_CAUSES, FrameStatistics
 
 
 def test_every_frame_is_accounted_for() -> None:
@@ -58,9 +58,3 @@ def test_restart_keeps_the_counts_and_forgets_the_windows() -> None:
     snapshot = statistics.snapshot(51.0)
     assert (snapshot.received, snapshot.segmented) == (1, 1)
     assert (snapshot.rate_in_hz, snapshot.latency_p50_ms, snapshot.silence_s) == (0.0, None, 1.0)
-
-
-def test_percentiles() -> None:
-    assert percentiles([]) == (None, None)
-    assert percentiles([3.0]) == (3.0, 3.0)
-    assert percentiles(list(range(101))) == (50.0, 99.0)

@@ -1,17 +1,12 @@
 """Receive a node's answers in a process of their own: `python -m lwseg_ros.replay.live.collector CONFIG.json`.
 
 Every message goes, still serialized, to the end of one spool file; one line of JSON a message on standard output tells
-its kind, place and time of arrival. Nothing is decoded here, so that the collector keeps up with any camera. The end of
-standard input is the signal to stop, so a collector never outlives the process that started it.
+its kind, place and time of arrival. Nothing is decoded here, so that the collector keeps up with any camera.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import json
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,23 +16,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 
+from lwseg_ros.replay.live.protocol import Commands, emit, load_message_type, read_config
+
 # Reliable and deep enough for a burst: nothing may be lost here that the node did publish.
 QOS = QoSProfile(depth=200, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
-
-
-def emit(**event: Any) -> None:
-    """Write one event to standard output."""
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
-
-
-def load_message_type(*msgtypes: str) -> Any:
-    """Import the first message class that is installed, by names such as `sensor_msgs/msg/Image`."""
-    for msgtype in msgtypes:
-        package, _, name = msgtype.partition("/msg/")
-        with contextlib.suppress(ModuleNotFoundError):
-            return getattr(importlib.import_module(f"{package}.msg"), name)
-    raise ModuleNotFoundError(f"none of these message types is installed: {', '.join(msgtypes)}")
 
 
 class Collector(Node):
@@ -76,23 +58,14 @@ class Collector(Node):
 
 def main() -> int:
     """Collect until standard input ends."""
-    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     rclpy.init(args=[])
-    collector = Collector(config)
+    collector = Collector(read_config())
     executor = SingleThreadedExecutor()
     executor.add_node(collector)
-    stop = threading.Event()
-
-    def wait_for_end_of_input() -> None:
-        sys.stdin.read()
-        stop.set()
-        executor.wake()
-
-    watcher = threading.Thread(target=wait_for_end_of_input, daemon=True)
-    watcher.start()
+    commands = Commands(on_end=executor.wake)
     try:
         ready = False
-        while not stop.is_set():
+        while not commands.ended:
             executor.spin_once(timeout_sec=0.1)
             if not ready and collector.matched():
                 ready = True

@@ -2,20 +2,16 @@
 
 Messages go out as the bytes that the bag holds, decoded by nobody; only the stamp in their header is set to the time of
 publishing, as a camera driver does, so that ages and latencies mean what they mean on a vehicle. Standard output tells
-what was published when, one line of JSON each. Standard input says `go`, and at rate `max` a line for every further
-frame; its end is the signal to stop.
+what was published when. Standard input says `go`, and at rate `max` a line for every further frame.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import queue
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -26,43 +22,10 @@ from rclpy.qos import qos_profile_sensor_data
 from lwseg_ros.errors import BagError
 from lwseg_ros.replay.bag import Bag, BagMessage
 from lwseg_ros.replay.cdr import with_stamp_ns
-from lwseg_ros.replay.live.collector import emit, load_message_type
+from lwseg_ros.replay.live.protocol import Commands, InputEndedError, emit, load_message_type, read_config
 
 # DDS tells both ends of a match one after the other; what is published in between reaches nobody.
 SETTLE_S = 0.5
-
-
-class InputEndedError(Exception):
-    """Standard input ended: whoever started this process is gone or has had enough."""
-
-
-class Commands:
-    """Lines of standard input, whose end interrupts every wait."""
-
-    def __init__(self) -> None:
-        """Start to read."""
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._ended = threading.Event()
-        # a daemon, because a read from a pipe cannot be interrupted; it holds nothing that needs care at exit
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def next(self) -> str:
-        """Wait for a line; raises InputEndedError at the end."""
-        while True:
-            with contextlib.suppress(queue.Empty):
-                return self._lines.get(timeout=0.1)
-            if self._ended.is_set():
-                raise InputEndedError
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for some time; raises InputEndedError at the end."""
-        if self._ended.wait(max(0.0, seconds)):
-            raise InputEndedError
-
-    def _read(self) -> None:
-        for line in sys.stdin:
-            self._lines.put(line.strip())
-        self._ended.set()
 
 
 class Player(Node):
@@ -117,7 +80,7 @@ class Player(Node):
 
 def main() -> int:
     """Wait for a match and for `go`, play, and wait for the end of standard input."""
-    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    config = read_config()
     rclpy.init(args=[])
     commands = Commands()
     executor = SingleThreadedExecutor()

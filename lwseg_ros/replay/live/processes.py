@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import queue
 import random
@@ -16,9 +15,9 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.replay.live.protocol import parse_event
 
 Events = queue.SimpleQueue  # of dict: the JSON of one line, and "source": the child's name
 
@@ -142,11 +141,9 @@ class Child:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            # libraries may print to standard output too; only JSON objects are events
-            with contextlib.suppress(json.JSONDecodeError):
-                event: Any = json.loads(line)
-                if isinstance(event, dict):
-                    self._events.put({**event, "source": self.name})
+            event = parse_event(line)
+            if event is not None:
+                self._events.put({**event, "source": self.name})
 
 
 def ros_environment(profiles: Path, domain_id: int | None = None) -> dict[str, str]:
@@ -155,7 +152,7 @@ def ros_environment(profiles: Path, domain_id: int | None = None) -> dict[str, s
     A vehicle on the same network must neither see the replayed images nor be seen.
 
     Args:
-        profiles: the configuration of Fast DDS (`fastdds.write_profiles`), which confines it.
+        profiles: the configuration of Fast DDS (`isolation.write_profiles`), which confines it.
         domain_id: the ROS domain; None picks one that nobody uses.
     """
     environment = {name: value for name, value in os.environ.items() if name not in _NETWORK_SETTINGS}

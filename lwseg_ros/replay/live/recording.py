@@ -15,7 +15,7 @@ from lwseg_ros.replay.bag import IMAGE
 from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
 
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
-KINDS = ("label", "uncertainty", "engine_time", "diagnostics")
+KINDS = ("label", "uncertainty", "inference_time", "diagnostics")
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class LiveRecording:
         return (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) * 1e9 if len(arrivals) > 1 else float("nan")
 
     @property
-    def engine_ms(self) -> list[float]:
+    def inference_ms(self) -> list[float]:
         """The node's own time for each inference, in milliseconds."""
-        return [float(np.frombuffer(self._raw(item)[-8:], np.float64)[0]) for item in self.received["engine_time"]]
+        return [float(np.frombuffer(self._raw(item)[-8:], np.float64)[0]) for item in self.received["inference_time"]]
 
     def diagnostics(self, item: Received) -> dict[str, str]:
         """Read all key-value pairs of one diagnostics message."""

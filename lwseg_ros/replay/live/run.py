@@ -81,7 +81,7 @@ def replay_live(
             counts=_counts(recording),
             rate_hz=recording.rate_hz,
             latencies_ms=tuple(recording.latencies_ms),
-            engine_ms=tuple(recording.engine_ms),
+            inference_ms=tuple(recording.inference_ms),
             evaluator=evaluator,
             kept=tuple(kept),
         )

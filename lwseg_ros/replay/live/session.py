@@ -114,7 +114,7 @@ class LiveSession:
         topics = [
             {"kind": "label", "name": f"{NODE}/label", "msgtypes": [IMAGE]},
             {"kind": "uncertainty", "name": f"{NODE}/uncertainty", "msgtypes": [IMAGE]},
-            {"kind": "engine_time", "name": f"{NODE}/debug/engine_time_ms", "msgtypes": DURATION_TYPES},
+            {"kind": "inference_time", "name": f"{NODE}/debug/engine_time_ms", "msgtypes": DURATION_TYPES},
             {"kind": "diagnostics", "name": "/diagnostics", "msgtypes": [DIAGNOSTICS]},
         ]
         self._start_with_config(stack, "collector", {"spool": str(self._recording.spool), "topics": topics})
@@ -123,7 +123,7 @@ class LiveSession:
 
     def _all_settled(self) -> bool:
         received = self._recording.received
-        num_complete = min(len(received[kind]) for kind in ("label", "uncertainty", "engine_time"))
+        num_complete = min(len(received[kind]) for kind in ("label", "uncertainty", "inference_time"))
         return num_complete + self._num_dropped >= len(self._recording.published)
 
     def _wait_until(self, condition: Callable[[], bool], quiet_s: float | None = None) -> bool:

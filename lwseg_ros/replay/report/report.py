@@ -6,7 +6,6 @@ import json
 import os
 import platform
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,10 @@ import jinja2
 
 from lwseg_ros import __version__
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.evaluation.machine import cores, processor
+from lwseg_ros.evaluation.machine import cores, library_versions, processor
 from lwseg_ros.files import write_atomically
 from lwseg_ros.replay.report import charts as draw
 from lwseg_ros.replay.results import ReplayResult
-
-LIBRARIES = (
-    "numpy",
-    "opencv-python-headless",
-    "onnx",
-    "rosbags",
-    "ros-rclpy",
-    "openvino",
-    "onnxruntime",
-    "tensorrt-rtx-cu13",
-)
 
 
 @dataclass(frozen=True)
@@ -74,37 +62,26 @@ def render(result: ReplayResult) -> str:
         result=result,
         figures=figures,
         manifest=manifest,
-        version=__version__,
         classes=_class_rows(result, figures),
         latency_svg=jinja2.utils.markupsafe.Markup(draw.latency_svg(result.latencies_ms, figures["engine_ms"]["p50"])),
         reliability_svg=jinja2.utils.markupsafe.Markup(draw.reliability_svg(result.evaluator.uncertainty)),
         strip=draw.strip(result.kept, manifest),
         provenance=_flat({"training": manifest.training, "validation": manifest.validation}),
-        machine=machine(),
-        libraries=library_versions(),
+        machine=_machine(),
     )
 
 
-def machine() -> dict[str, str]:
-    """Describe this computer: processor, cores, system, Python."""
+def _machine() -> dict[str, str]:
+    """List what the replay ran on, as the page's table has it."""
     return {
         "processor": processor(),
         "cores": str(cores()),
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
         "Python": platform.python_version(),
         "ROS": os.environ.get("ROS_DISTRO", "from the Python wheels"),
+        "lwseg_ros": __version__,
+        **library_versions(),
     }
-
-
-def library_versions() -> dict[str, str]:
-    """List the versions of the libraries that take part, those that are installed."""
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _class_rows(result: ReplayResult, figures: dict[str, Any]) -> list[ClassRow]:

@@ -55,7 +55,7 @@ def test_every_frame_comes_back_and_live_equals_offline(
     assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES, "dropped": 0, "bad": 0}
     assert figures["rate_hz"] == pytest.approx(15.0, rel=0.2)
     assert 0 < figures["engine_ms"]["p50"] < figures["latency_ms"]["p50"] <= figures["latency_ms"]["max"] < 1000
-    assert len(live.latencies_ms) == len(live.engine_ms) == NUM_FRAMES
+    assert len(live.latencies_ms) == len(live.inference_ms) == NUM_FRAMES
     assert (figures["backend"], figures["precision"]) == ("onnxruntime", "fp32")
     assert [count for kind, count in events if kind == "label"] == list(range(1, NUM_FRAMES + 1))
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:

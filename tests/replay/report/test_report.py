@@ -16,8 +16,8 @@ from lwseg_ros.errors import LwsegError
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.report import charts
-from lwseg_ros.replay.report.report import library_versions, machine, write_report
-from lwseg_ros.replay.results import FrameCounts, ReplayResult, percentiles
+from lwseg_ros.replay.report.report import write_report
+from lwseg_ros.replay.results import FrameCounts, ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
 KEYS = {
@@ -104,7 +104,7 @@ def test_html_is_one_file_that_fetches_nothing(result: ReplayResult, tmp_path: P
 
 
 def test_what_was_not_measured_is_said_and_texts_are_escaped(result: ReplayResult, tmp_path: Path) -> None:
-    unmeasured = replace(result, latencies_ms=(), engine_ms=(), rate_hz=float("nan"), label_topic=None)
+    unmeasured = replace(result, latencies_ms=(), inference_ms=(), rate_hz=float("nan"), label_topic=None)
     text = write_report(replace(unmeasured, source="<script>bag</script>", kept=()), tmp_path).read_text()
     assert "not measured" in text
     assert "no ground truth" in text
@@ -149,14 +149,3 @@ def test_wide_pictures_are_made_smaller() -> None:
     wide = charts.data_uri(np.random.default_rng(0).integers(0, 255, (200, 1280, 3), dtype=np.uint8))
     narrow = charts.data_uri(np.random.default_rng(0).integers(0, 255, (200, 640, 3), dtype=np.uint8))
     assert len(wide) < len(narrow)
-
-
-def test_percentiles() -> None:
-    assert percentiles([1.0, 2.0, 3.0], (50, 100)) == {"p50": 2.0, "p100": 3.0}
-    assert percentiles([], (50,)) == {"p50": None}
-
-
-def test_the_machine_is_described() -> None:
-    assert int(machine()["cores"]) >= 1
-    assert machine()["processor"]
-    assert library_versions()["numpy"] == np.__version__

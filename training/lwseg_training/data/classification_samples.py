@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lwseg_ros.datasets import ClassificationSplit, read_photo
-from lwseg_ros.segmenter import resize_interpolation
+from lwseg_ros.imaging.resizing import resize_image
 from lwseg_training.config.pretraining_recipe import CropSection
 
 CROP_TRIES = 10
@@ -73,14 +72,14 @@ def random_part(image: np.ndarray, settings: CropSection, random: np.random.Gene
             break
     else:
         part = _centered(image, min(max(width / height, settings.aspect[0]), settings.aspect[1]), 1.0)
-    part = _resized(part, settings.size_hw)
-    return np.ascontiguousarray(part[:, ::-1]) if random.random() < settings.flip else part
+    part = resize_image(part, settings.size_hw)
+    return np.ascontiguousarray(part[:, ::-1] if random.random() < settings.flip else part)
 
 
 def center_part(image: np.ndarray, settings: CropSection) -> np.ndarray:
     """Bring an image's centre to the crop's size, without changing its proportion: uint8 BGR [H, W, 3]."""
     height, width = settings.size_hw
-    return _resized(_centered(image, width / height, settings.center), settings.size_hw)
+    return np.ascontiguousarray(resize_image(_centered(image, width / height, settings.center), settings.size_hw))
 
 
 def _centered(image: np.ndarray, aspect: float, share: float) -> np.ndarray:
@@ -90,10 +89,3 @@ def _centered(image: np.ndarray, aspect: float, share: float) -> np.ndarray:
     part_height = max(1, round(share * min(height, width / aspect)))
     top, left = (height - part_height) // 2, (width - part_width) // 2
     return image[top : top + part_height, left : left + part_width]
-
-
-def _resized(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    height, width = size_hw
-    if image.shape[:2] == size_hw:
-        return np.ascontiguousarray(image)
-    return cv2.resize(image, (width, height), interpolation=resize_interpolation(image, height, width))

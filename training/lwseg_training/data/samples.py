@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from lwseg_ros.datasets import CodedPath, Split, load_split, read_pair
 from lwseg_ros.errors import DatasetError
 from lwseg_ros.evaluation.machine import cores
-from lwseg_ros.segmenter import resize_interpolation
+from lwseg_ros.imaging.resizing import resize_image, resize_label
 from lwseg_training.config.recipe import DatasetSection, Recipe, TrainingSettings
 from lwseg_training.data.augmentation import IGNORE, augment, mix_classes
 
@@ -87,8 +87,8 @@ class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
         if self.split.ignore_id is not None:
             label[label == self.split.ignore_id] = IGNORE
         _check_ids(label, self.split, self.split.pairs[index][1])
-        if self.size_hw is not None and self.size_hw != label.shape:
-            image, label = _resized(image, label, self.size_hw)
+        if self.size_hw is not None:
+            image, label = resize_image(image, self.size_hw), resize_label(label, self.size_hw)
         if self._cached_bytes + image.nbytes + label.nbytes <= CACHE_BYTES:
             self._cache[index] = image, label
             self._cached_bytes += image.nbytes + label.nbytes
@@ -181,14 +181,6 @@ def _check_ids(label: np.ndarray, split: Split, path: Path | CodedPath) -> None:
             f"label {path} holds the ids {unknown.tolist()}; {split.dataset} has the classes 0 to "
             f"{len(split.classes) - 1}, and {split.ignore_id} where a pixel does not count; correct the file"
         )
-
-
-def _resized(image: np.ndarray, label: np.ndarray, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    height, width = size_hw
-    return (
-        cv2.resize(image, (width, height), interpolation=resize_interpolation(image, height, width)),
-        cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
-    )
 
 
 def start_worker(_worker: int) -> None:

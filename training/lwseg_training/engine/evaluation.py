@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
 
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
-from lwseg_ros.segmenter import resize_interpolation
+from lwseg_ros.imaging.resizing import resize_image, resize_label
 from lwseg_training.config.recipe import InferenceSection
 from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.samples import LabelledImages
@@ -57,17 +56,12 @@ def as_inferred(network: nn.Module, inference: InferenceSection | None) -> nn.Mo
 
 def at_inference_size(image: np.ndarray, inference: InferenceSection | None) -> np.ndarray:
     """Bring a photo uint8 [H, W, 3] to the size it is judged at, as `lwseg_ros.segmenter` does."""
-    height, width = inference_size(image.shape[:2], inference)
-    if (height, width) == image.shape[:2]:
-        return image
-    return cv2.resize(image, (width, height), interpolation=resize_interpolation(image, height, width))
+    return resize_image(image, inference_size(image.shape[:2], inference))
 
 
 def at_photo_size(label: np.ndarray, photo_hw: tuple[int, ...]) -> np.ndarray:
     """Bring class ids (or levels of uncertainty) uint8 [h, w] to a photo's size [H, W] by nearest neighbour."""
-    if label.shape == photo_hw:
-        return label
-    return cv2.resize(label, photo_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return resize_label(label, photo_hw)
 
 
 def inference_size(photo_hw: tuple[int, ...], inference: InferenceSection | None) -> tuple[int, int]:

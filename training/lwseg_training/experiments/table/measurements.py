@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime
-from lwseg_ros.commands.bench import MEASURED, machine, random_images, summary, take_turns
-from lwseg_ros.commands.evaluate import evaluate_split
 from lwseg_ros.errors import BackendError
+from lwseg_ros.evaluation.latency import MEASURED, random_images, summary, take_turns
+from lwseg_ros.evaluation.machine import machine
+from lwseg_ros.evaluation.split import evaluate_split
 from lwseg_ros.files import write_atomically
 from lwseg_ros.manifest import Manifest
 from lwseg_ros.model_file import ModelFile, load_model

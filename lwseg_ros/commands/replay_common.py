@@ -1,0 +1,123 @@
+"""What `lwseg replay` and `lwseg demo` share: options, the live replay with progress bars, report and summary."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lwseg_ros.backends import BACKENDS
+from lwseg_ros.model_file import DEFAULT_MODEL
+from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.live.run import LiveOptions, replay_live
+from lwseg_ros.replay.report.report import write_report
+from lwseg_ros.replay.results import ReplayResult
+from lwseg_ros.replay.sample import SAMPLE_BAG, SAMPLE_NOTE
+
+NUM_KEPT = 6
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of both commands."""
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="model file or shipped model (default: %(default)s)")
+    parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def run_live(bag: Path, options: LiveOptions, topic: str | None = None, label_topic: str | None = None) -> ReplayResult:
+    """Replay through the node as `replay_live` does, with progress bars, leaving no process behind when interrupted."""
+    # checked here too, so that a wrong topic costs no start of the node
+    with Bag(bag) as opened:
+        truth = opened.label_topic(label_topic)
+        total = opened.image_topic(topic, exclude=truth.name if truth else None).count
+    print("starting the node, the player and the collector ...", file=sys.stderr)
+    with progress_bars() as bar, _terminate_as_interrupt():
+        advance = bar("labels received", total)
+
+        def on_event(kind: str, count: int) -> None:
+            if kind == "label":
+                advance()
+
+        return replay_live(
+            bag,
+            options,
+            topic=topic,
+            label_topic=label_topic,
+            num_kept=NUM_KEPT,
+            on_event=on_event,
+            progress=lambda total: bar("evaluating", total),
+        )
+
+
+def finish(result: ReplayResult, folder: Path, *, as_json: bool) -> None:
+    """Write the report and print the figures."""
+    if Path(result.source).resolve() == SAMPLE_BAG.resolve():
+        result = replace(result, note=SAMPLE_NOTE)
+    page = write_report(result, folder)
+    figures = result.figures()
+    if as_json:
+        print(json.dumps(figures, indent=2))
+    else:
+        print(summary(figures))
+        if result.note:
+            print(result.note)
+    print(f"report: {page}", file=sys.stderr if as_json else sys.stdout)
+
+
+def summary(figures: dict[str, Any]) -> str:
+    """Put the key figures into a few lines."""
+
+    def show(value: float | None, digits: int = 1) -> str:
+        return "not measured" if value is None else f"{value:.{digits}f}"
+
+    counts, latency, engine = figures["frames"], figures["latency_ms"], figures["engine_ms"]
+    uncertainty = figures["uncertainty"]
+    rows = [
+        ("model", f"{figures['model']} on {figures['backend']}, {figures['precision']}"),
+        ("frames", ", ".join(f"{count} {name}" for name, count in counts.items())),
+        ("rate", f"{show(figures['rate_hz'])} Hz"),
+        ("latency", f"p50 {show(latency['p50'])}, p95 {show(latency['p95'])}, p99 {show(latency['p99'])} ms"),
+        ("engine", f"p50 {show(engine['p50'])}, p95 {show(engine['p95'])} ms"),
+        ("mIoU", f"{show(figures['miou'], 4)} (pixel accuracy {show(figures['pixel_accuracy'], 4)})"),
+        ("uncertainty", f"ECE {show(uncertainty['ece'], 4)}, AUROC {show(uncertainty['auroc'], 4)}"),
+        ("consistency", show(figures["temporal_consistency"], 4)),
+    ]
+    return "\n".join(f"{name:<12} {text}" for name, text in rows)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int], Callable[[], object]]]:
+    """Offer progress bars on standard error, all closed at the end."""
+    opened: list[tqdm[Any]] = []
+
+    def bar(title: str, total: int) -> Callable[[], object]:
+        opened.append(tqdm(total=total, desc=f"{title:<16}", unit="frame", file=sys.stderr, mininterval=0.5))
+        return opened[-1].update
+
+    try:
+        yield bar
+    finally:
+        for progress in opened:
+            progress.close()
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM unwind like Ctrl-C, so that the child processes are stopped."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,109 @@
+"""How long a model takes in a runtime, and on what that was measured."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime
+from lwseg_ros.errors import BackendError
+from lwseg_ros.evaluation.machine import machine
+from lwseg_ros.evaluation.percentiles import percentiles
+from lwseg_ros.model_file import ModelFile
+
+MEASURED = "Backend.infer on random images: uint8 camera pixels in, label and uncertainty out; no resizing"
+ROUNDS = 5
+WARM_UP_CALLS = 3
+
+
+def measure(model: ModelFile, options: BackendOptions, backend: str, baseline: str, seconds: float) -> dict[str, Any]:
+    """Time `Backend.infer` on random images; returns the figures and all that they depend on.
+
+    The runtimes take turns in ROUNDS rounds, so that what else the machine does falls on all alike. backend: a name, or
+    "all" for each that opens. Raises BackendError when the named one does not open, or none.
+    """
+    images = random_images(model, options.max_batch)
+    results: dict[str, Any] = {}
+    with ExitStack() as stack:
+        opened: dict[str, Backend] = {}
+        for name in BACKENDS if backend == "all" else [backend]:
+            try:
+                opened[name] = load_runtime(name).open(model, options)
+            except BackendError as error:
+                if backend != "all":
+                    raise
+                results[name] = {"unavailable": str(error)}
+                continue
+            stack.callback(opened[name].close)
+        if not opened:
+            raise BackendError("no runtime could be measured: " + "; ".join(r["unavailable"] for r in results.values()))
+        latencies = take_turns({name: (runtime, images) for name, runtime in opened.items()}, seconds)
+    for name, runtime in opened.items():
+        results[name] = {
+            "library_version": runtime.library_version,
+            "device": runtime.device,
+            "precision": runtime.precision,
+            **summary(latencies[name], options.max_batch),
+        }
+    reference = results.get(baseline, {}).get("latency_ms")
+    for name in opened:
+        latency = results[name]["latency_ms"]
+        results[name]["times_as_fast_as_baseline"] = reference and round(reference["p50"] / latency["p50"], 3)
+    return {
+        "measured": MEASURED,
+        "model": {
+            "file": model.path.name,
+            "sha256": model.sha256,
+            "network": model.manifest.network,
+            "precision": model.manifest.precision,
+            "input_size_hw": list(model.manifest.input_size_hw),
+        },
+        "machine": machine(),
+        "batch": options.max_batch,
+        "threads": options.num_threads or "chosen by the runtime",
+        "seconds": seconds,
+        "baseline": baseline,
+        "backends": results,
+    }
+
+
+def random_images(model: ModelFile, batch: int) -> np.ndarray:
+    """Return images of a model's input size, uint8 [batch, H, W, 3], always the same."""
+    return np.random.default_rng(0).integers(0, 256, (batch, *model.manifest.input_size_hw, 3), dtype=np.uint8)
+
+
+def take_turns(opened: Mapping[str, tuple[Backend, np.ndarray]], seconds: float) -> dict[str, list[float]]:
+    """Time `Backend.infer` of several backends, each on its own images, in ROUNDS rounds of turns.
+
+    Returns the seconds of each call, by name; all calls of one backend take about ``seconds``.
+    """
+    latencies: dict[str, list[float]] = {name: [] for name in opened}
+    with tqdm(total=ROUNDS * len(opened), desc="measuring", unit="turn", file=sys.stderr, leave=False) as bar:
+        for _ in range(ROUNDS):
+            for name, (backend, images) in opened.items():
+                bar.set_postfix_str(name)
+                for _ in range(WARM_UP_CALLS):
+                    backend.infer(images)
+                end = time.perf_counter() + seconds / ROUNDS
+                while not latencies[name] or time.perf_counter() < end:
+                    started = time.perf_counter()
+                    backend.infer(images)
+                    latencies[name].append(time.perf_counter() - started)
+                bar.update()
+    return latencies
+
+
+def summary(latencies_s: Sequence[float], batch: int) -> dict[str, Any]:
+    """Sum up the seconds of each call: latency in ms, and images per second."""
+    latency_ms = percentiles([1e3 * latency_s for latency_s in latencies_s], (50, 95, 99))
+    return {
+        "calls": len(latencies_s),
+        "latency_ms": {rank: value and round(value, 3) for rank, value in latency_ms.items()},
+        "images_per_s": round(batch * len(latencies_s) / sum(latencies_s), 2),
+    }
