@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lwseg_ros.classes import number_classes
 from lwseg_ros.datasets.labels import IGNORE_ID, IdCode
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
-from lwseg_ros.datasets.split import Split, number_classes
+from lwseg_ros.datasets.split import Split
 
 LABELS: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("wall", (120, 120, 120)),

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lwseg_ros.classes import ClassInfo
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.model_file import ClassInfo
 
 # The colours are those of the SegNet CamVid tutorial, so that pictures look as they do in the papers.
 CAMVID_CLASSES: tuple[ClassInfo, ...] = (

@@ -7,11 +7,11 @@ from typing import Any, NoReturn
 
 import yaml
 
+from lwseg_ros.classes import ClassInfo, generated_colors, number_classes
 from lwseg_ros.datasets.labels import IGNORE_ID, CodedPath, IdCode
 from lwseg_ros.datasets.listing import check_present
-from lwseg_ros.datasets.split import Split, generated_colors, number_classes
+from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.model_file import ClassInfo
 
 FILE_NAME = "dataset.yaml"
 MAX_CLASSES = 255  # a label is 8-bit, and one value is for what does not count

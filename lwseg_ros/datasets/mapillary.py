@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lwseg_ros.classes import number_classes
 from lwseg_ros.datasets.labels import IdCode
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
-from lwseg_ros.datasets.split import Split, number_classes
+from lwseg_ros.datasets.split import Split
 
 UNLABELED_ID = 65
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lwseg_ros.classes import generated_colors, number_classes
 from lwseg_ros.datasets.labels import IdCode
 from lwseg_ros.datasets.listing import Files, check_folders, check_present, read_names
-from lwseg_ros.datasets.split import Split, generated_colors, number_classes
+from lwseg_ros.datasets.split import Split
 
 NAMES = """
 background, aeroplane, bag, bed, bedclothes, bench, bicycle, bird, boat, book, bottle, building, bus, cabinet, car,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lwseg_ros.classes import ClassInfo
 from lwseg_ros.datasets import (
     CAMVID_CLASSES,
     DATASETS,
@@ -17,9 +18,7 @@ from lwseg_ros.datasets import (
     mapillary,
     pascal_context,
 )
-from lwseg_ros.datasets.split import generated_colors
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.model_file import ClassInfo
 
 
 def test_an_unknown_data_set_is_refused(tmp_path: Path) -> None:
@@ -59,12 +58,3 @@ def test_class_names_are_compared() -> None:
     renamed = (*CAMVID_CLASSES[:-1], ClassInfo(10, "train", (0, 0, 0)))
     with pytest.raises(DatasetError, match="class 10 is 'train' in the model and 'bicyclist' in camvid"):
         split.check_classes(renamed)
-
-
-def test_generated_colors_are_those_of_pascal_voc() -> None:
-    """Aeroplane, bicycle, bird, boat, and class 20, the television."""
-    colors = generated_colors(20)
-    assert colors[:4] == [(128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128)]
-    assert colors[19] == (0, 64, 128)
-    assert generated_colors(1, first=0) == [(0, 0, 0)]
-    assert len(set(generated_colors(255))) == 255
