@@ -10,6 +10,7 @@ import yaml
 from lwseg_ros.classes import ClassInfo, generated_colors, number_classes
 from lwseg_ros.datasets.labels import IGNORE_ID, CodedPath, IdCode
 from lwseg_ros.datasets.listing import check_present
+from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
 
@@ -33,6 +34,7 @@ splits:
 """
 
 
+@register_dataset("folder")
 def list_folder(root: Path, split: str) -> Split:
     """List a split that DIR/dataset.yaml describes, photos in the order of their paths.
 

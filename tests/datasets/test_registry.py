@@ -8,7 +8,6 @@ import pytest
 
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.datasets import (
-    CAMVID_CLASSES,
     DATASETS,
     Split,
     ade20k,
@@ -18,6 +17,8 @@ from lwseg_ros.datasets import (
     mapillary,
     pascal_context,
 )
+from lwseg_ros.datasets.camvid import CAMVID_CLASSES
+from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.errors import DatasetError
 
 
@@ -58,3 +59,8 @@ def test_class_names_are_compared() -> None:
     renamed = (*CAMVID_CLASSES[:-1], ClassInfo(10, "train", (0, 0, 0)))
     with pytest.raises(DatasetError, match="class 10 is 'train' in the model and 'bicyclist' in camvid"):
         split.check_classes(renamed)
+
+
+def test_a_name_is_given_once() -> None:
+    with pytest.raises(ValueError, match=r"'camvid' of .*test_registry is in lwseg_ros\.datasets\.camvid already"):
+        register_dataset("camvid")(lambda root, split: Split("camvid", split, CAMVID_CLASSES, None, ()))
