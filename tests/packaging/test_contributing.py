@@ -48,6 +48,14 @@ def test_a_file_or_folder_exists(path: str) -> None:
     assert list(ROOT.glob(path))
 
 
+def test_files_that_the_architecture_names_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([\w/]+(?:/|\.py))`", text))
+    assert len(names) > 20
+    rooms = [ROOT, ROOT / "lwseg_ros", ROOT / "lwseg_ros" / "replay", ROOT / "training" / "lwseg_training"]
+    assert [name for name in sorted(names) if not any((room / name).exists() for room in rooms)] == []
+
+
 def test_links_lead_somewhere() -> None:
     for link, anchor in re.findall(r"\]\(([^)#]+)(?:#([^)]+))?\)", GUIDE):
         headings = re.findall(r"^#+ (.*)$", (ROOT / link).read_text(encoding="utf-8"), flags=re.MULTILINE)

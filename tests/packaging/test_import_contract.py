@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,3 +69,17 @@ def test_a_reader_sees_the_rooms_at_a_glance() -> None:
         path for path in (ROOT / "lwseg_ros").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
     ]
     assert len(rooms) - 1 <= 14  # __init__.py is none
+
+
+@pytest.mark.parametrize("package", ["lwseg_ros", "lwseg_training"])
+def test_the_documented_rooms_are_those_of_the_contract(package: str) -> None:
+    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layers,) = (contract["layers"] for contract in contracts if contract.get("containers") == [package])
+    document = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = document.split(f"{package}/` | |\n")[1].split("\n\n")[0]
+    rooms = [re.findall(r"`(\w+)[/.]", row.split("|")[1]) for row in table.splitlines()[1:]]
+    # A row may hold several layers, so the rooms are compared in their order.
+    assert [room for row in rooms for room in row] == [room for layer in layers for room in layer.split(" | ")]
