@@ -20,7 +20,7 @@ from typing import Any
 
 from lwseg_ros.errors import LwsegError
 
-Events = queue.SimpleQueue  # of dict: the JSON of one line, and "source": the child's name
+Events = queue.SimpleQueue[dict[str, Any]]  # the JSON of one line, and "source": the child's name
 
 STDERR_TAIL_LINES = 12
 # How long a child may take to end by itself when its input has ended.
