@@ -42,12 +42,14 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy lwseg_ros
+	PYTHONPATH=training $(BIN)/lint-imports
 	$(PYTEST) -n 2 -m "not integration" --ignore tests/training
 
 lint: setup-all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYTHONPATH=training $(BIN)/lint-imports
 
 # The live tests wait for real time and share the machine's ROS domains, so they have it to themselves.
 test: lint

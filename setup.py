@@ -19,6 +19,7 @@ EXTRAS = {
         "pytest-xdist>=3.5",
         "ruff>=0.8",
         "mypy>=1.13",
+        "import-linter>=2.5",
         "types-PyYAML",
     ],
     "colcon": ["colcon-common-extensions", "colcon-ros"],

@@ -10,37 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from lwseg_ros.classes import ClassInfo, is_int, is_triple, palette_bgr
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.imaging.resizing import MAX_SIDE
 
 FORMAT_VERSION = 1
 PRECISIONS = ("fp32", "fp16", "int8")
 UNCERTAINTY_KINDS = ("least_confidence", "margin", "entropy", "low_scale")
-MAX_CLASS_ID = 254  # 255 is what label images mean by "no class"
-
-
-@dataclass(frozen=True)
-class ClassInfo:
-    """One class.
-
-    id: its value in label images, 0..254. name: as in the data set. color_rgb: 0..255 each, RGB.
-    """
-
-    id: int
-    name: str
-    color_rgb: tuple[int, int, int]
-
-    def __post_init__(self) -> None:
-        """Check every field; raises ModelFileError."""
-        if not _is_int(self.id, 0, MAX_CLASS_ID):
-            raise ModelFileError(f"manifest field 'classes': class id {self.id!r} is not in 0..{MAX_CLASS_ID}")
-        if not (isinstance(self.name, str) and self.name):
-            raise ModelFileError(f"manifest field 'classes': class {self.id} has name {self.name!r}, expected a text")
-        if not (_is_triple(self.color_rgb) and all(_is_int(level, 0, 255) for level in self.color_rgb)):
-            raise ModelFileError(
-                f"manifest field 'classes': class {self.name!r} has color_rgb {self.color_rgb!r}, "
-                "expected three levels in 0..255"
-            )
 
 
 @dataclass(frozen=True)
@@ -90,13 +66,13 @@ class Manifest:
             "input_size_hw",
             isinstance(self.input_size_hw, tuple)
             and len(self.input_size_hw) == 2
-            and all(_is_int(side, 1, MAX_SIDE) for side in self.input_size_hw),
+            and all(is_int(side, 1, MAX_SIDE) for side in self.input_size_hw),
             f"height and width in 1..{MAX_SIDE}",
         )
-        self._demand("mean_rgb", _is_triple(self.mean_rgb) and all(map(_is_finite, self.mean_rgb)), "three numbers")
+        self._demand("mean_rgb", is_triple(self.mean_rgb) and all(map(_is_finite, self.mean_rgb)), "three numbers")
         self._demand(
             "std_rgb",
-            _is_triple(self.std_rgb) and all(_is_finite(value) and value > 0 for value in self.std_rgb),
+            is_triple(self.std_rgb) and all(_is_finite(value) and value > 0 for value in self.std_rgb),
             "three numbers above 0",
         )
         self._demand("precision", self.precision in PRECISIONS, "one of " + ", ".join(PRECISIONS))
@@ -125,7 +101,7 @@ class Manifest:
         self._demand(
             "ignore_id",
             self.ignore_id is None
-            or (_is_int(self.ignore_id, 0, 255) and self.ignore_id not in [info.id for info in self.classes]),
+            or (is_int(self.ignore_id, 0, 255) and self.ignore_id not in [info.id for info in self.classes]),
             "null, or a value in 0..255 that is no class id",
         )
 
@@ -141,10 +117,7 @@ class Manifest:
     @property
     def palette_bgr(self) -> np.ndarray:
         """Return the classes' colours as uint8 [256, 3], BGR, row = class id; black where there is no class."""
-        palette = np.zeros((256, 3), np.uint8)
-        for info in self.classes:
-            palette[info.id] = info.color_rgb[::-1]
-        return palette
+        return palette_bgr(self.classes)
 
     def to_json(self) -> str:
         """Write as JSON; raises ModelFileError when training or validation hold what JSON cannot."""
@@ -203,13 +176,5 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _is_int(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
 def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_triple(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 3

@@ -12,14 +12,13 @@ from onnx import numpy_helper
 
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.files import write_atomically
-from lwseg_ros.manifest import FORMAT_VERSION, UNCERTAINTY_KINDS, ClassInfo, Manifest
+from lwseg_ros.manifest import FORMAT_VERSION, UNCERTAINTY_KINDS, Manifest
 
 __all__ = [
     "DEFAULT_MODEL",
     "FORMAT_VERSION",
     "METADATA_KEY",
     "UNCERTAINTY_KINDS",
-    "ClassInfo",
     "Manifest",
     "ModelFile",
     "load_model",

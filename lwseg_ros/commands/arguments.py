@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 
 def positive_int(text: str) -> int:
@@ -13,6 +14,14 @@ def positive_int(text: str) -> int:
 def natural_int(text: str) -> int:
     """Read a whole number of at least 0; argparse turns the error into wrong usage."""
     return _int_from(text, 0)
+
+
+def parse_size_hw(text: str) -> tuple[int, int]:
+    """Read ``HEIGHTxWIDTH``, such as 512x1024, as (height, width); raises argparse.ArgumentTypeError that shows the form."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.strip().lower())
+    if not match or 0 in (size := (int(match[1]), int(match[2]))):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH in pixels, such as 512x1024")
+    return size
 
 
 def _int_from(text: str, least: int) -> int:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lwseg_ros.classes import number_classes
 from lwseg_ros.datasets.labels import IGNORE_ID, IdCode
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
-from lwseg_ros.datasets.split import Split, number_classes
+from lwseg_ros.datasets.registry import register_dataset
+from lwseg_ros.datasets.split import Split
 
 LABELS: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("wall", (120, 120, 120)),
@@ -175,6 +177,7 @@ TREE = """\
   and the same for validation"""
 
 
+@register_dataset("ade20k")
 def list_ade20k(root: Path, split: str) -> Split:
     """List `training` or `validation`; raises DatasetError."""
     photos, labels = root / "images" / split, root / "annotations" / split

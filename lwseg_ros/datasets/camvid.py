@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lwseg_ros.classes import ClassInfo
+from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.model_file import ClassInfo
 
 # The colours are those of the SegNet CamVid tutorial, so that pictures look as they do in the papers.
 CAMVID_CLASSES: tuple[ClassInfo, ...] = (
@@ -37,6 +38,7 @@ CAMVID_TREE = """\
   and the same for val"""
 
 
+@register_dataset("camvid")
 def list_camvid(root: Path, split: str) -> Split:
     """List a split, in the order of its `SPLIT.txt` where there is one; raises DatasetError."""
     if not root.is_dir():

@@ -16,6 +16,7 @@ from pathlib import Path
 from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
 from lwseg_ros.datasets.labels import ColorCode
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
+from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
 
@@ -67,6 +68,7 @@ or, where the photos are already split,
   and the same for val and test"""
 
 
+@register_dataset("camvid_full")
 def list_camvid_full(root: Path, split: str) -> Split:
     """List `train`, `val` or `test`; raises DatasetError."""
     if (root / split).is_dir() or (root / f"{split}_labels").is_dir():

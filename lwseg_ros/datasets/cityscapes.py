@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lwseg_ros.classes import number_classes
 from lwseg_ros.datasets.labels import IGNORE_ID, IdCode
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
-from lwseg_ros.datasets.split import Split, number_classes
+from lwseg_ros.datasets.registry import register_dataset
+from lwseg_ros.datasets.split import Split
 
 # (id in the label files, name, colour), in the order of the train ids
 LABELS: tuple[tuple[int, str, tuple[int, int, int]], ...] = (
@@ -52,6 +54,7 @@ TREE = """\
   and the same for val"""
 
 
+@register_dataset("cityscapes")
 def list_cityscapes(root: Path, split: str) -> Split:
     """List `train` or `val`; raises DatasetError."""
     photos, labels = root / "leftImg8bit" / split, root / "gtFine" / split

@@ -1,4 +1,4 @@
-"""Photos with one class each: a split of a data set for classification, and the plain folder of class folders."""
+"""Photos with one class each: a split of a data set for classification, and what listing one takes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lwseg_ros.datasets.listing import check_folders
 from lwseg_ros.errors import DatasetError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-
-TREE = """\
-  DIR/train/CLASS/*.jpg  photos, one folder a class, named as the class is
-  DIR/val/CLASS/*.jpg    the same classes"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +50,6 @@ class ClassificationSplit:
     def __getitem__(self, number: int) -> tuple[Path, int]:
         """Return the photo's path and its class index."""
         return self.root / os.fsdecode(bytes(self.names[number])), int(self.class_indices[number])
-
-
-def list_image_folder(root: Path, split: str) -> ClassificationSplit:
-    """List DIR/SPLIT/CLASS/*.jpg; a class's index is its place among the sorted names. Raises DatasetError."""
-    folder = root / split
-    check_folders(root, split, [folder], TREE)
-    class_names = folder_names(folder)
-    if len(class_names) < 2:
-        raise DatasetError(f"{folder} holds {len(class_names)} class folders, expected 2 or more as in\n{TREE}")
-    return ClassificationSplit.of(
-        "image_folder", split, class_names, folder, pairs_of_classes(folder, class_names, SUFFIXES, TREE)
-    )
 
 
 def folder_names(folder: Path) -> list[str]:

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lwseg_ros.classes import generated_colors, number_classes
 from lwseg_ros.datasets.labels import IGNORE_ID, IdCode
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
-from lwseg_ros.datasets.split import Split, generated_colors, number_classes
+from lwseg_ros.datasets.registry import register_dataset
+from lwseg_ros.datasets.split import Split
 
 NAMES = """
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,
@@ -43,6 +45,7 @@ TREE = """\
   and the same for test2014; the published .mat files have to be converted first"""
 
 
+@register_dataset("coco_stuff10k")
 def list_coco_stuff10k(root: Path, split: str) -> Split:
     """List `train2014` or `test2014`; raises DatasetError."""
     photos, labels = root / "images" / split, root / "annotations" / split

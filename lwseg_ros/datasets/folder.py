@@ -7,11 +7,12 @@ from typing import Any, NoReturn
 
 import yaml
 
+from lwseg_ros.classes import ClassInfo, generated_colors, number_classes
 from lwseg_ros.datasets.labels import IGNORE_ID, CodedPath, IdCode
 from lwseg_ros.datasets.listing import check_present
-from lwseg_ros.datasets.split import Split, generated_colors, number_classes
+from lwseg_ros.datasets.registry import register_dataset
+from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.model_file import ClassInfo
 
 FILE_NAME = "dataset.yaml"
 MAX_CLASSES = 255  # a label is 8-bit, and one value is for what does not count
@@ -33,6 +34,7 @@ splits:
 """
 
 
+@register_dataset("folder")
 def list_folder(root: Path, split: str) -> Split:
     """List a split that DIR/dataset.yaml describes, photos in the order of their paths.
 

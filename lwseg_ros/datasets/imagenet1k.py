@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lwseg_ros.datasets.classification import ClassificationSplit, folder_names, pairs_of_classes, photo_names
 from lwseg_ros.datasets.listing import check_folders, check_present
+from lwseg_ros.datasets.registry import register_classification_dataset
 from lwseg_ros.errors import DatasetError
 
 NUM_CLASSES = 1000
@@ -29,6 +30,7 @@ or as Kaggle packs it
   DIR/LOC_val_solution.csv                  their classes: ImageId,PredictionString"""
 
 
+@register_classification_dataset("imagenet1k")
 def list_imagenet1k(root: Path, split: str) -> ClassificationSplit:
     """List `train` or `val` in either layout; a class's index is its WordNet id's place among the sorted 1000.
 

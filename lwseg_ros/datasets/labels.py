@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from lwseg_ros.errors import DatasetError
 
@@ -36,10 +37,10 @@ class IdCode:
             raise DatasetError(
                 f"label {path} holds the values {unknown}; accepted are {_ranges(self.ids)}; correct or replace the file"
             )
-        return self._table[stored]
+        return np.take(self._table, stored)
 
     @cached_property
-    def _table(self) -> np.ndarray:
+    def _table(self) -> npt.NDArray[np.uint8]:
         table = np.zeros(256, np.uint8)
         for value, class_id in self.ids.items():
             table[value] = class_id

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lwseg_ros.classes import number_classes
 from lwseg_ros.datasets.labels import IdCode
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
-from lwseg_ros.datasets.split import Split, number_classes
+from lwseg_ros.datasets.registry import register_dataset
+from lwseg_ros.datasets.split import Split
 
 UNLABELED_ID = 65
 
@@ -95,6 +97,7 @@ TREE = """\
   and the same for validation"""
 
 
+@register_dataset("mapillary")
 def list_mapillary(root: Path, split: str) -> Split:
     """List `training` or `validation`; raises DatasetError."""
     photos, labels = root / split / "images", root / split / "labels"

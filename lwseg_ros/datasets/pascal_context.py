@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lwseg_ros.classes import generated_colors, number_classes
 from lwseg_ros.datasets.labels import IdCode
 from lwseg_ros.datasets.listing import Files, check_folders, check_present, read_names
-from lwseg_ros.datasets.split import Split, generated_colors, number_classes
+from lwseg_ros.datasets.registry import register_dataset
+from lwseg_ros.datasets.split import Split
 
 NAMES = """
 background, aeroplane, bag, bed, bedclothes, bench, bicycle, bird, boat, book, bottle, building, bus, cabinet, car,
@@ -34,6 +36,7 @@ TREE = """\
   and the same list for val"""
 
 
+@register_dataset("pascal_context")
 def list_pascal_context(root: Path, split: str) -> Split:
     """List `train` or `val`, in the order of its list; raises DatasetError."""
     photos = Files(root / "JPEGImages", ".jpg")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lwseg_ros.classes import ClassInfo
 from lwseg_ros.datasets.labels import CodedPath
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.model_file import ClassInfo
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,3 @@ class Split:
 def figures_note(split: str) -> str:
     """Return what to write behind figures of a split: that they are validation figures, if they are; else nothing."""
     return " (validation figures)" if split in ("val", "validation") else ""
-
-
-def number_classes(names: Sequence[str], colors_rgb: Iterable[tuple[int, int, int]]) -> tuple[ClassInfo, ...]:
-    """Give names and colours the ids 0 to C - 1."""
-    return tuple(ClassInfo(i, name, color) for i, (name, color) in enumerate(zip(names, colors_rgb, strict=True)))
-
-
-def generated_colors(count: int, first: int = 1) -> list[tuple[int, int, int]]:
-    """Return ``count`` colours of PASCAL VOC from number ``first`` on, RGB; number 0 is black."""
-    return [_voc_color(number) for number in range(first, first + count)]
-
-
-def _voc_color(number: int) -> tuple[int, int, int]:
-    """Spread the bits of a number over the three channels, the lowest first and to the highest bits."""
-    red, green, blue = (sum((number >> (3 * i + c) & 1) << (7 - i) for i in range(8)) for c in range(3))
-    return red, green, blue

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
 from lwseg_ros.evaluation.temporal_consistency import TemporalConsistency
-from lwseg_ros.manifest import ClassInfo, Manifest
+from lwseg_ros.manifest import Manifest
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,9 @@ class ConfusionMatrix:
         """
         hits = np.diag(self.counts).astype(np.float64)
         union = self.counts.sum(axis=0) + self.counts.sum(axis=1) - np.diag(self.counts)
-        return np.divide(hits, union, out=np.full(self.num_classes, np.nan), where=union > 0)
+        iou = np.full(self.num_classes, np.nan)
+        np.divide(hits, union, out=iou, where=union > 0)
+        return iou
 
     @property
     def miou(self) -> float:

@@ -33,6 +33,7 @@ def decode_jpeg(data: bytes, as_stored: bool = False) -> npt.NDArray[np.uint8]:
         if colours in ("CMYK", "YCCK"):
             return _decode_print_colours(data)
         target = "GRAY" if as_stored and colours == "Gray" else "BGR"
+        image: npt.NDArray[np.uint8]
         try:
             image = simplejpeg.decode_jpeg(data, target)
         except ValueError as error:

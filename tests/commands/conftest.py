@@ -9,7 +9,7 @@ import onnx
 import pytest
 from support import tiny_model as tiny
 
-from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
+from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
 from lwseg_ros.model_file import save_model
 
 

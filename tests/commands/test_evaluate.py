@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lwseg_ros.cli import main
-from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
+from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
 from lwseg_ros.model_file import ModelFile
 
 

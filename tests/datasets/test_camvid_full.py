@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lwseg_ros.datasets import CAMVID_CLASSES, Split
+from lwseg_ros.datasets import Split
+from lwseg_ros.datasets.camvid import CAMVID_CLASSES
 from lwseg_ros.datasets.camvid_full import COLORS, published_split
 from lwseg_ros.errors import DatasetError
 

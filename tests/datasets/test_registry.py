@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lwseg_ros.classes import ClassInfo
 from lwseg_ros.datasets import (
-    CAMVID_CLASSES,
     DATASETS,
     Split,
     ade20k,
@@ -17,9 +17,9 @@ from lwseg_ros.datasets import (
     mapillary,
     pascal_context,
 )
-from lwseg_ros.datasets.split import generated_colors
+from lwseg_ros.datasets.camvid import CAMVID_CLASSES
+from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.model_file import ClassInfo
 
 
 def test_an_unknown_data_set_is_refused(tmp_path: Path) -> None:
@@ -61,10 +61,6 @@ def test_class_names_are_compared() -> None:
         split.check_classes(renamed)
 
 
-def test_generated_colors_are_those_of_pascal_voc() -> None:
-    """Aeroplane, bicycle, bird, boat, and class 20, the television."""
-    colors = generated_colors(20)
-    assert colors[:4] == [(128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128)]
-    assert colors[19] == (0, 64, 128)
-    assert generated_colors(1, first=0) == [(0, 0, 0)]
-    assert len(set(generated_colors(255))) == 255
+def test_a_name_is_given_once() -> None:
+    with pytest.raises(ValueError, match=r"'camvid' of .*test_registry is in lwseg_ros\.datasets\.camvid already"):
+        register_dataset("camvid")(lambda root, split: Split("camvid", split, CAMVID_CLASSES, None, ()))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("colcon_core", reason="colcon is not installed: pip install lwseg_ros[dev]")
-pytest.importorskip("colcon_ros", reason="colcon-ros is not installed: pip install lwseg_ros[dev]")
+pytest.importorskip("colcon_core", reason="colcon is not installed: pip install lwseg_ros[colcon]")
+pytest.importorskip("colcon_ros", reason="colcon-ros is not installed: pip install lwseg_ros[colcon]")
 
 from support.tiny_model import write_tiny_model
 

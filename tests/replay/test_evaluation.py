@@ -11,9 +11,9 @@ import pytest
 from support.bag_files import LABEL_TOPIC, PHOTO_TOPIC, image_message, painted_messages, write_messages
 from support.tiny_model import CLASSES, tiny_manifest
 
+from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import BagError, ModelFileError
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
-from lwseg_ros.model_file import ClassInfo
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import KeptFrame, evaluate_bag
 from lwseg_ros.replay.pairing import Frame, frames

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import yaml
 
-from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
+from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
 
 SIZE_HW = (64, 96)
 SEQUENCES = {"train": ("0001TP", "0006R0", "0016E5"), "val": ("0016E5",)}

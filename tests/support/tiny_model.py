@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lwseg_ros.model_file import ClassInfo, Manifest, ModelFile, save_model
+from lwseg_ros.classes import ClassInfo
+from lwseg_ros.model_file import Manifest, ModelFile, save_model
 
 CLASSES = (
     ClassInfo(0, "road", (128, 64, 128)),

@@ -15,11 +15,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.replay.live.protocol import parse_event
 
-Events = queue.SimpleQueue  # of dict: the JSON of one line, and "source": the child's name
+Events = queue.SimpleQueue[dict[str, Any]]  # the JSON of one line, and "source": the child's name
 
 STDERR_TAIL_LINES = 12
 # How long a child may take to end by itself when its input has ended.

@@ -35,7 +35,7 @@ from support.batch_shares import (
 from support.camvid_miniature import miniature_recipe, write_miniature
 from torch import Tensor, nn
 
-from lwseg_ros.datasets import CAMVID_IGNORE_ID
+from lwseg_ros.datasets.camvid import CAMVID_IGNORE_ID
 from lwseg_ros.errors import RecipeError
 
 CPU = torch.device("cpu")

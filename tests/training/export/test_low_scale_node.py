@@ -18,7 +18,7 @@ from lwseg_training.networks.synergy import Synergy
 from support.camvid_miniature import paint_scene
 from support.ros_harness import NodeProcess, Probe, image_message
 
-from lwseg_ros.datasets import CAMVID_CLASSES, CAMVID_IGNORE_ID
+from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
 from lwseg_ros.imaging import messages
 from lwseg_ros.model_file import Manifest, save_model
 

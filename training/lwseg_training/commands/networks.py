@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from lwseg_ros.sizes import parse_size_hw
+from lwseg_ros.commands.arguments import parse_size_hw
 from lwseg_training.networks import NETWORKS, build_network
 from lwseg_training.networks.count import count_network
 

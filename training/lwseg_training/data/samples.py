@@ -142,7 +142,7 @@ class StepSampler:
             yield list(range(first, first + self.share))
 
 
-def training_loader(samples: Dataset[Any], sampler: StepSampler, workers: int, pin: bool) -> DataLoader:
+def training_loader(samples: Dataset[Any], sampler: StepSampler, workers: int, pin: bool) -> DataLoader[Any]:
     """Yield image uint8 [n, H, W, 3] and label, one batch a step, prepared ahead by ``workers`` processes."""
     return DataLoader(
         samples,

@@ -50,7 +50,7 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         mean, variance, count = _shared_statistics(features)
         if self.track_running_stats:
             self._track(mean, variance * (count / (count - 1)))
-        output: Tensor = _Normalization.apply(features, self.weight, self.bias, mean, variance, count, self.eps)
+        output: Tensor = _Normalization.apply(features, self.weight, self.bias, mean, variance, count, self.eps)  # type: ignore[no-untyped-call]
         return output
 
     @torch.no_grad()

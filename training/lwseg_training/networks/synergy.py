@@ -81,7 +81,7 @@ class Synergy(nn.Module):
         self.trunk = trunk
         self.low_scale = low_scale
         self.combine = combine
-        self.register_load_state_dict_pre_hook(_adopt_trunk_weights)
+        self.register_load_state_dict_pre_hook(_adopt_trunk_weights)  # type: ignore[no-untyped-call]
 
     @property
     def class_bias(self) -> nn.Parameter:
