@@ -20,16 +20,16 @@ from lwseg_ros.segmenter import Segmenter
 JPEG_QUALITY = 90
 
 
-def overview(segmenter: Segmenter, photo: np.ndarray) -> np.ndarray:
-    """Put photo, labels over it, uncertainty and legend side by side; uint8 BGR."""
-    result = segmenter.segment([photo])[0]
+def overview(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+    """Put image, labels over it, uncertainty and legend side by side; uint8 BGR."""
+    result = segmenter.segment([image])[0]
     palette = segmenter.manifest.palette_bgr
     classes = segmenter.manifest.classes
     strip = legend([c.name for c in classes], [palette[c.id].tolist() for c in classes], width=140)
-    below = photo.shape[0] - strip.shape[0]
+    below = image.shape[0] - strip.shape[0]
     strip = cv2.copyMakeBorder(strip, 0, below, 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-    labels = overlay(photo, result.label, palette, alpha=0.6)
-    return np.hstack([photo, labels, heat_map(result.uncertainty), strip])
+    labels = overlay(image, result.label, palette, alpha=0.6)
+    return np.hstack([image, labels, heat_map(result.uncertainty), strip])
 
 
 def main() -> int:
@@ -42,8 +42,8 @@ def main() -> int:
     try:
         with Bag(SAMPLE_BAG) as bag, Segmenter.open(args.model) as segmenter:
             messages = bag.messages(bag.image_topic("/camera/image/compressed"))
-            photo = next(bag.photo(message) for number, message in enumerate(messages) if number == args.frame)
-            picture = overview(segmenter, photo)
+            image = next(bag.image(message) for number, message in enumerate(messages) if number == args.frame)
+            picture = overview(segmenter, image)
     except StopIteration:
         print(f"make_overview: the bag has no frame {args.frame}", file=sys.stderr)
         return 1

@@ -1,6 +1,6 @@
 """Make the sample bag from the CamVid validation clip: `python tools/make_sample_bag.py --data CAMVID_DIR -o BAG_DIR`.
 
-The same pictures give the same messages. The photos become JPEG (so that the bag is small enough to ship), the labels
+The same pictures give the same messages. The images become JPEG (so that the bag is small enough to ship), the labels
 stay lossless: mono8 images, packed with the chunks of the MCAP file.
 """
 
@@ -38,7 +38,7 @@ def header(stamp_ns: int) -> object:
     return TYPES["std_msgs/msg/Header"](time, FRAME_ID)
 
 
-def compressed_photo(image: np.ndarray, stamp_ns: int) -> object:
+def compressed_image(image: np.ndarray, stamp_ns: int) -> object:
     """Make a sensor_msgs/CompressedImage from uint8 BGR [H, W, 3]."""
     ok, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not ok:
@@ -94,7 +94,7 @@ def make(data: Path, split_name: str, bag: Path) -> int:
                 stamp_ns = frame_stamp_ns(image_path)
                 messages = (
                     camera_info(label.shape, stamp_ns),
-                    compressed_photo(image, stamp_ns),
+                    compressed_image(image, stamp_ns),
                     label_image(label, stamp_ns),
                 )
                 for (connection, msgtype), message in zip(topics.values(), messages, strict=True):

@@ -87,7 +87,7 @@ def find_sources(inputs: Iterable[Path], output: Path) -> tuple[list[Source], li
     """List the files behind the inputs under distinct names, and say of each unusable input why.
 
     A folder stands for the images and videos directly in it, by name. Raises LwsegError when the output is one of the
-    folders, as the next run would take its pictures for photos.
+    folders, as the next run would take its pictures for images.
     """
     paths: list[Path] = []
     failures: list[str] = []
@@ -142,7 +142,7 @@ def predict_video(segmenter: Segmenter, source: Source, output: Path, alpha: flo
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read a photo as uint8 BGR [H, W, 3]; raises ImageError."""
+    """Read an image as uint8 BGR [H, W, 3]; raises ImageError."""
     try:
         data = path.read_bytes()
     except OSError as error:

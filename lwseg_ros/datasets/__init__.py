@@ -1,4 +1,4 @@
-"""Labelled picture folders: which photo goes with which label, and what the ids mean. No torch, no augmentation."""
+"""Labelled picture folders: which image goes with which label, and what the ids mean. No torch, no augmentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pkgutil
 
 from lwseg_ros.datasets.classification import ClassificationSplit
 from lwseg_ros.datasets.labels import CodedPath
-from lwseg_ros.datasets.pictures import read_pair, read_photo
+from lwseg_ros.datasets.pictures import read_image, read_pair
 from lwseg_ros.datasets.registry import CLASSIFICATION_DATASETS, DATASETS, load_classification_split, load_split
 from lwseg_ros.datasets.split import Split, figures_note
 
@@ -20,8 +20,8 @@ __all__ = [
     "figures_note",
     "load_classification_split",
     "load_split",
+    "read_image",
     "read_pair",
-    "read_photo",
 ]
 
 # The modules register their data sets when they are imported, so a new file in this folder is all that a new one takes.

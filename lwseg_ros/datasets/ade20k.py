@@ -1,8 +1,8 @@
-"""ADE20K as the scene parsing benchmark of 2016 has it: 20,210 training and 2000 validation photos, 150 classes.
+"""ADE20K as the scene parsing benchmark of 2016 has it: 20,210 training and 2000 validation images, 150 classes.
 
 Source: Zhou et al.: Scene Parsing through ADE20K Dataset, CVPR 2017; sceneparsing.csail.mit.edu, archive
 ADEChallengeData2016. Names, the first of each list of synonyms, from its objectInfo150.txt; colours from its color150.mat,
-which has one twice (road and skyscraper). Terms: photos for non-commercial research and education only; annotations under
+which has one twice (road and skyscraper). Terms: images for non-commercial research and education only; annotations under
 the BSD 3-clause licence.
 """
 
@@ -172,7 +172,7 @@ CLASSES = number_classes([name for name, _ in LABELS], [color for _, color in LA
 CODE = IdCode({0: IGNORE_ID} | {class_id + 1: class_id for class_id in range(len(LABELS))})
 
 TREE = """\
-  DIR/images/training/ADE_train_00000001.jpg       photos; DIR is the folder ADEChallengeData2016
+  DIR/images/training/ADE_train_00000001.jpg       images; DIR is the folder ADEChallengeData2016
   DIR/annotations/training/ADE_train_00000001.png  labels, 8-bit grey, ids 1 to 150, 0 = ignored
   and the same for validation"""
 
@@ -180,7 +180,7 @@ TREE = """\
 @register_dataset("ade20k")
 def list_ade20k(root: Path, split: str) -> Split:
     """List `training` or `validation`; raises DatasetError."""
-    photos, labels = root / "images" / split, root / "annotations" / split
-    check_folders(root, split, [photos, labels], TREE)
-    pairs = pair_by_name(Files(photos, ".jpg"), [Files(labels, ".png", code=CODE)], TREE)
+    images, labels = root / "images" / split, root / "annotations" / split
+    check_folders(root, split, [images, labels], TREE)
+    pairs = pair_by_name(Files(images, ".jpg"), [Files(labels, ".png", code=CODE)], TREE)
     return Split("ade20k", split, CLASSES, IGNORE_ID, pairs)

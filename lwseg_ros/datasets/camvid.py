@@ -32,7 +32,7 @@ CAMVID_CLASSES: tuple[ClassInfo, ...] = (
 CAMVID_IGNORE_ID = 11  # void
 
 CAMVID_TREE = """\
-  DIR/train/0001TP_006690.png       photos, 8-bit colour
+  DIR/train/0001TP_006690.png       images, 8-bit colour
   DIR/trainannot/0001TP_006690.png  labels of the same names, 8-bit grey, one class id a pixel (11 = ignored)
   DIR/train.txt                     optional: `image label` pairs relative to DIR, in playing order
   and the same for val"""
@@ -47,10 +47,10 @@ def list_camvid(root: Path, split: str) -> Split:
     if listing.is_file():
         pairs = _listed_pairs(root, listing)
     else:
-        photos, labels = root / split, root / f"{split}annot"
-        if not photos.is_dir() or not labels.is_dir():
+        images, labels = root / split, root / f"{split}annot"
+        if not images.is_dir() or not labels.is_dir():
             raise DatasetError(f"{root} holds no split {split!r}; expected\n{CAMVID_TREE}")
-        pairs = [(photo, labels / photo.name) for photo in sorted(photos.glob("*.png"))]
+        pairs = [(image, labels / image.name) for image in sorted(images.glob("*.png"))]
     if not pairs:
         raise DatasetError(f"the split {split!r} in {root} is empty; expected\n{CAMVID_TREE}")
     for path in (path for pair in pairs for path in pair):

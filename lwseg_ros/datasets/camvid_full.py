@@ -1,4 +1,4 @@
-"""CamVid as it was published: 701 photos of 960 x 720 with labels in 32 colours, here grouped into CamVid's 11 classes.
+"""CamVid as it was published: 701 images of 960 x 720 with labels in 32 colours, here grouped into CamVid's 11 classes.
 
 Source: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30(2), 2009;
 mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid, archives 701_StillsRaw_full and LabeledApproved_full, colours from its
@@ -60,10 +60,10 @@ CODE = ColorCode({color: _IDS[name] for color, name in COLORS.values()}, CAMVID_
 
 SPLITS = ("train", "val", "test")
 TREE = """\
-  DIR/701_StillsRaw_full/0001TP_006690.png      all photos as published; 367, 101 and 233 are train, val and test
+  DIR/701_StillsRaw_full/0001TP_006690.png      all images as published; 367, 101 and 233 are train, val and test
   DIR/LabeledApproved_full/0001TP_006690_L.png  all labels, in colours
-or, where the photos are already split,
-  DIR/train/0001TP_006690.png                   photos
+or, where the images are already split,
+  DIR/train/0001TP_006690.png                   images
   DIR/train_labels/0001TP_006690_L.png          labels, in colours
   and the same for val and test"""
 
@@ -72,20 +72,20 @@ or, where the photos are already split,
 def list_camvid_full(root: Path, split: str) -> Split:
     """List `train`, `val` or `test`; raises DatasetError."""
     if (root / split).is_dir() or (root / f"{split}_labels").is_dir():
-        photos, labels = root / split, root / f"{split}_labels"
+        images, labels = root / split, root / f"{split}_labels"
     else:
-        photos, labels = root / "701_StillsRaw_full", root / "LabeledApproved_full"
-    check_folders(root, split, [photos, labels], TREE)
-    pairs = pair_by_name(Files(photos, ".png"), [Files(labels, "_L.png", code=CODE)], TREE)
-    if photos.name != split:
+        images, labels = root / "701_StillsRaw_full", root / "LabeledApproved_full"
+    check_folders(root, split, [images, labels], TREE)
+    pairs = pair_by_name(Files(images, ".png"), [Files(labels, "_L.png", code=CODE)], TREE)
+    if images.name != split:
         pairs = tuple(pair for pair in pairs if published_split(pair[0].stem) == split)
         if not pairs:
-            raise DatasetError(f"{photos} holds no split {split!r}; splits are {', '.join(SPLITS)}; expected\n{TREE}")
+            raise DatasetError(f"{images} holds no split {split!r}; splits are {', '.join(SPLITS)}; expected\n{TREE}")
     return Split("camvid_full", split, CAMVID_CLASSES, CAMVID_IGNORE_ID, pairs)
 
 
 def published_split(name: str) -> str:
-    """Return the split that the papers count a photo to, by its name, such as `0006R0_f00930`.
+    """Return the split that the papers count an image to, by its name, such as `0006R0_f00930`.
 
     Every second frame of 0016E5's clip at 15 Hz has an odd number; frames in between with an even one are of its train part.
     """

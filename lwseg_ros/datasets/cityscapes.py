@@ -1,4 +1,4 @@
-"""Cityscapes, fine annotations: 2975 training and 500 validation photos of 2048 x 1024, 19 of 34 labels evaluated.
+"""Cityscapes, fine annotations: 2975 training and 500 validation images of 2048 x 1024, 19 of 34 labels evaluated.
 
 Source: Cordts et al.: The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016; www.cityscapes-dataset.com,
 packages leftImg8bit_trainvaltest and gtFine_trainvaltest. Names, ids and colours: its cityscapesScripts. Terms: free for
@@ -48,7 +48,7 @@ LABEL_IDS = IdCode(
 TRAIN_IDS = IdCode({class_id: class_id for class_id in range(len(LABELS))} | {IGNORE_ID: IGNORE_ID})
 
 TREE = """\
-  DIR/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png  photos, one folder a city
+  DIR/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png  images, one folder a city
   DIR/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png   labels, 8-bit grey, ids 0 to 33;
                                                                      or _gtFine_labelTrainIds.png, ids 0 to 18 and 255
   and the same for val"""
@@ -57,11 +57,11 @@ TREE = """\
 @register_dataset("cityscapes")
 def list_cityscapes(root: Path, split: str) -> Split:
     """List `train` or `val`; raises DatasetError."""
-    photos, labels = root / "leftImg8bit" / split, root / "gtFine" / split
-    check_folders(root, split, [photos, labels], TREE)
+    images, labels = root / "leftImg8bit" / split, root / "gtFine" / split
+    check_folders(root, split, [images, labels], TREE)
     kinds = [
         Files(labels, "_gtFine_labelIds.png", "*/", LABEL_IDS),
         Files(labels, "_gtFine_labelTrainIds.png", "*/", TRAIN_IDS),
     ]
-    pairs = pair_by_name(Files(photos, "_leftImg8bit.png", "*/"), kinds, TREE)
+    pairs = pair_by_name(Files(images, "_leftImg8bit.png", "*/"), kinds, TREE)
     return Split("cityscapes", split, CLASSES, IGNORE_ID, pairs)

@@ -1,4 +1,4 @@
-"""Photos with one class each: a split of a data set for classification, and what listing one takes."""
+"""Images with one class each: a split of a data set for classification, and what listing one takes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lwseg_ros.errors import DatasetError
 
 @dataclass(frozen=True, eq=False)
 class ClassificationSplit:
-    """One split of a data set for classification: pairs (photo, class index), by ``split[number]``.
+    """One split of a data set for classification: pairs (image, class index), by ``split[number]``.
 
-    A million photos are kept as one block of memory, which worker processes share; as Path objects they would take a
+    A million images are kept as one block of memory, which worker processes share; as Path objects they would take a
     gigabyte in each.
 
     Attributes:
         dataset: name of the data set, such as `imagenet1k`.
         split: name of the split, such as `val`.
         class_names: the classes, in the order of their indices.
-        root: the folder that the photos' names are relative to.
-        names: bytes [N], the photos' paths under ``root`` as the file system spells them.
+        root: the folder that the images' names are relative to.
+        names: bytes [N], the images' paths under ``root`` as the file system spells them.
         class_indices: int64 [N].
     """
 
@@ -48,7 +48,7 @@ class ClassificationSplit:
         return len(self.names)
 
     def __getitem__(self, number: int) -> tuple[Path, int]:
-        """Return the photo's path and its class index."""
+        """Return the image's path and its class index."""
         return self.root / os.fsdecode(bytes(self.names[number])), int(self.class_indices[number])
 
 
@@ -58,8 +58,8 @@ def folder_names(folder: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def photo_names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Return the sorted names of a folder's photos, which end in one of ``suffixes``, in small letters or large."""
+def image_names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the sorted names of a folder's images, which end in one of ``suffixes``, in small letters or large."""
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
@@ -71,15 +71,15 @@ def photo_names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 def pairs_of_classes(
     folder: Path, class_names: Sequence[str], suffixes: tuple[str, ...], tree: str
 ) -> list[tuple[str, int]]:
-    """List (CLASS/PHOTO, class index) of class folders; raises DatasetError naming the first that holds no photo."""
+    """List (CLASS/IMAGE, class index) of class folders; raises DatasetError naming the first that holds no image."""
     pairs: list[tuple[str, int]] = []
     empty: list[Path] = []
     for index, name in enumerate(class_names):
-        photos = photo_names(folder / name, suffixes)
-        if not photos:
+        images = image_names(folder / name, suffixes)
+        if not images:
             empty.append(folder / name)
-        pairs += [(f"{name}/{photo}", index) for photo in photos]
+        pairs += [(f"{name}/{image}", index) for image in images]
     if empty:
         more = f" and neither do {len(empty) - 1} more" if len(empty) > 1 else ""
-        raise DatasetError(f"{empty[0]} holds no photo{more}; expected\n{tree}")
+        raise DatasetError(f"{empty[0]} holds no image{more}; expected\n{tree}")
     return pairs

@@ -1,4 +1,4 @@
-"""COCO-Stuff 10K: 9000 training and 1000 test photos, 80 things and 91 kinds of stuff, in the layout after conversion.
+"""COCO-Stuff 10K: 9000 training and 1000 test images, 80 things and 91 kinds of stuff, in the layout after conversion.
 
 The published MATLAB files hold ids 1 to 182, of which 11 occur nowhere: street sign, hat, shoe, eye glasses, plate, mirror,
 window, desk, door, blender, hair brush. Converters, that of MMSegmentation being the common one, close the gaps and write
@@ -7,7 +7,7 @@ PNGs with 1 to 171, 0 = unlabelled; those are read here. PNGs of the 164K releas
 
 Source: Caesar, Uijlings, Ferrari: COCO-Stuff: Thing and Stuff Classes in Context, CVPR 2018;
 github.com/nightrome/cocostuff10k. Names and their order: labels.txt of github.com/nightrome/cocostuff. No colours are
-published; those here are generated. Terms: annotations CC BY 4.0; photos under Flickr's terms.
+published; those here are generated. Terms: annotations CC BY 4.0; images under Flickr's terms.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CLASSES = number_classes([name.strip() for name in NAMES.replace("\n", " ").spli
 CODE = IdCode({0: IGNORE_ID} | {class_id + 1: class_id for class_id in range(len(CLASSES))})
 
 TREE = """\
-  DIR/images/train2014/NAME.jpg                      photos
+  DIR/images/train2014/NAME.jpg                      images
   DIR/annotations/train2014/NAME_labelTrainIds.png   labels, 8-bit grey, ids 1 to 171, 0 = ignored
   and the same for test2014; the published .mat files have to be converted first"""
 
@@ -48,7 +48,7 @@ TREE = """\
 @register_dataset("coco_stuff10k")
 def list_coco_stuff10k(root: Path, split: str) -> Split:
     """List `train2014` or `test2014`; raises DatasetError."""
-    photos, labels = root / "images" / split, root / "annotations" / split
-    check_folders(root, split, [photos, labels], TREE)
-    pairs = pair_by_name(Files(photos, ".jpg"), [Files(labels, "_labelTrainIds.png", code=CODE)], TREE)
+    images, labels = root / "images" / split, root / "annotations" / split
+    check_folders(root, split, [images, labels], TREE)
+    pairs = pair_by_name(Files(images, ".jpg"), [Files(labels, "_labelTrainIds.png", code=CODE)], TREE)
     return Split("coco_stuff10k", split, CLASSES, IGNORE_ID, pairs)

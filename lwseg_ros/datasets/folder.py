@@ -1,7 +1,8 @@
-"""Any folder of photos and labels, described by a small `dataset.yaml` in it."""
+"""Any folder of images and labels, described by a small `dataset.yaml` in it."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
@@ -26,19 +27,19 @@ classes:                                   # in the order of their ids, 0 first
 ignore_id: 255                             # optional, 255 by default; null: every pixel counts
 splits:
   train:
-    photos: train/photos/*.jpg             # relative to this file
-    labels: train/labels/{name}.png        # 8-bit, one id a pixel; {name}: the photo's, without .jpg
+    images: train/images/*.jpg             # relative to this file
+    labels: train/labels/{name}.png        # 8-bit, one id a pixel; {name}: the image's, without .jpg
   val:
-    photos: val/photos/*/*.jpg
-    labels: val/labels/{folder}/{name}.png   # {folder}: the folder that the photo lies in
+    images: val/images/*/*.jpg
+    labels: val/labels/{folder}/{name}.png   # {folder}: the folder that the image lies in
 """
 
 
 @register_dataset("folder")
 def list_folder(root: Path, split: str) -> Split:
-    """List a split that DIR/dataset.yaml describes, photos in the order of their paths.
+    """List a split that DIR/dataset.yaml describes, images in the order of their paths.
 
-    Raises DatasetError where the file is not as in EXAMPLE, or where a photo or a label is missing.
+    Raises DatasetError where the file is not as in EXAMPLE, or where an image or a label is missing.
     """
     path = root / FILE_NAME
     values = _mapping(_load(path), path, "the file", {"name", "classes", "splits"}, {"ignore_id"})
@@ -52,14 +53,22 @@ def list_folder(root: Path, split: str) -> Split:
     if not isinstance(splits, dict) or split not in splits:
         listed = ", ".join(map(str, splits)) if isinstance(splits, dict) and splits else "none"
         raise DatasetError(f"{path} describes no split {split!r}; it describes: {listed}")
-    entry = _mapping(splits[split], path, f"split {split}", {"photos", "labels"}, set())
+    entry = _mapping(_current_keys(splits[split], path), path, f"split {split}", {"images", "labels"}, set())
     code = IdCode(
         {value: value for value in range(len(classes))} | ({} if ignore_id is None else {ignore_id: ignore_id})
     )
     pairs = _pairs(root, split, entry, path)
     return Split(
-        values["name"], split, classes, ignore_id, tuple((photo, CodedPath(label, code)) for photo, label in pairs)
+        values["name"], split, classes, ignore_id, tuple((image, CodedPath(label, code)) for image, label in pairs)
     )
+
+
+def _current_keys(entry: Any, path: Path) -> Any:
+    """Give a split's `images` their key where a file of an earlier version calls them `photos`."""
+    if not (isinstance(entry, dict) and "photos" in entry and "images" not in entry):
+        return entry
+    warnings.warn(f"{path}: the key 'photos' is called 'images' now; rename it", FutureWarning, stacklevel=3)
+    return {"images" if key == "photos" else key: value for key, value in entry.items()}
 
 
 def _load(path: Path) -> Any:
@@ -97,14 +106,14 @@ def _pairs(root: Path, split: str, entry: dict[str, Any], path: Path) -> list[tu
             _refuse(path, f"{key} of split {split} is {pattern!r}, expected a path relative to {root}")
     if "{name}" not in entry["labels"]:
         _refuse(path, f"labels of split {split} is {entry['labels']!r}, expected a path with {{name}} in it")
-    photos = sorted(photo for photo in root.glob(entry["photos"]) if photo.is_file())
-    if not photos:
+    images = sorted(image for image in root.glob(entry["images"]) if image.is_file())
+    if not images:
         raise DatasetError(
-            f"no photo of split {split!r} matches {root / entry['photos']}; correct {path}, or add photos"
+            f"no image of split {split!r} matches {root / entry['images']}; correct {path}, or add images"
         )
     pairs = [
-        (photo, root / entry["labels"].replace("{name}", photo.stem).replace("{folder}", photo.parent.name))
-        for photo in photos
+        (image, root / entry["labels"].replace("{name}", image.stem).replace("{folder}", image.parent.name))
+        for image in images
     ]
     check_present(
         (label for _, label in pairs if not label.is_file()), f"  the labels of {split} as {path} describes them"

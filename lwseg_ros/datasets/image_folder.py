@@ -1,4 +1,4 @@
-"""Any folder that holds a folder of photos for each class."""
+"""Any folder that holds a folder of images for each class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lwseg_ros.errors import DatasetError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 TREE = """\
-  DIR/train/CLASS/*.jpg  photos, one folder a class, named as the class is
+  DIR/train/CLASS/*.jpg  images, one folder a class, named as the class is
   DIR/val/CLASS/*.jpg    the same classes"""
 
 

@@ -1,8 +1,8 @@
-"""ImageNet-1K (ILSVRC 2012): 1,281,167 training and 50,000 validation photos of 1000 classes.
+"""ImageNet-1K (ILSVRC 2012): 1,281,167 training and 50,000 validation images of 1000 classes.
 
 Source: Russakovsky et al.: ImageNet Large Scale Visual Recognition Challenge, IJCV 115(3), 2015; image-net.org, or the
 same files as Kaggle's "ImageNet Object Localization Challenge" packs them. Terms: non-commercial research and education
-only, after registration; the photos may not be passed on.
+only, after registration; the images may not be passed on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import re
 from pathlib import Path
 
-from lwseg_ros.datasets.classification import ClassificationSplit, folder_names, pairs_of_classes, photo_names
+from lwseg_ros.datasets.classification import ClassificationSplit, folder_names, image_names, pairs_of_classes
 from lwseg_ros.datasets.listing import check_folders, check_present
 from lwseg_ros.datasets.registry import register_classification_dataset
 from lwseg_ros.errors import DatasetError
@@ -21,12 +21,12 @@ WNID = re.compile(r"n\d{8}")
 SUFFIXES = (".jpeg",)
 
 TREE = """\
-  DIR/train/n01440764/n01440764_10026.JPEG  photos, 1000 folders, one a class
+  DIR/train/n01440764/n01440764_10026.JPEG  images, 1000 folders, one a class
   DIR/val/n01440764/*.JPEG                  the same classes
 or as Kaggle packs it
   DIR/ILSVRC/Data/CLS-LOC/train/n01440764/n01440764_10026.JPEG
   DIR/ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_00000001.JPEG
-  DIR/ILSVRC/ImageSets/CLS-LOC/val.txt      the photos of val, one a line: name number
+  DIR/ILSVRC/ImageSets/CLS-LOC/val.txt      the images of val, one a line: name number
   DIR/LOC_val_solution.csv                  their classes: ImageId,PredictionString"""
 
 
@@ -34,14 +34,14 @@ or as Kaggle packs it
 def list_imagenet1k(root: Path, split: str) -> ClassificationSplit:
     """List `train` or `val` in either layout; a class's index is its WordNet id's place among the sorted 1000.
 
-    Raises DatasetError, also where fewer than 1000 classes are there, or one without a photo.
+    Raises DatasetError, also where fewer than 1000 classes are there, or one without an image.
     """
     kaggle = (root / "ILSVRC").is_dir()
-    photos = root / "ILSVRC" / "Data" / "CLS-LOC" if kaggle else root
-    folder = photos / split
+    images = root / "ILSVRC" / "Data" / "CLS-LOC" if kaggle else root
+    folder = images / split
     check_folders(root, split, [folder], TREE)
     if kaggle and split == "val":
-        wnids = _wnids(photos / "train", root, split)
+        wnids = _wnids(images / "train", root, split)
         return ClassificationSplit.of("imagenet1k", split, wnids, folder, _flat_pairs(root, folder, wnids))
     wnids = _wnids(folder, root, split)
     return ClassificationSplit.of("imagenet1k", split, wnids, folder, pairs_of_classes(folder, wnids, SUFFIXES, TREE))
@@ -60,13 +60,13 @@ def _wnids(folder: Path, root: Path, split: str) -> list[str]:
 
 
 def _flat_pairs(root: Path, folder: Path, wnids: list[str]) -> list[tuple[str, int]]:
-    """Pair Kaggle's validation photos, in the order of val.txt, with their classes."""
+    """Pair Kaggle's validation images, in the order of val.txt, with their classes."""
     index_of = {wnid: index for index, wnid in enumerate(wnids)}
     listing = root / "ILSVRC" / "ImageSets" / "CLS-LOC" / "val.txt"
     names = [line.split()[0] for line in _read_lines(listing) if line.strip()]
     if not names:
         raise DatasetError(f"the list {listing} is empty; expected\n{TREE}")
-    there = set(photo_names(folder, SUFFIXES))
+    there = set(image_names(folder, SUFFIXES))
     check_present((folder / f"{name}.JPEG" for name in names if f"{name}.JPEG" not in there), TREE)
     solution = root / "LOC_val_solution.csv"
     # PredictionString: the class and a box, and the same again for each further object.

@@ -1,4 +1,4 @@
-"""Which photo goes with which label in a data set's folders. What a half-unpacked data set lacks is named."""
+"""Which image goes with which label in a data set's folders. What a half-unpacked data set lacks is named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Files:
         folder: where they lie.
         suffix: how they end, such as `_L.png`.
         under: a pattern of the folders in between, such as `*/`.
-        code: what the values of labels mean; None for photos, and for labels that hold class ids.
+        code: what the values of labels mean; None for images, and for labels that hold class ids.
     """
 
     folder: Path
@@ -49,24 +49,24 @@ def check_folders(root: Path, split: str, folders: Sequence[Path], tree: str) ->
             raise DatasetError(f"{root} holds no split {split!r}: no folder {folder}; expected\n{tree}")
 
 
-def pair_by_name(photos: Files, labels: Sequence[Files], tree: str) -> tuple[tuple[Path, Path | CodedPath], ...]:
-    """Pair photos with labels of the same name, in the order of the names.
+def pair_by_name(images: Files, labels: Sequence[Files], tree: str) -> tuple[tuple[Path, Path | CodedPath], ...]:
+    """Pair images with labels of the same name, in the order of the names.
 
-    Of several kinds of labels the first that has the name is taken. Raises DatasetError where there are no photos, or where
+    Of several kinds of labels the first that has the name is taken. Raises DatasetError where there are no images, or where
     one of a pair is missing.
     """
-    photo_names, label_names = photos.names(), [kind.names() for kind in labels]
+    image_names, label_names = images.names(), [kind.names() for kind in labels]
     all_labels = set().union(*label_names)
-    if not photo_names and not all_labels:
-        raise DatasetError(f"{photos.folder} holds no {photos.under}*{photos.suffix}; expected\n{tree}")
-    check_present((labels[0].path(name) for name in sorted(photo_names - all_labels)), tree)
-    check_present((photos.path(name) for name in sorted(all_labels - photo_names)), tree)
+    if not image_names and not all_labels:
+        raise DatasetError(f"{images.folder} holds no {images.under}*{images.suffix}; expected\n{tree}")
+    check_present((labels[0].path(name) for name in sorted(image_names - all_labels)), tree)
+    check_present((images.path(name) for name in sorted(all_labels - image_names)), tree)
     return tuple(
         (
-            photos.path(name),
+            images.path(name),
             next(kind.label(name) for kind, names in zip(labels, label_names, strict=True) if name in names),
         )
-        for name in sorted(photo_names)
+        for name in sorted(image_names)
     )
 
 

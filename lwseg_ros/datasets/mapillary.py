@@ -1,4 +1,4 @@
-"""Mapillary Vistas v1.2: 18,000 training and 2000 validation photos of many sizes; 66 ids, of which 65 are evaluated.
+"""Mapillary Vistas v1.2: 18,000 training and 2000 validation images of many sizes; 66 ids, of which 65 are evaluated.
 
 The last of the published 66 ids, 65, is Unlabeled. It is no class here but the ignored id, so that a network has 65
 outputs; work that speaks of 66 classes counts it.
@@ -91,7 +91,7 @@ CLASSES = number_classes([name for name, _ in LABELS], [color for _, color in LA
 CODE = IdCode({value: value for value in range(UNLABELED_ID + 1)})
 
 TREE = """\
-  DIR/training/images/NAME.jpg       photos
+  DIR/training/images/NAME.jpg       images
   DIR/training/labels/NAME.png       labels of version 1.2, 8-bit, with or without a palette, ids 0 to 65;
                                      DIR/training/v1.2/labels in the package of version 2.0
   and the same for validation"""
@@ -100,9 +100,9 @@ TREE = """\
 @register_dataset("mapillary")
 def list_mapillary(root: Path, split: str) -> Split:
     """List `training` or `validation`; raises DatasetError."""
-    photos, labels = root / split / "images", root / split / "labels"
+    images, labels = root / split / "images", root / split / "labels"
     if not labels.is_dir() and (root / split / "v1.2" / "labels").is_dir():
         labels = root / split / "v1.2" / "labels"
-    check_folders(root, split, [photos, labels], TREE)
-    pairs = pair_by_name(Files(photos, ".jpg"), [Files(labels, ".png", code=CODE)], TREE)
+    check_folders(root, split, [images, labels], TREE)
+    pairs = pair_by_name(Files(images, ".jpg"), [Files(labels, ".png", code=CODE)], TREE)
     return Split("mapillary", split, CLASSES, UNLABELED_ID, pairs)

@@ -1,4 +1,4 @@
-"""PASCAL Context: 4998 training and 5105 validation photos of VOC 2010, the 59 most frequent classes and background.
+"""PASCAL Context: 4998 training and 5105 validation images of VOC 2010, the 59 most frequent classes and background.
 
 The order is that of the PNGs as they are commonly made, 0 = background and then alphabetical (MMSegmentation's converter,
 from the annotation trainval_merged.json). The authors' own 59_labels.txt has another order. Background is a class here, as
@@ -6,7 +6,7 @@ in work that reports 60 classes.
 
 Source: Mottaghi et al.: The Role of Context for Object Detection and Semantic Segmentation in the Wild, CVPR 2014;
 www.cs.stanford.edu/~roozbeh/pascal-context. No colours are published; those here are generated. Terms: none are stated
-for the annotations; photos of PASCAL VOC, under Flickr's terms.
+for the annotations; images of PASCAL VOC, under Flickr's terms.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IGNORE_ID = 255  # in no published file; cut or warped labels may hold it
 CODE = IdCode({value: value for value in (*range(len(CLASSES)), IGNORE_ID)})
 
 TREE = """\
-  DIR/JPEGImages/2008_000002.jpg                photos; DIR is the folder VOCdevkit/VOC2010
+  DIR/JPEGImages/2008_000002.jpg                images; DIR is the folder VOCdevkit/VOC2010
   DIR/SegmentationClassContext/2008_000002.png  labels, 8-bit, ids 0 to 59, 0 = background
   DIR/ImageSets/SegmentationContext/train.txt   names, one a line
   and the same list for val"""
@@ -39,12 +39,12 @@ TREE = """\
 @register_dataset("pascal_context")
 def list_pascal_context(root: Path, split: str) -> Split:
     """List `train` or `val`, in the order of its list; raises DatasetError."""
-    photos = Files(root / "JPEGImages", ".jpg")
+    images = Files(root / "JPEGImages", ".jpg")
     labels = Files(root / "SegmentationClassContext", ".png", code=CODE)
-    check_folders(root, split, [photos.folder, labels.folder], TREE)
+    check_folders(root, split, [images.folder, labels.folder], TREE)
     names = read_names(root / "ImageSets" / "SegmentationContext" / f"{split}.txt", TREE)
-    for files in (photos, labels):
+    for files in (images, labels):
         there = files.names()
         check_present((files.path(name) for name in names if name not in there), TREE)
-    pairs = tuple((photos.path(name), labels.label(name)) for name in names)
+    pairs = tuple((images.path(name), labels.label(name)) for name in names)
     return Split("pascal_context", split, CLASSES, IGNORE_ID, pairs)

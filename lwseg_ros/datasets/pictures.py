@@ -1,4 +1,4 @@
-"""Reading one photo and its label from disk."""
+"""Reading one image and its label from disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GREY, PALETTE = 0, 3  # colour types in a PNG's header
 
 
 def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarray, np.ndarray]:
-    """Read one photo and its label.
+    """Read one image and its label.
 
     The label of a plain path holds class ids; that of a coded path is translated into them. A PNG with a palette gives
     its pixels' numbers, not their colours.
@@ -27,7 +27,7 @@ def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarra
         label: uint8 [H, W] class ids.
 
     Raises:
-        DatasetError: a file cannot be read, the label is not 8-bit grey, or its size is not the photo's; for a coded
+        DatasetError: a file cannot be read, the label is not 8-bit grey, or its size is not the image's; for a coded
             path also where the label holds what stands for no class.
     """
     path, code = (label_path.path, label_path.code) if isinstance(label_path, CodedPath) else (label_path, None)
@@ -42,14 +42,14 @@ def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarra
         label = code.decode(label, path)
     if image.shape[:2] != label.shape:
         raise DatasetError(
-            f"label {path} is {label.shape[0]} x {label.shape[1]} pixels (height x width), its photo "
+            f"label {path} is {label.shape[0]} x {label.shape[1]} pixels (height x width), its image "
             f"{image_path} {image.shape[0]} x {image.shape[1]}; both have to be the same size"
         )
     return image, label
 
 
-def read_photo(path: Path) -> np.ndarray:
-    """Read one photo as uint8 BGR [H, W, 3]; raises DatasetError where it cannot be read."""
+def read_image(path: Path) -> np.ndarray:
+    """Read one image as uint8 BGR [H, W, 3]; raises DatasetError where it cannot be read."""
     image = _read_picture(path, cv2.IMREAD_COLOR)
     if image is None:
         raise DatasetError(_unreadable(path))

@@ -33,7 +33,7 @@ def register_classification_dataset(name: str) -> Callable[[ClassificationListin
 
 
 def load_split(name: str, root: str | Path, split: str) -> Split:
-    """List a split's (photo, label) pairs; every file is known to exist afterwards.
+    """List a split's (image, label) pairs; every file is known to exist afterwards.
 
     Args:
         name: a key of DATASETS.
@@ -49,7 +49,7 @@ def load_split(name: str, root: str | Path, split: str) -> Split:
 
 
 def load_classification_split(name: str, root: str | Path, split: str) -> ClassificationSplit:
-    """List a split's (photo, class index) pairs, as ``load_split`` does for a key of CLASSIFICATION_DATASETS."""
+    """List a split's (image, class index) pairs, as ``load_split`` does for a key of CLASSIFICATION_DATASETS."""
     if name not in CLASSIFICATION_DATASETS:
         known = ", ".join(sorted(CLASSIFICATION_DATASETS))
         raise DatasetError(f"unknown data set for classification {name!r}; known are: {known}")

@@ -20,7 +20,7 @@ class Split:
         split: name of the split, such as `val`.
         classes: the classes, ids 0 to C - 1 in order.
         ignore_id: the label value that does not count, or None.
-        pairs: (photo, label) files, in the recorded order. `read_pair` gives the labels in ids of `classes`; a label whose
+        pairs: (image, label) files, in the recorded order. `read_pair` gives the labels in ids of `classes`; a label whose
             file holds other values is a `CodedPath`.
     """
 

@@ -16,7 +16,7 @@ RELATIVE_TOLERANCE = 0.05
 class TemporalConsistency:
     """Fraction of followed pixels whose label is the one the same surface point had in the frame before.
 
-    The motion between two photos is dense optical flow (DIS, `fast` preset). Only pixels whose backward and forward
+    The motion between two images is dense optical flow (DIS, `fast` preset). Only pixels whose backward and forward
     flow agree count, so occluded pixels and pixels that left the picture do not. Ground truth plays no part: a network
     that is steadily wrong is consistent, so read the figure next to mIoU.
     """
@@ -28,19 +28,19 @@ class TemporalConsistency:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._previous: tuple[np.ndarray, np.ndarray] | None = None
 
-    def update(self, photo: np.ndarray, label: np.ndarray) -> None:
+    def update(self, image: np.ndarray, label: np.ndarray) -> None:
         """Compare with the previous frame and remember this one.
 
         Args:
-            photo: uint8 BGR [H, W, 3].
-            label: uint8 [H, W] class ids in the photo's pixels.
+            image: uint8 BGR [H, W, 3].
+            label: uint8 [H, W] class ids in the image's pixels.
 
         Raises:
-            ValueError: photo and label differ in size.
+            ValueError: image and label differ in size.
         """
-        if photo.shape[:2] != label.shape:
-            raise ValueError(f"the photo is {photo.shape[:2]}, its label {label.shape}; both have to be the same size")
-        grey = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
+        if image.shape[:2] != label.shape:
+            raise ValueError(f"the image is {image.shape[:2]}, its label {label.shape}; both have to be the same size")
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if self._previous is not None and self._previous[0].shape == grey.shape:
             self._compare(grey, label)
         self._previous = grey, label

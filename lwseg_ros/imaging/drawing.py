@@ -1,4 +1,4 @@
-"""Pictures for people: class colours, their overlay on the photo, uncertainty as heat, and a legend."""
+"""Pictures for people: class colours, their overlay on the image, uncertainty as heat, and a legend."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def colorize(label: np.ndarray, palette_bgr: np.ndarray) -> npt.NDArray[np.uint8
 
 
 def overlay(image: np.ndarray, label: np.ndarray, palette_bgr: np.ndarray, alpha: float = 0.5) -> npt.NDArray[np.uint8]:
-    """Lay the class colours over the photo.
+    """Lay the class colours over the image.
 
     image: uint8 BGR [H, W, 3], brought to the label's size where that differs; label: uint8 [H, W]; palette_bgr: uint8
-    [256, 3]; alpha: 0 shows the photo only, 1 the colours only. Returns uint8 BGR of the label's size.
+    [256, 3]; alpha: 0 shows the image only, 1 the colours only. Returns uint8 BGR of the label's size.
     """
     height, width = label.shape
     if image.shape[:2] != (height, width):

@@ -147,7 +147,7 @@ class Bag:
         with self._translated(f"holds a corrupt message on {message.topic} (stamp {message.stamp_ns} ns)"):
             return self._reader.deserialize(message.raw, message.msgtype)
 
-    def photo(self, message: BagMessage) -> np.ndarray:
+    def image(self, message: BagMessage) -> np.ndarray:
         """Decode a camera image, uint8 BGR [H, W, 3]; raises ImageError, for which the caller counts a bad frame."""
         try:
             decoded = self.deserialize(message)

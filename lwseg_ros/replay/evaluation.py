@@ -53,7 +53,7 @@ def evaluate_bag(
         progress()
         num_labels += frame.ground_truth is not None
         try:
-            image = bag.photo(frame.image)
+            image = bag.image(frame.image)
         except ImageError:
             num_bad += 1
             evaluator.consistency.skip()

@@ -25,7 +25,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def camera_images() -> list[np.ndarray]:
-    """Six photos of the sample bag, spread over its length, uint8 BGR [H, W, 3]."""
+    """Six images of the sample bag, spread over its length, uint8 BGR [H, W, 3]."""
     with Bag(SAMPLE_BAG) as bag:
         messages = list(bag.messages(bag.image_topic("/camera/image/compressed")))
-        return [bag.photo(message) for message in messages[:: max(1, len(messages) // 5)][:6]]
+        return [bag.image(message) for message in messages[:: max(1, len(messages) // 5)][:6]]

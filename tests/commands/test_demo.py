@@ -24,13 +24,13 @@ def test_the_sample_bag_is_what_its_readme_says() -> None:
     with Bag(SAMPLE_BAG) as bag:
         truth = bag.label_topic()
         assert truth is not None
-        photos = bag.image_topic(exclude=truth.name)
-        infos = bag.camera_info_topic(photos)
+        images = bag.image_topic(exclude=truth.name)
+        infos = bag.camera_info_topic(images)
         assert infos is not None
-        assert (photos.name, photos.count) == ("/camera/image/compressed", 101)
+        assert (images.name, images.count) == ("/camera/image/compressed", 101)
         assert (truth.name, truth.count) == ("/camera/label", 101)
         assert (infos.name, infos.count) == ("/camera/camera_info", 101)
-        stamps = [message.stamp_ns for message in bag.messages(photos)]
+        stamps = [message.stamp_ns for message in bag.messages(images)]
         assert stamps == [message.stamp_ns for message in bag.messages(truth)]
         assert stamps == [message.stamp_ns for message in bag.messages(infos)]
         assert np.allclose(np.diff(stamps), 1e9 / 15, atol=2)
@@ -41,7 +41,7 @@ def test_the_sample_bag_is_what_its_readme_says() -> None:
             assert bag.deserialize(message).header.frame_id == "camera"
             ids |= set(np.unique(label).tolist())
         assert ids == {info.id for info in CAMVID_CLASSES} | {CAMVID_IGNORE_ID}
-        assert all(bag.photo(message).shape == (360, 480, 3) for message in bag.messages(photos))
+        assert all(bag.image(message).shape == (360, 480, 3) for message in bag.messages(images))
         info = bag.deserialize(next(bag.messages(infos)))
         assert (info.height, info.width) == (360, 480)
         assert (info.k[2], info.k[5]) == (240.0, 180.0)

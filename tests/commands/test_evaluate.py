@@ -25,11 +25,11 @@ def camvid(tmp_path: Path) -> Path:
     label = np.zeros((48, 64), np.uint8)
     label[24:] = 3
     colors_bgr = np.array([info.color_rgb[::-1] for info in CAMVID_CLASSES], np.uint8)
-    photo = colors_bgr[label]
+    image = colors_bgr[label]
     label[:, :16] = CAMVID_IGNORE_ID
     label[:12, 16:] = 5  # called tree, painted as sky
     for name in ("a.png", "b.png"):
-        assert cv2.imwrite(str(root / "val" / name), photo)
+        assert cv2.imwrite(str(root / "val" / name), image)
         assert cv2.imwrite(str(root / "valannot" / name), label)
     return root
 

@@ -17,7 +17,7 @@ from lwseg_ros.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
 
 
-def write_photo(path: Path, size_hw: tuple[int, int] = (60, 80), seed: int = 0) -> np.ndarray:
+def write_image(path: Path, size_hw: tuple[int, int] = (60, 80), seed: int = 0) -> np.ndarray:
     path.parent.mkdir(parents=True, exist_ok=True)
     image, _ = painted_image(size_hw, seed)
     assert cv2.imwrite(str(path), image)
@@ -36,7 +36,7 @@ def predict(model: ModelFile, *arguments: str | Path) -> int:
 
 
 def test_an_image(tiny_model: ModelFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image = write_photo(tmp_path / "street.png")
+    image = write_image(tmp_path / "street.png")
     out = tmp_path / "deep" / "out"
     assert predict(tiny_model, tmp_path / "street.png", "-o", out, "--alpha", "0.25") == 0
     assert "1 of 1 inputs segmented" in capsys.readouterr().out
@@ -60,10 +60,10 @@ def test_an_image(tiny_model: ModelFile, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_names_do_not_collide(tiny_model: ModelFile, tmp_path: Path) -> None:
-    photos = [tmp_path / "a" / "x.png", tmp_path / "b" / "x.png", tmp_path / "b" / "X.bmp", tmp_path / "c" / "x-2.png"]
-    for seed, photo in enumerate(photos):
-        write_photo(photo, seed=seed)
-    assert predict(tiny_model, *photos, "-o", tmp_path / "out") == 0
+    images = [tmp_path / "a" / "x.png", tmp_path / "b" / "x.png", tmp_path / "b" / "X.bmp", tmp_path / "c" / "x-2.png"]
+    for seed, image in enumerate(images):
+        write_image(image, seed=seed)
+    assert predict(tiny_model, *images, "-o", tmp_path / "out") == 0
     labels = sorted(path.name for path in (tmp_path / "out").glob("*_label.png"))
     assert labels == ["X-3_label.png", "x-2-2_label.png", "x-2_label.png", "x_label.png"]
     contents = {(tmp_path / "out" / name).read_bytes() for name in labels}
@@ -71,10 +71,10 @@ def test_names_do_not_collide(tiny_model: ModelFile, tmp_path: Path) -> None:
 
 
 def test_a_folder_stands_for_what_is_in_it(tiny_model: ModelFile, tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
+    folder = tmp_path / "images"
     for name in ("b.jpg", "a.PNG", "c.tif"):
-        write_photo(folder / name)
-    (folder / "notes.txt").write_text("not a photo")
+        write_image(folder / name)
+    (folder / "notes.txt").write_text("not an image")
     (folder / "sub.png").mkdir()
     sources, failures = find_sources([folder], tmp_path / "out")
     assert [source.path.name for source in sources] == ["a.PNG", "b.jpg", "c.tif"]
@@ -82,18 +82,18 @@ def test_a_folder_stands_for_what_is_in_it(tiny_model: ModelFile, tmp_path: Path
     assert predict(tiny_model, folder, "-o", tmp_path / "out") == 0
     assert len(list((tmp_path / "out").iterdir())) == 9
     with pytest.raises(LwsegError, match="is both input and output"):
-        find_sources([folder], folder / ".." / "photos")
+        find_sources([folder], folder / ".." / "images")
 
 
 def test_bad_files_cost_themselves_only(
     tiny_model: ModelFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_photo(tmp_path / "good.png")
+    write_image(tmp_path / "good.png")
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "noise.bmp").write_bytes(b"BM" + bytes(60))
     (tmp_path / "text.mp4").write_text("no video")
     cut = tmp_path / "cut.png"
-    write_photo(cut)
+    write_image(cut)
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     (tmp_path / "nothing").mkdir()
     bad = ["empty.jpg", "noise.bmp", "text.mp4", "cut.png", "missing.png", "nothing"]
@@ -138,7 +138,7 @@ def test_a_video_without_frames_leaves_nothing(
 
 
 def test_an_output_that_cannot_be(tiny_model: ModelFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_photo(tmp_path / "street.png")
+    write_image(tmp_path / "street.png")
     (tmp_path / "file").write_text("in the way")
     assert predict(tiny_model, tmp_path / "street.png", "-o", tmp_path / "file") == 1
     assert "file cannot be made" in capsys.readouterr().err

@@ -13,8 +13,8 @@ from lwseg_ros.datasets import Split, load_split, read_pair
 
 
 @pytest.fixture
-def write_photo(tmp_path: Path) -> Callable[[str], None]:
-    """Write a grey photo of 2 x 4 pixels under tmp_path."""
+def write_image(tmp_path: Path) -> Callable[[str], None]:
+    """Write a grey image of 2 x 4 pixels under tmp_path."""
 
     def write(name: str) -> None:
         _write(tmp_path / name, np.full((2, 4, 3), 90, np.uint8))

@@ -12,11 +12,11 @@ from lwseg_ros.errors import DatasetError
 
 
 @pytest.fixture
-def write_pair(write_photo: Callable[[str], None], write_label: Callable[..., None]) -> Callable[[str], None]:
-    """Write a photo and its label, all road, into the split `val`."""
+def write_pair(write_image: Callable[[str], None], write_label: Callable[..., None]) -> Callable[[str], None]:
+    """Write an image and its label, all road, into the split `val`."""
 
     def write(name: str) -> None:
-        write_photo(f"val/{name}")
+        write_image(f"val/{name}")
         write_label(f"valannot/{name}", 3)
 
     return write

@@ -15,13 +15,13 @@ NAMES = ("ulm/ulm_000001_000019", "aachen/aachen_000000_000019")
 
 
 @pytest.fixture
-def photos(write_photo: Callable[[str], None]) -> None:
-    """Two photos of the split `val`, one a city."""
+def images(write_image: Callable[[str], None]) -> None:
+    """Two images of the split `val`, one a city."""
     for name in NAMES:
-        write_photo(f"leftImg8bit/val/{name}_leftImg8bit.png")
+        write_image(f"leftImg8bit/val/{name}_leftImg8bit.png")
 
 
-@pytest.mark.usefixtures("photos")
+@pytest.mark.usefixtures("images")
 def test_labels_are_mapped_to_train_ids(
     load: Callable[..., Split], write_label: Callable[..., None], ids: Callable[..., list[int]]
 ) -> None:
@@ -29,12 +29,12 @@ def test_labels_are_mapped_to_train_ids(
     write_label(f"gtFine/val/{NAMES[1]}_gtFine_labelIds.png", 26, 31, 29, 8)
     write_label(f"gtFine/val/{NAMES[1]}_gtFine_instanceIds.png", 0)
     split = load("cityscapes", "val")
-    assert [photo.parent.name for photo, _ in split.pairs] == ["aachen", "ulm"]
+    assert [image.parent.name for image, _ in split.pairs] == ["aachen", "ulm"]
     assert (ids(split, 0), ids(split, 1)) == ([13, 16, 255, 1], [0, 18, 255, 255])
     assert split.ignore_id == 255
 
 
-@pytest.mark.usefixtures("photos")
+@pytest.mark.usefixtures("images")
 def test_label_ids_are_preferred_to_train_ids(
     load: Callable[..., Split], write_label: Callable[..., None], ids: Callable[..., list[int]]
 ) -> None:
@@ -46,7 +46,7 @@ def test_label_ids_are_preferred_to_train_ids(
     assert ids(split, 0) == ids(split, 1) == [0, 18, 255, 7]
 
 
-@pytest.mark.usefixtures("photos")
+@pytest.mark.usefixtures("images")
 def test_values_that_no_label_has_are_refused(
     load: Callable[..., Split], write_label: Callable[..., None], ids: Callable[..., list[int]]
 ) -> None:
@@ -68,7 +68,7 @@ def test_published_classes() -> None:
 
 
 def test_half_unpacked_trees_are_named(
-    tmp_path: Path, load: Callable[..., Split], write_photo: Callable[[str], None], write_label: Callable[..., None]
+    tmp_path: Path, load: Callable[..., Split], write_image: Callable[[str], None], write_label: Callable[..., None]
 ) -> None:
     with pytest.raises(DatasetError, match=r"no split 'val': no folder .*leftImg8bit/val; expected\n  DIR/leftImg8bit"):
         load("cityscapes", "val")
@@ -79,7 +79,7 @@ def test_half_unpacked_trees_are_named(
     with pytest.raises(DatasetError, match=r"leftImg8bit/val holds no \*/\*_leftImg8bit\.png; expected"):
         load("cityscapes", "val")
     for name in NAMES:
-        write_photo(f"leftImg8bit/val/{name}_leftImg8bit.png")
+        write_image(f"leftImg8bit/val/{name}_leftImg8bit.png")
     with pytest.raises(
         DatasetError, match=r"aachen_000000_000019_gtFine_labelIds\.png is missing and so are 1 more; expected"
     ):

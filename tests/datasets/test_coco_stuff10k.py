@@ -14,26 +14,26 @@ from lwseg_ros.errors import DatasetError
 
 def test_ids_are_stored_one_higher_and_0_is_ignored(
     load: Callable[..., Split],
-    write_photo: Callable[[str], None],
+    write_image: Callable[[str], None],
     write_label: Callable[..., None],
     ids: Callable[..., list[int]],
 ) -> None:
     for name in ("COCO_train2014_000000000077", "COCO_train2014_000000000009"):
-        write_photo(f"images/test2014/{name}.jpg")
+        write_image(f"images/test2014/{name}.jpg")
         write_label(f"annotations/test2014/{name}_labelTrainIds.png", 0, 1, 81, 171)
     split = load("coco_stuff10k", "test2014")
-    assert [photo.stem for photo, _ in split.pairs] == ["COCO_train2014_000000000009", "COCO_train2014_000000000077"]
+    assert [image.stem for image, _ in split.pairs] == ["COCO_train2014_000000000009", "COCO_train2014_000000000077"]
     assert ids(split, 0) == [255, 0, 80, 170]
     assert split.ignore_id == 255
 
 
 def test_labels_of_the_164k_release_are_refused(
     load: Callable[..., Split],
-    write_photo: Callable[[str], None],
+    write_image: Callable[[str], None],
     write_label: Callable[..., None],
     ids: Callable[..., list[int]],
 ) -> None:
-    write_photo("images/train2014/a.jpg")
+    write_image("images/train2014/a.jpg")
     write_label("annotations/train2014/a_labelTrainIds.png", 0, 255)
     with pytest.raises(DatasetError, match=r"holds the values \[255\]; accepted are 0 to 171"):
         ids(load("coco_stuff10k", "train2014"), 0)
@@ -47,13 +47,13 @@ def test_things_come_before_stuff_and_gaps_are_closed() -> None:
 
 
 def test_half_unpacked_trees_are_named(
-    tmp_path: Path, load: Callable[..., Split], write_photo: Callable[[str], None], write_label: Callable[..., None]
+    tmp_path: Path, load: Callable[..., Split], write_image: Callable[[str], None], write_label: Callable[..., None]
 ) -> None:
     with pytest.raises(
         DatasetError, match=r"no split 'train': no folder .*images/train; expected\n  DIR/images/train2"
     ):
         load("coco_stuff10k", "train")
-    write_photo("images/train2014/a.jpg")
+    write_image("images/train2014/a.jpg")
     with pytest.raises(DatasetError, match=r"no folder .*annotations/train2014; expected"):
         load("coco_stuff10k", "train2014")
     (tmp_path / "annotations" / "train2014").mkdir(parents=True)

@@ -28,15 +28,15 @@ def describe(tmp_path: Path) -> Callable[..., None]:
 def test_the_documented_example(
     tmp_path: Path,
     load: Callable[..., Split],
-    write_photo: Callable[[str], None],
+    write_image: Callable[[str], None],
     write_label: Callable[..., None],
     ids: Callable[..., list[int]],
 ) -> None:
     (tmp_path / "dataset.yaml").write_text(EXAMPLE)
     for name in ("b", "a"):
-        write_photo(f"train/photos/{name}.jpg")
+        write_image(f"train/images/{name}.jpg")
         write_label(f"train/labels/{name}.png", 0, 2, 255, 1)
-    write_photo("val/photos/row_1/a.jpg")
+    write_image("val/images/row_1/a.jpg")
     write_label("val/labels/row_1/a.png", 2)
     train, val = load("folder", "train"), load("folder", "val")
     assert (train.dataset, train.ignore_id) == ("orchard", 255)
@@ -45,7 +45,7 @@ def test_the_documented_example(
         (1, "trunk", (128, 64, 0)),
         (2, "path", (128, 128, 0)),
     ]
-    assert [photo.name for photo, _ in train.pairs] == ["a.jpg", "b.jpg"]
+    assert [image.name for image, _ in train.pairs] == ["a.jpg", "b.jpg"]
     assert ids(train, 0) == [0, 2, 255, 1]
     assert ids(val, 0) == [2, 2, 2, 2]
 
@@ -53,12 +53,12 @@ def test_the_documented_example(
 def test_without_an_ignored_id_every_pixel_counts(
     describe: Callable[..., None],
     load: Callable[..., Split],
-    write_photo: Callable[[str], None],
+    write_image: Callable[[str], None],
     write_label: Callable[..., None],
     ids: Callable[..., list[int]],
 ) -> None:
     describe(ignore_id=None)
-    write_photo("train/photos/a.jpg")
+    write_image("train/images/a.jpg")
     write_label("train/labels/a.png", 0, 255)
     split = load("folder", "train")
     assert split.ignore_id is None
@@ -81,13 +81,13 @@ def test_without_an_ignored_id_every_pixel_counts(
         ),
         ({"classes": [{"color": [0, 0, 0]}]}, "class 0 has the keys color, expected name and optionally color"),
         ({"ignore_id": 2}, "ignore_id is 2, expected a number from 3 to 255, or null"),
-        ({"splits": {"train": "photos"}}, "split train is 'photos', expected labels, photos"),
+        ({"splits": {"train": "images"}}, "split train is 'images', expected images, labels"),
         (
-            {"splits": {"train": {"photos": "/data/*.jpg", "labels": "{name}.png"}}},
-            r"photos of split train is '/data/\*\.jpg', expected a path relative to",
+            {"splits": {"train": {"images": "/data/*.jpg", "labels": "{name}.png"}}},
+            r"images of split train is '/data/\*\.jpg', expected a path relative to",
         ),
         (
-            {"splits": {"train": {"photos": "*.jpg", "labels": "label.png"}}},
+            {"splits": {"train": {"images": "*.jpg", "labels": "label.png"}}},
             r"labels of split train is 'label\.png', expected a path with \{name\} in it",
         ),
     ],
@@ -101,7 +101,7 @@ def test_what_makes_no_sense_is_refused_with_an_example(
 
 
 def test_missing_files_are_named(
-    tmp_path: Path, describe: Callable[..., None], load: Callable[..., Split], write_photo: Callable[[str], None]
+    tmp_path: Path, describe: Callable[..., None], load: Callable[..., Split], write_image: Callable[[str], None]
 ) -> None:
     with pytest.raises(DatasetError, match=r"no file .*dataset\.yaml; expected one such as\nname: orchard"):
         load("folder", "train")
@@ -113,9 +113,9 @@ def test_missing_files_are_named(
     describe()
     with pytest.raises(DatasetError, match=r"describes no split 'test'; it describes: train, val"):
         load("folder", "test")
-    with pytest.raises(DatasetError, match=r"no photo of split 'train' matches .*train/photos/\*\.jpg; correct"):
+    with pytest.raises(DatasetError, match=r"no image of split 'train' matches .*train/images/\*\.jpg; correct"):
         load("folder", "train")
-    write_photo("train/photos/a.jpg")
+    write_image("train/images/a.jpg")
     with pytest.raises(DatasetError, match=r"train/labels/a\.png is missing; expected"):
         load("folder", "train")
 
@@ -123,3 +123,16 @@ def test_missing_files_are_named(
 def test_the_page_on_training_shows_the_same_example() -> None:
     page = Path(__file__).parents[2] / "docs" / "training.md"
     assert EXAMPLE in page.read_text(encoding="utf-8")
+
+
+def test_the_earlier_key_of_images_is_read_with_a_warning(
+    tmp_path: Path,
+    load: Callable[..., Split],
+    write_image: Callable[[str], None],
+    write_label: Callable[..., None],
+) -> None:
+    (tmp_path / "dataset.yaml").write_text(EXAMPLE.replace("images:", "photos:"))
+    write_image("train/images/a.jpg")
+    write_label("train/labels/a.png", 0)
+    with pytest.warns(FutureWarning, match="'photos' is called 'images' now"):
+        assert len(load("folder", "train").pairs) == 1

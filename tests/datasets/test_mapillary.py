@@ -16,26 +16,26 @@ from lwseg_ros.errors import DatasetError
 def test_ids_are_kept_and_unlabeled_is_ignored(
     labels: str,
     load: Callable[..., Split],
-    write_photo: Callable[[str], None],
+    write_image: Callable[[str], None],
     write_label: Callable[..., None],
     ids: Callable[..., list[int]],
 ) -> None:
     for name in ("b", "a"):
-        write_photo(f"validation/images/{name}.jpg")
+        write_image(f"validation/images/{name}.jpg")
         write_label(f"validation/{labels}/{name}.png", 0, 13, 64, 65)
     split = load("mapillary", "validation")
-    assert [photo.name for photo, _ in split.pairs] == ["a.jpg", "b.jpg"]
+    assert [image.name for image, _ in split.pairs] == ["a.jpg", "b.jpg"]
     assert ids(split, 0) == [0, 13, 64, 65]
     assert (len(split.classes), split.ignore_id) == (65, 65)
 
 
 def test_labels_of_version_2_are_refused(
     load: Callable[..., Split],
-    write_photo: Callable[[str], None],
+    write_image: Callable[[str], None],
     write_label: Callable[..., None],
     ids: Callable[..., list[int]],
 ) -> None:
-    write_photo("training/images/a.jpg")
+    write_image("training/images/a.jpg")
     write_label("training/labels/a.png", 66, 123)
     with pytest.raises(DatasetError, match=r"holds the values \[66, 123\]; accepted are 0 to 65; correct or replace"):
         ids(load("mapillary", "training"), 0)
@@ -49,11 +49,11 @@ def test_published_classes() -> None:
 
 
 def test_half_unpacked_trees_are_named(
-    tmp_path: Path, load: Callable[..., Split], write_photo: Callable[[str], None], write_label: Callable[..., None]
+    tmp_path: Path, load: Callable[..., Split], write_image: Callable[[str], None], write_label: Callable[..., None]
 ) -> None:
     with pytest.raises(DatasetError, match=r"no split 'val': no folder .*val/images; expected\n  DIR/training/images"):
         load("mapillary", "val")
-    write_photo("training/images/a.jpg")
+    write_image("training/images/a.jpg")
     with pytest.raises(DatasetError, match=r"no split 'training': no folder .*training/labels; expected"):
         load("mapillary", "training")
     write_label("training/labels/b.png", 0)

@@ -26,30 +26,30 @@ def write_list(tmp_path: Path) -> Callable[[str, str], None]:
 
 def test_the_list_decides_order_and_content(
     load: Callable[..., Split],
-    write_photo: Callable[[str], None],
+    write_image: Callable[[str], None],
     write_label: Callable[..., None],
     write_list: Callable[[str, str], None],
     ids: Callable[..., list[int]],
 ) -> None:
     for name in ("2008_000002", "2008_000003", "2010_000001"):
-        write_photo(f"JPEGImages/{name}.jpg")
+        write_image(f"JPEGImages/{name}.jpg")
         write_label(f"SegmentationClassContext/{name}.png", 0, 1, 59, 255)
-    write_photo("JPEGImages/2007_000001.jpg")  # of VOC, but not of Context
+    write_image("JPEGImages/2007_000001.jpg")  # of VOC, but not of Context
     write_list("train", "2010_000001\n2008_000002\n")
     split = load("pascal_context", "train")
-    assert [photo.stem for photo, _ in split.pairs] == ["2010_000001", "2008_000002"]
+    assert [image.stem for image, _ in split.pairs] == ["2010_000001", "2008_000002"]
     assert ids(split, 0) == [0, 1, 59, 255]
     assert split.ignore_id == 255
 
 
 def test_ids_of_all_459_classes_are_refused(
     load: Callable[..., Split],
-    write_photo: Callable[[str], None],
+    write_image: Callable[[str], None],
     write_label: Callable[..., None],
     write_list: Callable[[str, str], None],
     ids: Callable[..., list[int]],
 ) -> None:
-    write_photo("JPEGImages/a.jpg")
+    write_image("JPEGImages/a.jpg")
     write_label("SegmentationClassContext/a.png", 207, 2)
     write_list("val", "a\n")
     with pytest.raises(DatasetError, match=r"a\.png holds the values \[207\]; accepted are 0 to 59, 255"):
@@ -65,13 +65,13 @@ def test_classes_are_alphabetical_after_background() -> None:
 
 def test_half_unpacked_trees_are_named(
     load: Callable[..., Split],
-    write_photo: Callable[[str], None],
+    write_image: Callable[[str], None],
     write_label: Callable[..., None],
     write_list: Callable[[str, str], None],
 ) -> None:
     with pytest.raises(DatasetError, match=r"no split 'train': no folder .*JPEGImages; expected\n  DIR/JPEGImages"):
         load("pascal_context", "train")
-    write_photo("JPEGImages/a.jpg")
+    write_image("JPEGImages/a.jpg")
     with pytest.raises(DatasetError, match=r"no folder .*SegmentationClassContext; expected"):
         load("pascal_context", "train")
     write_label("SegmentationClassContext/b.png", 0)

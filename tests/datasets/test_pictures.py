@@ -1,4 +1,4 @@
-"""Reading of photos and labels."""
+"""Reading of images and labels."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lwseg_ros.errors import DatasetError
 
 
 def write_pair(root: Path, label: np.ndarray) -> tuple[Path, Path]:
-    """Write a photo of 6 x 8 pixels and a label."""
-    assert cv2.imwrite(str(root / "photo.png"), np.full((6, 8, 3), 90, np.uint8))
+    """Write an image of 6 x 8 pixels and a label."""
+    assert cv2.imwrite(str(root / "image.png"), np.full((6, 8, 3), 90, np.uint8))
     assert cv2.imwrite(str(root / "label.png"), label)
-    return root / "photo.png", root / "label.png"
+    return root / "image.png", root / "label.png"
 
 
 def palette_png(numbers: np.ndarray, depth: int) -> bytes:
@@ -45,24 +45,24 @@ def palette_png(numbers: np.ndarray, depth: int) -> bytes:
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 def test_a_palette_gives_numbers_and_not_colors(depth: int, tmp_path: Path) -> None:
     numbers = np.arange(48).reshape(6, 8) * 5 % 2**depth
-    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
+    image, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
     label.write_bytes(palette_png(numbers, depth))
-    read = read_pair(photo, label)[1]
+    read = read_pair(image, label)[1]
     assert read.dtype == np.uint8
     assert np.array_equal(read, numbers)
     table = IdCode({value: 255 - value for value in range(256)})
-    assert np.array_equal(read_pair(photo, CodedPath(label, table))[1], 255 - numbers)
+    assert np.array_equal(read_pair(image, CodedPath(label, table))[1], 255 - numbers)
     label.write_bytes(label.read_bytes()[:60])
     with pytest.raises(DatasetError, match=r"cannot read .*label\.png"):
-        read_pair(photo, label)
+        read_pair(image, label)
 
 
 def test_colors_are_read_by_their_published_rgb(tmp_path: Path) -> None:
     label_bgr = np.zeros((6, 8, 3), np.uint8)
     label_bgr[:, 4:] = (192, 0, 128)  # RGB (128, 0, 192)
-    photo, label = write_pair(tmp_path, label_bgr)
+    image, label = write_pair(tmp_path, label_bgr)
     code = ColorCode({(0, 0, 0): 11, (128, 0, 192): 3}, ignore_id=11)
-    ids = read_pair(photo, CodedPath(label, code))[1]
+    ids = read_pair(image, CodedPath(label, code))[1]
     assert ids.dtype == np.uint8
     assert ids[0].tolist() == [11] * 4 + [3] * 4
     coded = np.zeros((10, 10, 3), np.uint8)
@@ -78,30 +78,30 @@ def test_colors_are_read_by_their_published_rgb(tmp_path: Path) -> None:
 
 
 def test_bad_pictures_are_refused(tmp_path: Path) -> None:
-    photo, label = write_pair(tmp_path, np.zeros((6, 9), np.uint8))
+    image, label = write_pair(tmp_path, np.zeros((6, 9), np.uint8))
     with pytest.raises(
         DatasetError, match=r"label .*label\.png is 6 x 9 pixels .* 6 x 8; both have to be the same size"
     ):
-        read_pair(photo, label)
+        read_pair(image, label)
     assert cv2.imwrite(str(label), np.zeros((6, 8, 3), np.uint8))
     for path in (label, CodedPath(label, IdCode({0: 0}))):
         with pytest.raises(DatasetError, match=r"label\.png is uint8 \(6, 8, 3\); it has to be 8-bit grey"):
-            read_pair(photo, path)
-    photo.write_bytes(b"no picture")
-    with pytest.raises(DatasetError, match=r"cannot read .*photo\.png"):
-        read_pair(photo, label)
-    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
+            read_pair(image, path)
+    image.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"cannot read .*image\.png"):
+        read_pair(image, label)
+    image, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
     label.unlink()
     with pytest.raises(DatasetError, match=r"cannot read .*label\.png: missing"):
-        read_pair(photo, label)
+        read_pair(image, label)
 
 
 @pytest.mark.parametrize("palette", [False, True])
 def test_a_decompression_bomb_is_refused(palette: bool, tmp_path: Path) -> None:
-    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
+    image, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
     data = bytearray(palette_png(np.zeros((6, 8), int), 8) if palette else label.read_bytes())
     data[16:24] = struct.pack(">II", 100_000, 100_000)  # width and height in the first chunk, IHDR
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     label.write_bytes(data)
     with pytest.raises(DatasetError, match=r"cannot read .*label\.png"):
-        read_pair(photo, label)
+        read_pair(image, label)

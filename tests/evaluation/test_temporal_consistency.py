@@ -15,10 +15,10 @@ SHIFT = 6
 def scene() -> tuple[np.ndarray, np.ndarray]:
     """A textured wide scene, uint8 BGR [120, 200, 3], and vertical stripes of labels in it."""
     noise = np.random.default_rng(0).integers(0, 256, (120, 200), dtype=np.uint8)
-    photo = cv2.cvtColor(cv2.GaussianBlur(noise, (0, 0), 2.0), cv2.COLOR_GRAY2BGR)
-    photo = cv2.normalize(photo, None, 0, 255, cv2.NORM_MINMAX)
+    image = cv2.cvtColor(cv2.GaussianBlur(noise, (0, 0), 2.0), cv2.COLOR_GRAY2BGR)
+    image = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
     label = np.broadcast_to((np.arange(200) // 10 % 3).astype(np.uint8), (120, 200))
-    return photo, np.ascontiguousarray(label)
+    return image, np.ascontiguousarray(label)
 
 
 def window(picture: np.ndarray, offset: int) -> np.ndarray:
@@ -26,11 +26,11 @@ def window(picture: np.ndarray, offset: int) -> np.ndarray:
 
 
 def test_labels_that_move_with_the_scene_are_consistent(scene: tuple[np.ndarray, np.ndarray]) -> None:
-    photo, label = scene
+    image, label = scene
     moving, standing = TemporalConsistency(), TemporalConsistency()
     for offset in (0, SHIFT, 2 * SHIFT):
-        moving.update(window(photo, offset), window(label, offset))
-        standing.update(window(photo, offset), window(label, 0))
+        moving.update(window(image, offset), window(label, offset))
+        standing.update(window(image, offset), window(label, 0))
     assert moving.value > 0.98
     # stripes that stand still while the scene moves 6 px under 10 px wide stripes agree on 4 of 10 columns
     assert standing.value == pytest.approx(0.4, abs=0.05)
@@ -40,21 +40,21 @@ def test_labels_that_move_with_the_scene_are_consistent(scene: tuple[np.ndarray,
 
 
 def test_flicker_counts(scene: tuple[np.ndarray, np.ndarray]) -> None:
-    photo, label = scene
+    image, label = scene
     flickering = label.copy()
     flickering[:30] = (flickering[:30] + 1) % 3
     consistency = TemporalConsistency()
-    consistency.update(photo, label)
-    consistency.update(photo, flickering)
+    consistency.update(image, label)
+    consistency.update(image, flickering)
     assert consistency.value == pytest.approx(0.75, abs=0.01)
 
 
 def test_a_gap_is_not_bridged(scene: tuple[np.ndarray, np.ndarray]) -> None:
-    photo, label = scene
+    image, label = scene
     consistency = TemporalConsistency()
-    consistency.update(photo, label)
+    consistency.update(image, label)
     consistency.skip()
-    consistency.update(photo, label)
+    consistency.update(image, label)
     assert np.isnan(consistency.value)
     with pytest.raises(ValueError, match="same size"):
-        consistency.update(photo, label[:5])
+        consistency.update(image, label[:5])

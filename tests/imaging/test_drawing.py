@@ -16,16 +16,16 @@ def test_colorize() -> None:
     np.testing.assert_array_equal(colorize(LABEL, PALETTE), expected)
 
 
-def test_overlay_weighs_photo_and_colours() -> None:
-    photo = np.full((2, 2, 3), 40, np.uint8)
-    np.testing.assert_array_equal(overlay(photo, LABEL, PALETTE, 0.0), photo)
-    np.testing.assert_array_equal(overlay(photo, LABEL, PALETTE, 1.0), colorize(LABEL, PALETTE))
-    np.testing.assert_array_equal(overlay(photo, LABEL, PALETTE, 0.25)[0], [[30, 30, 30], [80, 55, 42]])
+def test_overlay_weighs_image_and_colours() -> None:
+    image = np.full((2, 2, 3), 40, np.uint8)
+    np.testing.assert_array_equal(overlay(image, LABEL, PALETTE, 0.0), image)
+    np.testing.assert_array_equal(overlay(image, LABEL, PALETTE, 1.0), colorize(LABEL, PALETTE))
+    np.testing.assert_array_equal(overlay(image, LABEL, PALETTE, 0.25)[0], [[30, 30, 30], [80, 55, 42]])
 
 
 def test_overlay_has_the_size_of_the_label() -> None:
-    photo = np.full((8, 6, 3), 40, np.uint8)
-    np.testing.assert_array_equal(overlay(photo, LABEL, PALETTE, 0.0), np.full((2, 2, 3), 40))
+    image = np.full((8, 6, 3), 40, np.uint8)
+    np.testing.assert_array_equal(overlay(image, LABEL, PALETTE, 0.0), np.full((2, 2, 3), 40))
 
 
 def test_heat_map_brightens_with_uncertainty() -> None:

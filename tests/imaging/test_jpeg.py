@@ -13,7 +13,7 @@ from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging.jpeg import decode_jpeg
 
 RNG = np.random.default_rng(4)
-PHOTO = cv2.GaussianBlur(RNG.integers(0, 256, (240, 320, 3), dtype=np.uint8), (9, 9), 0)
+IMAGE = cv2.GaussianBlur(RNG.integers(0, 256, (240, 320, 3), dtype=np.uint8), (9, 9), 0)
 
 
 def encode(image: np.ndarray, *settings: int) -> bytes:
@@ -24,18 +24,18 @@ def by_opencv(data: bytes, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
 
 
-PLAIN = encode(PHOTO)
+PLAIN = encode(IMAGE)
 
 
 @pytest.mark.parametrize(
     "data",
     [
         PLAIN,
-        encode(PHOTO, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
-        encode(PHOTO, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-        encode(PHOTO, cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
-        encode(PHOTO[..., 0]),
-        simplejpeg.encode_jpeg(np.dstack([PHOTO, PHOTO[..., 0]]), colorspace="CMYK"),
+        encode(IMAGE, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        encode(IMAGE, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+        encode(IMAGE, cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
+        encode(IMAGE[..., 0]),
+        simplejpeg.encode_jpeg(np.dstack([IMAGE, IMAGE[..., 0]]), colorspace="CMYK"),
     ],
     ids=["baseline", "progressive", "4:4:4", "restart markers", "grey", "CMYK"],
 )
@@ -44,9 +44,9 @@ def test_a_sound_jpeg_has_the_pixels_that_opencv_gives(data: bytes) -> None:
 
 
 def test_a_grey_jpeg_as_it_is_stored() -> None:
-    data = encode(PHOTO[..., 0])
+    data = encode(IMAGE[..., 0])
     np.testing.assert_array_equal(decode_jpeg(data, as_stored=True), by_opencv(data, cv2.IMREAD_GRAYSCALE))
-    assert decode_jpeg(PLAIN, as_stored=True).shape == PHOTO.shape
+    assert decode_jpeg(PLAIN, as_stored=True).shape == IMAGE.shape
 
 
 def test_a_damaged_scan_is_noticed() -> None:
@@ -56,7 +56,7 @@ def test_a_damaged_scan_is_noticed() -> None:
         damaged = np.frombuffer(PLAIN, np.uint8).copy()
         # no 0xFF: with a marker among them OpenCV may notice, too
         damaged[start : start + 200] = RNG.integers(0, 0xFF, 200)
-        assert by_opencv(damaged.tobytes()).shape == PHOTO.shape
+        assert by_opencv(damaged.tobytes()).shape == IMAGE.shape
         try:
             decode_jpeg(damaged.tobytes())
         except ImageError as error:

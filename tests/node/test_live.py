@@ -93,11 +93,11 @@ def test_label_and_uncertainty_are_the_segmenter_s(probe: Probe, segmenter: Segm
 
 def test_published_pixels_are_those_that_predict_writes(probe: Probe, tiny_model: ModelFile, tmp_path: Path) -> None:
     pixels, _ = painted_image(SIZE_HW, seed=4)
-    cv2.imwrite(str(tmp_path / "photo.png"), pixels)
-    arguments = ["predict", str(tiny_model.path), str(tmp_path / "photo.png"), "--backend", "onnxruntime"]
+    cv2.imwrite(str(tmp_path / "image.png"), pixels)
+    arguments = ["predict", str(tiny_model.path), str(tmp_path / "image.png"), "--backend", "onnxruntime"]
     assert cli.main([*arguments, "-o", str(tmp_path / "out")]) == 0
     for message, kind in zip(segment_live(probe, pixels), ("label", "uncertainty"), strict=True):
-        written = cv2.imread(str(tmp_path / "out" / f"photo_{kind}.png"), cv2.IMREAD_UNCHANGED)
+        written = cv2.imread(str(tmp_path / "out" / f"image_{kind}.png"), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(messages.view(message), written)
 
 

@@ -11,8 +11,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from support.bag_files import (
     COMPRESSED_IMAGE,
     IMAGE,
+    IMAGE_TOPIC,
     LABEL_TOPIC,
-    PHOTO_TOPIC,
     TYPES,
     TYPESTORE,
     header,
@@ -30,7 +30,7 @@ from lwseg_ros.replay.bag import Bag, Topic
 
 @pytest.mark.parametrize("storage", list(StoragePlugin))
 @pytest.mark.parametrize("single_file", [False, True])
-def test_photos_and_labels_come_back(tmp_path: Path, storage: StoragePlugin, single_file: bool) -> None:
+def test_images_and_labels_come_back(tmp_path: Path, storage: StoragePlugin, single_file: bool) -> None:
     path = write_messages(tmp_path / "bag", painted_messages(3), storage)
     if single_file:
         path = next(file for file in path.iterdir() if file.suffix in (".mcap", ".db3"))
@@ -39,20 +39,20 @@ def test_photos_and_labels_come_back(tmp_path: Path, storage: StoragePlugin, sin
         truth = bag.label_topic()
         assert truth == Topic(LABEL_TOPIC, IMAGE, 3)
         topic = bag.image_topic(exclude=truth.name)
-        assert topic == Topic(PHOTO_TOPIC, COMPRESSED_IMAGE, 3)
+        assert topic == Topic(IMAGE_TOPIC, COMPRESSED_IMAGE, 3)
         info = bag.camera_info_topic(topic)
         assert info is not None
         assert info.name == "/cam/camera_info"
-        photos = list(bag.messages(topic))
-        assert [message.stamp_ns for message in photos] == [stamp_ns(index) for index in range(3)]
-        assert [message.log_ns for message in photos] == [stamp_ns(index) for index in range(3)]
+        images = list(bag.messages(topic))
+        assert [message.stamp_ns for message in images] == [stamp_ns(index) for index in range(3)]
+        assert [message.log_ns for message in images] == [stamp_ns(index) for index in range(3)]
         decoded = cv2.imdecode(jpeg_message(image, 0).data, cv2.IMREAD_COLOR)
-        assert np.array_equal(bag.photo(photos[0]), decoded)
+        assert np.array_equal(bag.image(images[0]), decoded)
         assert all(np.array_equal(bag.label(message), label) for message in bag.messages(truth))
         assert len(list(bag.messages(topic, truth))) == 6
 
 
-def test_raw_photos_and_png_labels(tmp_path: Path) -> None:
+def test_raw_images_and_png_labels(tmp_path: Path) -> None:
     image, label = painted_image((48, 64))
     ok, png = cv2.imencode(".png", label)
     assert ok
@@ -64,7 +64,7 @@ def test_raw_photos_and_png_labels(tmp_path: Path) -> None:
         truth = bag.label_topic()
         assert truth is not None
         topic = bag.image_topic(exclude=truth.name)
-        assert np.array_equal(bag.photo(next(bag.messages(topic))), image)
+        assert np.array_equal(bag.image(next(bag.messages(topic))), image)
         assert np.array_equal(bag.label(next(bag.messages(truth))), label)
         assert bag.camera_info_topic(topic) is None
 
@@ -105,7 +105,7 @@ def test_empty_bags(tmp_path: Path, storage: StoragePlugin) -> None:
 
 def test_a_topic_without_messages(tmp_path: Path) -> None:
     with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
-        writer.add_connection(PHOTO_TOPIC, COMPRESSED_IMAGE, typestore=TYPESTORE)
+        writer.add_connection(IMAGE_TOPIC, COMPRESSED_IMAGE, typestore=TYPESTORE)
     with Bag(tmp_path / "bag") as bag, pytest.raises(BagError, match=r"is empty: its image topic .* holds no messages"):
         bag.image_topic()
 
@@ -121,7 +121,7 @@ def test_truncated_bags(tmp_path: Path, storage: StoragePlugin, kept: float) -> 
     def read_all() -> None:
         with Bag(path) as bag:
             for message in bag.messages(bag.image_topic(exclude=LABEL_TOPIC)):
-                bag.photo(message)
+                bag.image(message)
 
     with pytest.raises(BagError, match=r"the bag .*bag (cannot be opened|is truncated|is empty|holds no)"):
         read_all()
@@ -140,12 +140,12 @@ def test_corrupt_messages(tmp_path: Path) -> None:
     broken_jpeg = TYPES[COMPRESSED_IMAGE](header(1), "jpeg", np.asarray(broken_jpeg.data)[:200])
     colour_label = image_message(image, 2)
     short_label = TYPES[IMAGE](header(3), 48, 64, "mono8", 0, 64, label.ravel()[:-1])
-    messages = [(PHOTO_TOPIC, 1, broken_jpeg), (LABEL_TOPIC, 2, colour_label), (LABEL_TOPIC, 3, short_label)]
+    messages = [(IMAGE_TOPIC, 1, broken_jpeg), (LABEL_TOPIC, 2, colour_label), (LABEL_TOPIC, 3, short_label)]
     with Bag(write_messages(tmp_path / "bag", messages)) as bag:
         truth = bag.label_topic()
         assert truth is not None
         with pytest.raises(ImageError):
-            bag.photo(next(bag.messages(bag.image_topic(exclude=truth.name))))
+            bag.image(next(bag.messages(bag.image_topic(exclude=truth.name))))
         colour, short = bag.messages(truth)
         with pytest.raises(BagError, match=r"label on /cam/label at 2 ns is uint8 \(48, 64, 3\); it has to be mono8"):
             bag.label(colour)
@@ -164,7 +164,7 @@ def test_an_empty_compressed_label(tmp_path: Path) -> None:
 
 def test_a_message_too_short_for_a_header(tmp_path: Path) -> None:
     with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-        writer.write(writer.add_connection(PHOTO_TOPIC, COMPRESSED_IMAGE, typestore=TYPESTORE), 1, b"\0\1\0\0")
+        writer.write(writer.add_connection(IMAGE_TOPIC, COMPRESSED_IMAGE, typestore=TYPESTORE), 1, b"\0\1\0\0")
     with (
         Bag(tmp_path / "bag") as bag,
         pytest.raises(BagError, match="a message of 4 bytes is too short for a std_msgs/Header"),

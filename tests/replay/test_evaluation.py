@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.bag_files import LABEL_TOPIC, PHOTO_TOPIC, image_message, painted_messages, write_messages
+from support.bag_files import IMAGE_TOPIC, LABEL_TOPIC, image_message, painted_messages, write_messages
 from support.tiny_model import CLASSES, tiny_manifest
 
 from lwseg_ros.classes import ClassInfo
@@ -33,10 +33,10 @@ def all_road(_: Frame, image: np.ndarray) -> Prediction:
 def test_every_frame_is_evaluated_with_its_own_label(tmp_path: Path) -> None:
     # labels come late and in a bunch, and one is missing
     messages = painted_messages(8)
-    photos = [m for m in messages if m[0] == PHOTO_TOPIC]
+    images = [m for m in messages if m[0] == IMAGE_TOPIC]
     labels = [m for m in messages if m[0] == LABEL_TOPIC]
     late = [(topic, 9_000_000_000, message) for topic, _, message in labels[:3] + labels[4:]]
-    with Bag(write_messages(tmp_path / "bag", photos + late)) as bag:
+    with Bag(write_messages(tmp_path / "bag", images + late)) as bag:
         truth = bag.label_topic()
         assert truth is not None
         found = list(frames(bag, bag.image_topic(exclude=truth.name), truth))
@@ -102,7 +102,7 @@ def test_a_label_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_labels_whose_stamps_fit_nothing_are_refused(tmp_path: Path) -> None:
-    messages = [m for m in painted_messages(2) if m[0] == PHOTO_TOPIC]
+    messages = [m for m in painted_messages(2) if m[0] == IMAGE_TOPIC]
     messages.append((LABEL_TOPIC, 7, image_message(np.zeros((48, 64), np.uint8), 7)))
     path = write_messages(tmp_path / "bag", messages)
     with pytest.raises(BagError, match="no stamp on /cam/label equals one on /cam/image/compressed"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.bag_files import COMPRESSED_IMAGE, PHOTO_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
+from support.bag_files import COMPRESSED_IMAGE, IMAGE_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.model_file import ModelFile
@@ -33,9 +33,9 @@ def test_offline_replay(tmp_path: Path, tiny_model: ModelFile) -> None:
 
 def test_a_corrupt_jpeg_is_one_bad_frame(tmp_path: Path, tiny_model: ModelFile) -> None:
     messages = painted_messages(4)
-    broken = next(i for i, m in enumerate(messages) if m[0] == PHOTO_TOPIC and m[1] == stamp_ns(2))
+    broken = next(i for i, m in enumerate(messages) if m[0] == IMAGE_TOPIC and m[1] == stamp_ns(2))
     data = np.asarray(messages[broken][2].data)[:150]
-    messages[broken] = (PHOTO_TOPIC, stamp_ns(2), TYPES[COMPRESSED_IMAGE](header(stamp_ns(2)), "jpeg", data))
+    messages[broken] = (IMAGE_TOPIC, stamp_ns(2), TYPES[COMPRESSED_IMAGE](header(stamp_ns(2)), "jpeg", data))
     path = write_messages(tmp_path / "bag", messages)
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         figures = replay_offline(path, segmenter).figures()

@@ -17,7 +17,7 @@ TYPESTORE = get_typestore(Stores.ROS2_HUMBLE)
 TYPES = TYPESTORE.types
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-PHOTO_TOPIC, LABEL_TOPIC = "/cam/image/compressed", "/cam/label"
+IMAGE_TOPIC, LABEL_TOPIC = "/cam/image/compressed", "/cam/label"
 PERIOD_NS = 66_666_667
 SIZE_HW = (48, 64)
 
@@ -65,15 +65,15 @@ def stamp_ns(index: int) -> int:
 def painted_messages(
     num_frames: int, *, size_hw: tuple[int, int] = SIZE_HW, labels: bool = True, compressed: bool = True
 ) -> list[tuple[str, int, Any]]:
-    """Paint photos and their labels; every frame shows the same scene with other noise, so nothing moves."""
+    """Paint images and their labels; every frame shows the same scene with other noise, so nothing moves."""
     messages: list[tuple[str, int, Any]] = []
     for index in range(num_frames):
         image, label = painted_image(size_hw, seed=3)
         image = np.clip(image.astype(int) + index % 3, 0, 255).astype(np.uint8)
         stamp = stamp_ns(index)
-        photo = jpeg_message(image, stamp) if compressed else image_message(image, stamp)
-        topic = PHOTO_TOPIC if compressed else PHOTO_TOPIC.removesuffix("/compressed")
-        messages += [("/cam/camera_info", stamp, camera_info_message(size_hw, stamp)), (topic, stamp, photo)]
+        image = jpeg_message(image, stamp) if compressed else image_message(image, stamp)
+        topic = IMAGE_TOPIC if compressed else IMAGE_TOPIC.removesuffix("/compressed")
+        messages += [("/cam/camera_info", stamp, camera_info_message(size_hw, stamp)), (topic, stamp, image)]
         if labels:
             messages.append((LABEL_TOPIC, stamp, image_message(label, stamp)))
     return messages

@@ -26,8 +26,8 @@ def write_clip(root: Path, numbers: tuple[int, ...]) -> dict[int, np.ndarray]:
     (root / "valannot").mkdir()
     for number in numbers:
         labels[number] = rng.integers(0, 12, (36, 48), dtype=np.uint8)
-        photo = cv2.GaussianBlur(rng.integers(0, 256, (36, 48, 3), dtype=np.uint8), (0, 0), 3)
-        assert cv2.imwrite(str(root / "val" / f"0016E5_{number:05}.png"), photo)
+        image = cv2.GaussianBlur(rng.integers(0, 256, (36, 48, 3), dtype=np.uint8), (0, 0), 3)
+        assert cv2.imwrite(str(root / "val" / f"0016E5_{number:05}.png"), image)
         assert cv2.imwrite(str(root / "valannot" / f"0016E5_{number:05}.png"), labels[number])
     return labels
 

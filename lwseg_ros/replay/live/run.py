@@ -91,7 +91,7 @@ def _image_bytes(bag: Bag, image: Topic) -> int:
     """Return how large the messages of an image are: the bag's first one, or the label that answers it."""
     message = next(bag.messages(image))
     try:
-        height, width, channels = bag.photo(message).shape
+        height, width, channels = bag.image(message).shape
     except ImageError:  # the node will count it as bad
         return len(message.raw)
     return max(len(message.raw), height * width * channels)

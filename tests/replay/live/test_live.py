@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.bag_files import COMPRESSED_IMAGE, PHOTO_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
+from support.bag_files import COMPRESSED_IMAGE, IMAGE_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
 
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.replay.live.run import LiveOptions, LiveReplayError, replay_live
@@ -100,9 +100,9 @@ def test_rate_max_waits_for_each_answer_and_a_corrupt_jpeg_is_counted_as_bad(
     tmp_path: Path, tiny_model: ModelFile
 ) -> None:
     messages = painted_messages(NUM_FRAMES)
-    broken = next(i for i, m in enumerate(messages) if m[0] == PHOTO_TOPIC and m[1] == stamp_ns(6))
+    broken = next(i for i, m in enumerate(messages) if m[0] == IMAGE_TOPIC and m[1] == stamp_ns(6))
     data = np.asarray(messages[broken][2].data)[:150]
-    messages[broken] = (PHOTO_TOPIC, stamp_ns(6), TYPES[COMPRESSED_IMAGE](header(stamp_ns(6)), "jpeg", data))
+    messages[broken] = (IMAGE_TOPIC, stamp_ns(6), TYPES[COMPRESSED_IMAGE](header(stamp_ns(6)), "jpeg", data))
     result = replay_live(write_messages(tmp_path / "bag", messages), options(tiny_model, rate=None))
     figures = result.figures()
     assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES - 1, "dropped": 0, "bad": 1}

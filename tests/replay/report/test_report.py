@@ -135,14 +135,14 @@ def test_latency_plot_marks_every_frame() -> None:
 
 
 def test_error_map_by_hand() -> None:
-    photo = np.full((1, 3, 3), 100, np.uint8)
+    image = np.full((1, 3, 3), 100, np.uint8)
     label = np.array([[0, 1, 1]], np.uint8)
     truth = np.array([[0, 0, 255]], np.uint8)
-    right, wrong, ignored = charts.error_map(photo, label, truth, 255)[0].tolist()
+    right, wrong, ignored = charts.error_map(image, label, truth, 255)[0].tolist()
     assert wrong == list(charts.WRONG_BGR)
     assert ignored == list(charts.IGNORED_BGR)
     assert right[0] == right[1] == right[2] > 100
-    assert charts.error_map(photo, label, truth, None)[0, 2].tolist() == list(charts.WRONG_BGR)
+    assert charts.error_map(image, label, truth, None)[0, 2].tolist() == list(charts.WRONG_BGR)
 
 
 def test_wide_pictures_are_made_smaller() -> None:

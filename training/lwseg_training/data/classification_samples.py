@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lwseg_ros.datasets import ClassificationSplit, read_photo
+from lwseg_ros.datasets import ClassificationSplit, read_image
 from lwseg_ros.imaging.resizing import resize_image
 from lwseg_training.config.pretraining_recipe import CropSection
 
@@ -30,7 +30,7 @@ class TrainingPhotos(Dataset[tuple[Tensor, int]]):
         epoch, position = divmod(number, len(self.split))
         path, class_index = self.split[int(self._order_of(epoch)[position])]
         random = np.random.default_rng([self.seed, epoch, position])
-        return torch.from_numpy(random_part(read_photo(path), self.settings, random)), class_index
+        return torch.from_numpy(random_part(read_image(path), self.settings, random)), class_index
 
     def _order_of(self, epoch: int) -> np.ndarray:
         if self._order[0] != epoch:  # kept: shuffling a million numbers takes longer than reading a photo
@@ -51,7 +51,7 @@ class ValidationPhotos(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
         """Return image uint8 BGR [H, W, 3] of the crop's size and its class index."""
         path, class_index = self.split[number]
-        return torch.from_numpy(center_part(read_photo(path), self.settings)), class_index
+        return torch.from_numpy(center_part(read_image(path), self.settings)), class_index
 
 
 def random_part(image: np.ndarray, settings: CropSection, random: np.random.Generator) -> np.ndarray:
