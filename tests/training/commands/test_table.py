@@ -12,7 +12,7 @@ import cv2
 import pytest
 from lwseg_training.commands import table as command
 from lwseg_training.engine.fit import TrainingStoppedError
-from lwseg_training.experiments.table.rows import SHORT_RUN
+from lwseg_training.experiments.table.rows import SHORT_RUN, Row
 from support.camvid_miniature import write_miniature, write_recipe
 
 from lwseg_ros.backends import BackendOptions, load_runtime
@@ -193,25 +193,25 @@ def test_refuses_what_makes_no_sense_before_any_work(
 
 
 def test_a_signal_ends_the_command_and_other_failures_do_not(capsys: pytest.CaptureFixture[str]) -> None:
-    entry = command.Entry("a", None)
-    with command.keeping_on(entry):
+    row = Row("a")
+    with command.keeping_on(row):
         raise OSError("the disk is full")
-    with command.keeping_on(entry):
+    with command.keeping_on(row):
         raise ZeroDivisionError("by zero")
-    assert entry.fault == "the disk is full; ZeroDivisionError: by zero"
+    assert row.fault == "the disk is full; ZeroDivisionError: by zero"
     assert "Traceback" in capsys.readouterr().err, "what nobody foresaw shows where it came from"
-    with pytest.raises(TrainingStoppedError), command.keeping_on(entry):
+    with pytest.raises(TrainingStoppedError), command.keeping_on(row):
         raise TrainingStoppedError("stopped at step 3")
 
 
 def test_without_recipes_the_shipped_ones_for_the_data_set_are_taken() -> None:
     args = argparse.Namespace(recipes=[], models=[], dataset="camvid", out=Path("runs"))
-    recipes = {entry.name: entry.recipe for entry in command.planned(args)}
+    recipes = {entry.row.name: entry.recipe for entry in command.planned(args)}
     assert {"dwrseg_b_camvid", "dwrseg_l_camvid_paper", "lemore_camvid", "pilot"} <= set(recipes)
     short = {name for name, recipe in recipes.items() if recipe is not None and SHORT_RUN in recipe.note}
     assert short == {f"{network}_camvid_short" for network in ("dwrseg_b", "dwrseg_l", "pmsdsen", "lemore")}
     args.models = ["dwrseg_b_camvid"]
-    assert [entry.name for entry in command.planned(args)] == ["dwrseg_b_camvid.onnx"]
+    assert [entry.row.name for entry in command.planned(args)] == ["dwrseg_b_camvid.onnx"]
 
 
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import math
 import shlex
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 from lwseg_ros.datasets import DATASETS
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_ros.model_file import ModelFile, load_model, resolve_model
-from lwseg_training.config.recipe import Recipe, load_recipe, resolve_recipe, shipped_recipes
+from lwseg_training.config.recipe import DatasetSection, Recipe, load_recipe, resolve_recipe, shipped_recipes
 from lwseg_training.engine.distributed import Process, training_process
 from lwseg_training.engine.fit import TrainingStoppedError
 from lwseg_training.engine.segmentation import Trainer
@@ -47,17 +48,13 @@ EXAMPLE = (
 
 @dataclass
 class Entry:
-    """A row to be: a recipe with its run, or a model file that is there; what has been found out about it so far."""
+    """A row with what it is of: a recipe and the summary of its run, a model file that is there already or comes of the run."""
 
-    name: str
-    recipe: Recipe | None
+    row: Row
+    dataset: DatasetSection
+    recipe: Recipe | None = None
     model: ModelFile | None = None
     summary: dict[str, Any] | None = None
-    fault: str = ""
-
-    def fail(self, reason: str) -> None:
-        """Note why figures are missing, beside what was noted before."""
-        self.fault = f"{self.fault}; {reason}" if self.fault else reason
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +101,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"lwseg table: --seconds is {args.seconds}, expected more than 0", file=sys.stderr)
         return 2
     entries = planned(args)
-    split_names = _only_one_split(entries)
     if args.readme is not None:
         read_markdown(args.readme)  # better refused now than after the training
     try:
@@ -117,50 +113,39 @@ def run(args: argparse.Namespace) -> int:
                 train(entry, entry.recipe, args, process)
     if not process.is_main:
         return 0
-    table = tabulated(entries, args)
-    table.update(zip(("dataset", "split"), split_names, strict=True))
-    return finish(table, args)
+    return finish(tabulated(entries, args), args)
 
 
 def planned(args: argparse.Namespace) -> list[Entry]:
-    """List the rows to be; raises before any work is done where a recipe or a model file is none."""
+    """List the rows to be; raises before any work is done where a recipe or a model file is none, or the rows do not belong
+    in one table: figures on several data sets or splits do not compare."""
     recipes = args.recipes
     if not recipes and not args.models:
         recipes = [name for name in shipped_recipes() if load_recipe(resolve_recipe(name)).dataset.name == args.dataset]
-    paths = [resolve_recipe(text) for text in recipes]
-    entries = [Entry(path.stem, load_recipe(path)) for path in paths]
-    models = [load_model(resolve_model(text)) for text in args.models]
-    entries += [Entry(model.path.name, None, model) for model in models]
-    for entry in entries:
-        if entry.recipe is not None:
-            check_starts(entry.name, entry.recipe, args.out, Path("runs"))
-    names = [entry.name for entry in entries]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    entries = []
+    for path in map(resolve_recipe, recipes):
+        recipe = load_recipe(path)
+        check_starts(path.stem, recipe, args.out, Path("runs"))
+        entries.append(Entry(Row(path.stem, recipe.network.name, recipe.note), recipe.dataset, recipe))
+    for model in (load_model(resolve_model(text)) for text in args.models):
+        made_by = recipe_of(model.manifest)
+        row = Row(model.path.name, model.manifest.network, made_by.note if made_by is not None else "")
+        entries.append(Entry(row, dataset_of(model.manifest), model=model))
+    if not entries:
+        raise RecipeError("there is nothing to tabulate; name recipes or --models, or a --dataset that has recipes")
+    twice = sorted(name for name, count in Counter(entry.row.name for entry in entries).items() if count > 1)
     if twice:
         raise RecipeError(f"{', '.join(twice)} would be in the table twice; name each once, or rename a file")
-    return entries
-
-
-def _only_one_split(entries: Sequence[Entry]) -> tuple[str, str]:
-    """Return the data set and the split that all rows are judged on; figures on others do not belong in one table."""
-    sections = []
-    for entry in entries:
-        section = entry.recipe.dataset if entry.recipe else dataset_of(entry.model.manifest) if entry.model else None
-        if section is not None:
-            left_out = "left out " + " ".join(section.leave_out)
-            sections.append((section.name, left_out if section.leave_out else section.validation_split))
-    if not sections:
-        raise RecipeError("there is nothing to tabulate; name recipes or --models, or a --dataset that has recipes")
-    if len(set(sections)) > 1:
-        listed = "; ".join(f"{e.name}: {name} {split}" for e, (name, split) in zip(entries, sections, strict=True))
+    if len({(entry.dataset.name, entry.dataset.judged_split) for entry in entries}) > 1:
+        listed = "; ".join(f"{e.row.name}: {e.dataset.name} {e.dataset.judged_split}" for e in entries)
         raise RecipeError(
             f"figures on several data sets or splits do not belong in one table ({listed}); make one for each"
         )
-    return sections[0]
+    return entries
 
 
 @contextmanager
-def keeping_on(entry: Entry, world_size: int = 1) -> Iterator[None]:
+def keeping_on(row: Row, world_size: int = 1) -> Iterator[None]:
     """Note the failure of a row instead of ending the command: the hours of the others are not to be lost.
 
     One of several processes that fails ends the command, since the others wait for it.
@@ -176,8 +161,8 @@ def keeping_on(entry: Entry, world_size: int = 1) -> Iterator[None]:
         if not isinstance(error, LwsegError | OSError):
             traceback.print_exc()
             reason = f"{type(error).__name__}: {reason}"
-        entry.fail(reason)
-        print(f"lwseg table: {entry.name}: {reason}", file=sys.stderr, flush=True)
+        row.fail(reason)
+        print(f"lwseg table: {row.name}: {reason}", file=sys.stderr, flush=True)
 
 
 def train(entry: Entry, recipe: Recipe, args: argparse.Namespace, process: Process) -> None:
@@ -193,89 +178,64 @@ def train(entry: Entry, recipe: Recipe, args: argparse.Namespace, process: Proce
             summary = Trainer(recipe, args.data, folder, process, resume=True).fit()
         return summary
 
-    with keeping_on(entry, process.world_size):
-        entry.summary = result(recipe, args.out / entry.name, entry.name)
+    row = entry.row
+    with keeping_on(row, process.world_size):
+        entry.summary = result(recipe, args.out / row.name, row.name)
     for sequence in args.leave_out:
-        with keeping_on(entry, process.world_size):
-            folder = _left_out_folder(args.out, entry.name, sequence)
-            result(without_sequence(recipe, sequence), folder, f"{entry.name} without {sequence}")
-
-
-def _left_out_folder(out: Path, name: str, sequence: str) -> Path:
-    return out / "compare" / name / sequence
+        with keeping_on(row, process.world_size):
+            folder = args.out / "compare" / row.name / sequence
+            summary = result(without_sequence(recipe, sequence), folder, f"{row.name} without {sequence}")
+            row.left_out[sequence] = summary["last"]["miou"]
 
 
 def tabulated(entries: Sequence[Entry], args: argparse.Namespace) -> dict[str, Any]:
-    """Export and measure what was trained; return the rows and what the figures were measured on."""
-    figures: dict[str, dict[str, Any]] = {}
+    """Export and measure what was trained; return the table, its rows filled in."""
+    models: dict[str, ModelFile] = {}
+    dates: list[str] = []
     for entry in entries:
-        with keeping_on(entry):
+        name = entry.row.name
+        with keeping_on(entry.row):
             if entry.recipe is not None and entry.summary is not None:
-                run_folder = args.out / entry.name
-                model_path = args.out / "models" / f"{entry.name}.onnx"
-                print(f"exporting and judging {entry.name}", file=sys.stderr, flush=True)
-                entry.model = exported_model(entry.recipe, run_folder, model_path, args.data)
+                print(f"exporting and judging {name}", file=sys.stderr, flush=True)
+                path = args.out / "models" / f"{name}.onnx"
+                entry.model = exported_model(entry.recipe, args.out / name, path, args.data)
             if entry.model is not None:
-                figures[entry.name] = model_figures(
-                    entry.name, entry.model, args.data, args.out / "figures", again=args.remeasure
-                )
-    models = {entry.name: entry.model for entry in entries if entry.model is not None and entry.name in figures}
+                figures = model_figures(name, entry.model, args.data, args.out / "figures", again=args.remeasure)
+                _fill(entry.row, entry.model, figures, entry.summary or {})
+                models[name] = entry.model
+                dates.append(figures["date"])
+    rows = {entry.row.name: entry.row for entry in entries}
     timed: dict[str, Any] = {}
     if models and not args.no_latency:
         timed, faults = latencies(models, args.seconds, args.out / "latency.json", again=args.remeasure)
-        for entry in entries:
-            if entry.name in faults:
-                entry.fail(faults[entry.name])
-    rows = [_row(entry, figures.get(entry.name), timed, args) for entry in entries]
-    dates = [f["date"] for f in figures.values()] + ([timed["date"]] if timed else [])
+        dates.append(timed["date"])
+        for name, model in models.items():
+            rows[name].cpu, rows[name].gpu = (timed["models"][model.sha256][kind] for kind in ("cpu", "gpu"))
+        for name, reason in faults:
+            rows[name].fail(reason)
     return {
         "date": max(dates, default=None),
         "command": _command(args),
+        "dataset": entries[0].dataset.name,
+        "split": entries[0].dataset.judged_split,
         "sequences": args.leave_out,
         "latency": {key: value for key, value in timed.items() if key != "models"} or None,
-        "rows": rows,
+        "rows": list(rows.values()),
     }
 
 
-def _row(entry: Entry, figures: dict[str, Any] | None, timed: dict[str, Any], args: argparse.Namespace) -> Row:
-    """Collect all that is known of a row."""
-    left_out = {}
-    if entry.recipe is not None:
-        for sequence in args.leave_out:
-            folder = _left_out_folder(args.out, entry.name, sequence)
-            summary = finished_summary(without_sequence(entry.recipe, sequence), folder)
-            if summary is not None:
-                left_out[sequence] = summary["last"]["miou"]
-    if entry.model is None or figures is None:
-        recipe = entry.recipe
-        network, note = (recipe.network.name, recipe.note) if recipe is not None else ("", "")
-        return Row(entry.name, network, note, left_out=left_out, fault=entry.fault)
-    manifest = entry.model.manifest
-    made_by, training = recipe_of(manifest), manifest.training
-    noted = entry.recipe or made_by
-    steps, summary = training.get("steps"), entry.summary or {}
+def _fill(row: Row, model: ModelFile, figures: dict[str, Any], summary: dict[str, Any]) -> None:
+    """Put what a model file, its figures and the summary of its run tell into a row."""
+    manifest = model.manifest
+    row.input_size_hw = manifest.input_size_hw
+    row.steps, row.epochs, row.training_seconds = (manifest.training.get(k) for k in ("steps", "epochs", "seconds"))
+    made_by = recipe_of(manifest)
+    if row.steps is not None and made_by is not None:
+        row.images_seen = row.steps * made_by.batch_size
     device = summary.get("device", "")
-    latency = timed.get("models", {}).get(entry.model.sha256, {})
-    return Row(
-        name=entry.name,
-        network=manifest.network,
-        note=noted.note if noted is not None else "",
-        steps=steps,
-        epochs=training.get("epochs"),
-        images_seen=steps * made_by.batch_size if steps is not None and made_by is not None else None,
-        training_seconds=training.get("seconds"),
-        hardware=summary.get("hardware") or (device.upper() if device == "cpu" else device),
-        parameters=figures["parameters"],
-        multiply_adds=figures["multiply_adds"],
-        input_size_hw=manifest.input_size_hw,
-        miou=figures["miou"],
-        ece=figures["uncertainty"]["ece"],
-        images=figures["images"],
-        left_out=left_out,
-        cpu=latency.get("cpu"),
-        gpu=latency.get("gpu"),
-        fault=entry.fault,
-    )
+    row.hardware = summary.get("hardware") or (device.upper() if device == "cpu" else device)
+    row.parameters, row.multiply_adds, row.images = (figures[k] for k in ("parameters", "multiply_adds", "images"))
+    row.miou, row.ece = figures["miou"], figures["uncertainty"]["ece"]
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -57,6 +57,11 @@ class DatasetSection(Section):
     validation_split: str = "val"
     leave_out: tuple[str, ...] = ()
 
+    @property
+    def judged_split(self) -> str:
+        """What is judged on, as reports name it."""
+        return "left out " + " ".join(self.leave_out) if self.leave_out else self.validation_split
+
 
 class AugmentationSection(Section):
     """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is.

@@ -45,8 +45,7 @@ def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
     kept = tuple(pair for pair in train.pairs if sequence_of(pair[0]) not in section.leave_out)
     if not kept:
         raise DatasetError(f"leaving out {sorted(section.leave_out)} leaves nothing to train on")
-    name = "left out " + " ".join(section.leave_out)
-    return replace(train, pairs=kept), replace(train, pairs=left_out, split=name)
+    return replace(train, pairs=kept), replace(train, pairs=left_out, split=section.judged_split)
 
 
 def sequence_of(image: Path) -> str:

@@ -36,7 +36,7 @@ def finished_summary(recipe: Recipe, folder: Path) -> dict[str, Any] | None:
     if not summary_file.is_file():
         return None
     summary: dict[str, Any] = json.loads(summary_file.read_text(encoding="utf-8"))
-    if not _is_result_of(summary, recipe) or started_elsewhere(recipe, summary.get("start")):
+    if differing_keys(recipe, summary.get("recipe", {})) or started_elsewhere(recipe, summary.get("start")):
         return None
     return summary
 
@@ -64,21 +64,6 @@ def run_left_out(
     """Train a recipe without a sequence in ``folder``, or go on with it, or read its result if it is finished there."""
     recipe = without_sequence(recipe, sequence)
     summary = finished_summary(recipe, folder) or Trainer(recipe, data_root, folder, process, resume=True).fit()
-    return left_out_run(name, sequence, summary)
-
-
-def without_sequence(recipe: Recipe, sequence: str) -> Recipe:
-    """Return a recipe that does not train on a sequence, nor starts from what was trained on it, and is judged on it."""
-    dataset = recipe.dataset.model_copy(update={"leave_out": (sequence,)})
-    network = recipe.network
-    if network.initial_weights_left_out is not None:
-        start = network.initial_weights_left_out.replace("{sequence}", sequence)
-        network = network.model_copy(update={"initial_weights": start})
-    return recipe.model_copy(update={"dataset": dataset, "network": network})
-
-
-def left_out_run(name: str, sequence: str, summary: dict[str, Any]) -> LeftOutRun:
-    """Take the figures of a finished run without a sequence out of its summary."""
     last = summary["last"]
     return LeftOutRun(
         name,
@@ -89,6 +74,16 @@ def left_out_run(name: str, sequence: str, summary: dict[str, Any]) -> LeftOutRu
         summary["training_seconds"],
         summary["device"],
     )
+
+
+def without_sequence(recipe: Recipe, sequence: str) -> Recipe:
+    """Return a recipe that does not train on a sequence, nor starts from what was trained on it, and is judged on it."""
+    dataset = recipe.dataset.model_copy(update={"leave_out": (sequence,)})
+    network = recipe.network
+    if network.initial_weights_left_out is not None:
+        start = network.initial_weights_left_out.replace("{sequence}", sequence)
+        network = network.model_copy(update={"initial_weights": start})
+    return recipe.model_copy(update={"dataset": dataset, "network": network})
 
 
 def comparison_table(runs: Sequence[LeftOutRun]) -> str:
@@ -118,8 +113,3 @@ def write_comparison(runs: Sequence[LeftOutRun], out: Path) -> None:
     """Write comparison.md and comparison.json into a folder."""
     write_atomically(out / "comparison.md", comparison_table(runs).encode())
     write_atomically(out / "comparison.json", comparison_json(runs).encode())
-
-
-def _is_result_of(summary: dict[str, Any], recipe: Recipe) -> bool:
-    """Whether a summary is that of this very recipe."""
-    return not differing_keys(recipe, summary.get("recipe", {}))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
-from fvcore.nn.jit_handles import elementwise_flop_counter, get_shape
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lwseg_training.networks.sliding_windows import SlidingWindows
 
@@ -23,7 +22,7 @@ class NetworkCount:
 
 
 def count_network(network: nn.Module, size_hw: tuple[int, int]) -> NetworkCount:
-    """Count a network at an input of H x W, as the papers do (fvcore: one multiply-add is one operation).
+    """Count a network at an input of H x W, on the CPU, as the papers do (fvcore: two for each normalised element, and the like).
 
     Resizing to the input's size is left out, as in the papers' figures: for LeMoRe's 150 classes it would be a fifth of all.
     Of sliding windows, what the network does in all of them counts.
@@ -32,15 +31,16 @@ def count_network(network: nn.Module, size_hw: tuple[int, int]) -> NetworkCount:
         of_one = count_network(network.network, network.window_size(size_hw))
         return NetworkCount(of_one.parameters, of_one.multiply_adds * len(network.corners(size_hw)))
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    network = network.eval()
-    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
-    analysis = FlopCountAnalysis(network, torch.zeros(1, 3, *size_hw))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    resizing = elementwise_flop_counter(0, 4)
+    aten = torch.ops.aten
 
-    def resizing_within(inputs: list[Any], outputs: list[Any]) -> Any:
-        return 0 if tuple(get_shape(outputs[0])[-2:]) == tuple(size_hw) else resizing(inputs, outputs)
+    def resizing(*_: object, out_shape: Sequence[int]) -> int:
+        return 0 if tuple(out_shape[-2:]) == tuple(size_hw) else 8 * math.prod(out_shape)
 
-    analysis.set_op_handle("aten::upsample_bilinear2d", resizing_within)
-    with torch.no_grad():
-        return NetworkCount(parameters, int(analysis.total()))
+    formulas = {  # in operations: two a multiply-add
+        aten._native_batch_norm_legit_no_training: lambda shape, *_, **__: 4 * math.prod(shape),
+        aten._adaptive_avg_pool2d: lambda shape, *_, **__: 2 * math.prod(shape),
+        aten.upsample_bilinear2d: resizing,
+    }
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+        network.eval()(torch.zeros(1, 3, *size_hw))
+    return NetworkCount(parameters, counter.get_total_flops() // 2)

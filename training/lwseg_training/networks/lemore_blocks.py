@@ -61,7 +61,6 @@ class AxisMatrix(nn.Module):
         """Mix [N, C, H, W] along the axis; the size stays."""
         if self.axis == "width":
             return F.linear(features, self.matrix(features.shape[-1]))
-        # Transposed rather than matrix @ features, which fvcore counts as one product for all channels.
         return F.linear(features.transpose(-1, -2), self.matrix(features.shape[-2])).transpose(-1, -2)
 
     def matrix(self, size: int) -> Tensor:
@@ -87,7 +86,7 @@ class AxisMatrix(nn.Module):
         return {**self.__dict__, "_resized": {}, "_resized_of": ()}
 
     def _may_cache(self) -> bool:
-        # A tracer's tensors must not outlive the trace, and a count of multiply-adds must not depend on earlier calls.
+        # A tracer's tensors must not outlive the trace.
         tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()
         needs_gradient = torch.is_grad_enabled() and self.weight.requires_grad
         return not (self.training or needs_gradient or tracing or self.weight.is_inference())

@@ -124,7 +124,7 @@ class Synergy(nn.Module):
         self, image: Tensor, with_low: bool, with_high: bool
     ) -> tuple[Tensor | None, Tensor | None, list[Tensor]]:
         """Return the probabilities of the scales asked for, [N, C, H, W] each, and the auxiliary logits of the higher one."""
-        height, width = int(image.shape[-2]), int(image.shape[-1])  # tensors where fvcore traces
+        height, width = image.shape[-2:]
         high = low = None
         auxiliary: list[Tensor] = []
         if with_low:

@@ -6,8 +6,9 @@ A table is a dictionary: `rows` (Row), `sequences` that were left out, `dataset`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,27 @@ README_PICTURE = Path("docs/images") / PICTURE
 
 
 def write_table(table: dict[str, Any], out: Path) -> None:
-    """Write table.md, table.json and, where a row has both accuracy and latency, the picture into a folder."""
-    points = picture_points(table["rows"])
-    write_atomically(out / "table.md", (markdown(table) + (_picture_line(PICTURE) if points else "")).encode())
-    write_json(out / "table.json", as_json(table))
-    if points:
-        write_picture(points, out / PICTURE, _title(table))
-    else:
+    """Write table.md, table.json and, where rows have both accuracy and latency, the picture into a folder."""
+    text = _with_picture(table, out, Path(PICTURE))
+    if PICTURE not in text:
         (out / PICTURE).unlink(missing_ok=True)  # of another table
+    write_atomically(out / "table.md", text.encode())
+    write_json(out / "table.json", as_json(table))
 
 
 def write_into_readme(table: dict[str, Any], readme: Path) -> None:
     """Put the table between the comments of a README, and the picture into README_PICTURE beside it."""
+    write_section(readme, _with_picture(table, readme.parent, README_PICTURE))
+
+
+def _with_picture(table: dict[str, Any], folder: Path, picture: Path) -> str:
+    """Draw the picture in its place under a folder, if there is one; return the table as Markdown with the picture."""
     points = picture_points(table["rows"])
-    body = markdown(table)
-    if points:
-        picture = readme.parent / README_PICTURE
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(points, picture, _title(table))
-        body += _picture_line(README_PICTURE.as_posix())
-    write_section(readme, body)
+    if not points:
+        return markdown(table)
+    (folder / picture).parent.mkdir(parents=True, exist_ok=True)
+    write_picture(points, folder / picture, f"{table['dataset']}, {table['split']}")
+    return markdown(table) + f"\n![Validation mIoU against CPU latency, a circle a network]({picture.as_posix()})\n"
 
 
 def markdown(table: dict[str, Any]) -> str:
@@ -70,25 +72,11 @@ def picture_points(rows: Sequence[Row]) -> list[Point]:
 
     None where there is only one: a picture is for comparing.
     """
-    networks = [row.network for row in rows if row.miou is not None and row.cpu and row.parameters]
-    if len(networks) < 2:
-        return []
-    return [
-        Point(
-            row.network if networks.count(row.network) == 1 else row.name,
-            row.cpu["latency_ms"]["p50"],
-            row.miou,
-            row.parameters,
-            hollow=row.is_short_run,
-        )
+    points = [
+        (row, Point(row.network, row.cpu["latency_ms"]["p50"], row.miou, row.parameters, hollow=row.is_short_run))
         for row in rows
         if row.miou is not None and row.cpu and row.parameters
     ]
-
-
-def _title(table: dict[str, Any]) -> str:
-    return f"{table['dataset']}, {table['split']}"
-
-
-def _picture_line(path: str) -> str:
-    return f"\n![Validation mIoU against CPU latency, a circle a network]({path})\n"
+    networks = Counter(row.network for row, _ in points)
+    named = [point if networks[row.network] == 1 else replace(point, label=row.name) for row, point in points]
+    return named if len(named) > 1 else []

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime
 from lwseg_ros.errors import BackendError
 from lwseg_ros.evaluation.latency import MEASURED, random_images, summary, take_turns
@@ -28,6 +30,7 @@ from lwseg_training.networks import build_network
 from lwseg_training.networks.count import count_network
 
 GPU_RUNTIME = "tensorrt"
+CPU_RUNTIMES = [name for name in BACKENDS if name != GPU_RUNTIME]
 
 
 def exported_model(recipe: Recipe, run: Path, path: Path, data_root: Path) -> ModelFile:
@@ -100,7 +103,7 @@ def model_figures(name: str, model: ModelFile, data_root: Path, folder: Path, *,
 
 def latencies(
     models: Mapping[str, ModelFile], seconds: float, kept: Path, *, again: bool = False
-) -> tuple[dict[str, Any], dict[str, str]]:
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Time models one image a call, on the CPU and, where a CUDA device and TensorRT are there, on the GPU.
 
     All models take turns, so that what else the machine does falls on all alike; so either the figures of all are read
@@ -114,7 +117,7 @@ def latencies(
 
     Returns:
         The figures, `models` among them: by file hash the figures of `cpu` and of `gpu` (None where there is none).
-        The reasons why models could not be timed, by name.
+        The names of models that could not be timed, and why.
     """
     gpu = load_runtime(GPU_RUNTIME).probe(BackendOptions())
     conditions = {
@@ -128,33 +131,27 @@ def latencies(
     before = read_json(kept)
     same = all(before.get(key) == value for key, value in conditions.items())
     if same and not again and all(model.sha256 in before.get("models", {}) for model in models.values()):
-        return before, {}
-    openers = {"cpu": _open_on_cpu}
-    if gpu.available:
-        openers["gpu"] = _open_on_gpu
-    measured: dict[str, dict[str, Any]] = {}
-    faults: dict[str, str] = {}
+        return before, []
+    openers = {"cpu": _open_on_cpu, **({"gpu": _open_on_gpu} if gpu.available else {})}
+    measured: dict[str, dict[str, Any]] = {model.sha256: {"cpu": None, "gpu": None} for model in models.values()}
+    faults: list[tuple[str, str]] = []
+    turns: dict[str, tuple[Backend, np.ndarray]] = {}
     with ExitStack() as stack:
-        opened: dict[str, Backend] = {}
-        images = {}
         for name, model in models.items():
-            sample = random_images(model, 1)
-            measured[model.sha256] = {"cpu": None, "gpu": None}
+            images = random_images(model, 1)
             for kind, open_model in openers.items():
                 try:
                     backend = open_model(model)
                     stack.callback(backend.close)
-                    backend.infer(sample)  # one that fails must not end the others' turns
+                    backend.infer(images)  # one that fails must not end the others' turns
                 except (
                     Exception
                 ) as error:  # runtimes raise what they like, and the hours before this are not to be lost
-                    reason = f"{kind} latency: {' '.join(str(error).split())}"
-                    faults[name] = f"{faults[name]}; {reason}" if name in faults else reason
-                    continue
-                opened[f"{name} {kind}"] = backend
-                images[f"{name} {kind}"] = sample
-        seconds_by_call = take_turns({turn: (backend, images[turn]) for turn, backend in opened.items()}, seconds)
-        for turn, backend in opened.items():
+                    faults.append((name, f"{kind} latency: {' '.join(str(error).split())}"))
+                else:
+                    turns[f"{name} {kind}"] = backend, images
+        seconds_by_call = take_turns(turns, seconds)
+        for turn, (backend, _) in turns.items():
             name, _, kind = turn.rpartition(" ")
             measured[models[name].sha256][kind] = {
                 "runtime": backend.name,
@@ -175,22 +172,20 @@ def _open_on_gpu(model: ModelFile) -> Backend:
 def _open_on_cpu(model: ModelFile) -> Backend:
     """Open a model in the first of the CPU's runtimes that can, as `auto` does on a machine without a GPU."""
     reasons = []
-    for name in BACKENDS:
-        if name != GPU_RUNTIME:
-            try:
-                return load_runtime(name).open(model, BackendOptions())
-            except BackendError as error:
-                reasons.append(f"{name}: {error}")
+    for name in CPU_RUNTIMES:
+        try:
+            return load_runtime(name).open(model, BackendOptions())
+        except BackendError as error:
+            reasons.append(f"{name}: {error}")
     raise BackendError("no runtime on the CPU opens it: " + "; ".join(reasons))
 
 
 def _cpu_libraries() -> dict[str, str]:
     """Return the versions of the CPU's runtimes that are installed."""
     found = {}
-    for name in BACKENDS:
+    for name in CPU_RUNTIMES:
         with suppress(metadata.PackageNotFoundError):
-            if name != GPU_RUNTIME:
-                found[name] = metadata.version(name)
+            found[name] = metadata.version(name)
     return found
 
 

@@ -12,49 +12,32 @@ SHORT_RUN = "short run"
 """What the note of a recipe says that trains for less than its network needs."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """One trained network. What is not known or was not measured is None or empty.
+    """One network of the table, filled in as it is trained and measured. What is not known is None or empty."""
 
-    Args:
-        name: of the recipe, or of a model file that was there already.
-        network: as registered.
-        note: of the recipe, such as `short run`.
-        steps: of training.
-        epochs: of training.
-        images_seen: training images over all steps, each counted as often as it was seen; the budget.
-        training_seconds: time that training took.
-        hardware: what it was trained on, in words.
-        parameters: trainable ones, heads that only train included.
-        multiply_adds: of one inference at ``input_size_hw``.
-        input_size_hw: of the model file.
-        miou: on the validation split, in [0, 1].
-        ece: on the validation split, in [0, 1].
-        images: how many the validation split has.
-        left_out: mIoU on each sequence that was left out of training, by sequence.
-        cpu: latency on the CPU: `latency_ms` with p50, p95 and p99, `device`, `precision`, `library_version`.
-        gpu: the same on the GPU.
-        fault: why figures are missing.
-    """
-
-    name: str
-    network: str = ""
-    note: str = ""
+    name: str  # of the recipe, or of a model file that was there already
+    network: str = ""  # as registered
+    note: str = ""  # of the recipe, such as `short run`
     steps: int | None = None
     epochs: float | None = None
-    images_seen: int | None = None
+    images_seen: int | None = None  # in training, each image as often as it was seen: the budget
     training_seconds: float | None = None
-    hardware: str = ""
-    parameters: int | None = None
-    multiply_adds: int | None = None
+    hardware: str = ""  # what it was trained on, in words
+    parameters: int | None = None  # trainable ones, heads that only train included
+    multiply_adds: int | None = None  # of one inference at input_size_hw
     input_size_hw: tuple[int, int] | None = None
-    miou: float | None = None
+    miou: float | None = None  # on the validation split, as ece; both in [0, 1]
     ece: float | None = None
-    images: int | None = None
-    left_out: dict[str, float] = field(default_factory=dict)
-    cpu: dict[str, Any] | None = None
+    images: int | None = None  # of the validation split
+    left_out: dict[str, float] = field(default_factory=dict)  # mIoU by the sequence that was left out of training
+    cpu: dict[str, Any] | None = None  # latency on the CPU: a device of `latencies`
     gpu: dict[str, Any] | None = None
-    fault: str = ""
+    fault: str = ""  # why figures are missing
+
+    def fail(self, reason: str) -> None:
+        """Note why figures are missing, beside what was noted before."""
+        self.fault = f"{self.fault}; {reason}" if self.fault else reason
 
     @property
     def is_short_run(self) -> bool:
