@@ -10,9 +10,12 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from lwseg_ros.errors import RecipeError
+from lwseg_ros.evaluation.machine import cores, processor
+from lwseg_training.engine.batch_norm import synchronize_batch_norm
 
 T = TypeVar("T")
 
@@ -29,6 +32,18 @@ class Process:
     def is_main(self) -> bool:
         """Whether this process writes files and prints."""
         return self.rank == 0
+
+    @property
+    def device_name(self) -> str:
+        """The GPU's name, or cpu."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+    @property
+    def hardware(self) -> str:
+        """What all processes of the run compute on, in words."""
+        if self.device.type == "cpu":
+            return f"{processor()}, {cores()} cores"
+        return f"{self.world_size} x {self.device_name}" if self.world_size > 1 else self.device_name
 
 
 def from_main(process: Process, value: T) -> T:
@@ -56,6 +71,17 @@ def sum_over_processes(values: Tensor, world_size: int) -> Tensor:
     total = values.detach().clone()
     distributed.all_reduce(total)
     return total
+
+
+def in_parallel(network: nn.Module, process: Process) -> nn.Module:
+    """Return the network as a step calls it: with the whole batch's statistics and gradient, where several processes share it.
+
+    Its batch normalisations are changed in place.
+    """
+    if process.world_size == 1:
+        return network
+    network = synchronize_batch_norm(network, process.device)
+    return DistributedDataParallel(network, device_ids=[process.device] if process.device.type == "cuda" else None)
 
 
 @contextmanager

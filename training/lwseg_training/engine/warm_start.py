@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lwseg_ros.errors import RecipeError
+from lwseg_training.config.pretraining_recipe import ImagesSection
 from lwseg_training.config.recipe import DatasetSection, TrainingSettings
 from lwseg_training.engine.checkpoint import CheckpointError, read_checkpoint
 from lwseg_training.engine.distributed import Process
@@ -83,10 +84,12 @@ def started_elsewhere(recipe: TrainingSettings, start: str | None) -> bool:
     return path.is_file() and fingerprint(path) != start
 
 
-def check_unseen(path: Path, dataset: DatasetSection) -> None:
+def check_unseen(path: Path, dataset: DatasetSection | ImagesSection) -> None:
     """Refuse, with a RecipeError, a start that was trained on a sequence which this run leaves out to be judged on, or of which
     the best step was chosen on it. What that start itself started from is not known here.
     """
+    if isinstance(dataset, ImagesSection):  # it has no sequences to leave out
+        return
     state = _read(path)
     trained_on = state.get("recipe", {}).get("dataset", {})
     # Both sizes of CamVid are the same recordings.
