@@ -25,7 +25,7 @@ from lwseg_training.engine.distributed import Process
 from lwseg_training.engine.fit import fit
 from lwseg_training.engine.state import initial_state
 from lwseg_training.engine.step import TrainingStep
-from lwseg_training.networks.classifiers import build_classifier
+from lwseg_training.networks import build_classifier
 from lwseg_training.networks.normalization import Normalize
 from support.photo_miniature import photo_recipe, write_photo_recipe, write_photos
 from torch import Tensor, nn

@@ -18,7 +18,7 @@ from lwseg_training.engine.state import initial_state
 from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_initial_weights
 from lwseg_training.experiments.cross_validation import finished_summary, without_sequence
 from lwseg_training.networks import build_network
-from lwseg_training.networks.lemore import LeMoRe, LeMoReClassifier, resize_backbone_weights
+from lwseg_training.networks.lemore import LeMoRe, LeMoReClassifier
 from support.camvid_miniature import miniature_recipe
 from support.photo_miniature import SHALLOW, photo_recipe, write_photos
 from torch import nn
@@ -52,7 +52,7 @@ def test_a_pretrained_backbone_starts_a_segmentation_at_another_size(pretrained:
     report = load_initial_weights(network, pretrained)
     averaged = read_checkpoint(pretrained)["ema"]
     backbone = {name.removeprefix("backbone."): averaged[name] for name in averaged if name.startswith("backbone.")}
-    expected = resize_backbone_weights(backbone, network.backbone)
+    expected = network.backbone.adapt_weights(backbone)
     assert all(torch.equal(value, expected[name]) for name, value in network.backbone.state_dict().items())
     matrix = "stages.0.0.views.frontal.0.weight"
     assert (backbone[matrix].shape, expected[matrix].shape) == ((8, 8), (16, 16))

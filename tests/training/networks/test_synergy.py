@@ -15,7 +15,8 @@ import torch
 from lwseg_training.losses.logit_adjustment import corrected_prior
 from lwseg_training.networks.count import count_network
 from lwseg_training.networks.dwrseg import DWRSeg
-from lwseg_training.networks.synergy import Combine, Synergy, synergy
+from lwseg_training.networks.synergy import Synergy
+from lwseg_training.networks.two_scales import Combine, synergy
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -17,7 +17,7 @@ from lwseg_training.data.classification_samples import TrainingPhotos, Validatio
 from lwseg_training.data.samples import start_worker, worker_count
 from lwseg_training.engine.distributed import Process
 from lwseg_training.engine.evaluation import autocast
-from lwseg_training.networks.classifiers import build_classifier
+from lwseg_training.networks import build_classifier
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.optim.schedule import cosine_learning_rate_factor, learning_rate_factor, run_length
 

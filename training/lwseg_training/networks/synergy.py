@@ -5,50 +5,28 @@ Van Toan and Kim, Multi-scale synergy approach for real-time semantic segmentati
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwseg_ros.errors import RecipeError
 from lwseg_training.networks.layers import resize_bilinear
-
-Combine = Literal["synergy", "mean", "max", "high", "low"]
-"""How two scales become one prediction: equation 1, what the paper compares it with, or one scale alone."""
+from lwseg_training.networks.registry import NetworkEntry, PublishedCount, build_network
+from lwseg_training.networks.two_scales import (
+    DEFAULT_LOW_SCALE,
+    Combine,
+    TwoScaleNetwork,
+    combine_scales,
+    log_probabilities,
+)
 
 MIN_SIZE = 32  # the least height and width that every network takes
-LEAST_PROBABILITY = 1e-30  # keeps the logarithm and its gradient finite in float32
-DEFAULT_LOW_SCALE = 0.5  # the paper's
 TRUNK_PREFIX = "trunk."
 
 
-def synergy(high: Tensor, low: Tensor) -> Tensor:
-    """Combine probabilities by equation 1, S = U(low) + high * U(1 - low), U bilinear upsampling.
-
-    Args:
-        high: [N, C, H, W], of the image at scale 1.
-        low: [N, C, h, w], of the image at the low scale.
-
-    Returns S [N, C, H, W]. At each pixel its classes add up to between 1 and 2.
-    """
-    low = resize_bilinear(low, (high.shape[-2], high.shape[-1]))
-    return low + high * (1 - low)  # U(1 - low) = 1 - U(low), since the weights of U add up to 1
-
-
-def combine_scales(high: Tensor, low: Tensor, combine: Combine) -> Tensor:
-    """Combine the probabilities of two scales, [N, C, H, W] both, to logits [N, C, H, W]: their softmax is normalised."""
-    if combine == "high":
-        return _logarithm(high)
-    if combine == "low":
-        return _logarithm(low)
-    if combine == "mean":
-        return _logarithm((high + low) / 2)
-    if combine == "max":
-        return _logarithm(torch.maximum(high, low))
-    return _logarithm(synergy(high, low))
-
-
-class Synergy(nn.Module):
+class Synergy(TwoScaleNetwork):
     """Run a network on the image and on a reduced copy, with the same weights, and combine the class probabilities.
 
     The logits are ln(S / sum of S over the classes): their softmax is S normalised, their argmax is that of S, and their
@@ -94,6 +72,12 @@ class Synergy(nn.Module):
     def classifiers(self) -> list[nn.Conv2d]:
         """Return the trunk's layers whose outputs are classes."""
         return self.trunk.classifiers  # type: ignore[return-value]
+
+    def adapt_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Give a trunk's own weights the names that they have in here; a synergy's keep theirs."""
+        if any(name.startswith(TRUNK_PREFIX) for name in weights):
+            return dict(weights)
+        return {TRUNK_PREFIX + name: value for name, value in weights.items()}
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, C, H, W].
@@ -144,23 +128,53 @@ class Synergy(nn.Module):
         if high is None or low is None:  # one scale alone
             only = low if high is None else high
             assert only is not None
-            return _logarithm(only)
+            return log_probabilities(only)
         return combine_scales(high, low, self.combine)
-
-
-def _logarithm(combined: Tensor) -> Tensor:
-    """Normalise over the classes and take the logarithm."""
-    return (combined / combined.sum(dim=1, keepdim=True)).clamp(min=LEAST_PROBABILITY).log()
 
 
 def _reduced(size: int, scale: float) -> int:
     return min(size, max(MIN_SIZE, round(size * scale)))
 
 
-def _adopt_trunk_weights(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
+def _adopt_trunk_weights(module: Synergy, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Rename the keys of a trunk's own state dict to those it has inside the wrapper."""
-    keys = [key for key in state_dict if key.startswith(prefix)]
-    if any(key.startswith(prefix + TRUNK_PREFIX) for key in keys):
-        return
-    for key in keys:
-        state_dict[prefix + TRUNK_PREFIX + key[len(prefix) :]] = state_dict.pop(key)
+    own = {key.removeprefix(prefix): state_dict.pop(key) for key in list(state_dict) if key.startswith(prefix)}
+    state_dict.update({prefix + key: value for key, value in module.adapt_weights(own).items()})
+
+
+def on_two_scales(network: nn.Module, low_scale: float | None = None) -> TwoScaleNetwork:
+    """Run a network that is there already on two scales, in eval mode; of a network of two scales, its trunk.
+
+    Args:
+        network: a registered network, or its like.
+        low_scale: the low scale's share; by default the network's own, or 0.5.
+
+    Raises RecipeError where ``low_scale`` is not above 0 and below 1.
+    """
+    trunk, own_scale = network, DEFAULT_LOW_SCALE
+    if isinstance(network, TwoScaleNetwork):
+        trunk, own_scale = network.trunk, network.low_scale
+    try:
+        return Synergy(trunk, low_scale=own_scale if low_scale is None else low_scale).eval()
+    except ValueError as error:
+        raise RecipeError(f"{error}; choose another --low-scale, such as {DEFAULT_LOW_SCALE}") from error
+
+
+def two_scale_section(trunk: str, trunk_options: dict[str, Any], low_scale: float) -> dict[str, Any]:
+    """Return the section ``network`` of a recipe that builds a registered network on two scales."""
+    return {"name": "synergy", "options": {"trunk": trunk, "trunk_options": trunk_options, "low_scale": low_scale}}
+
+
+def _build(
+    num_classes: int, *, trunk: str = "dwrseg_b", trunk_options: dict[str, Any] | None = None, **options: Any
+) -> nn.Module:
+    return Synergy(build_network(trunk, num_classes, **(trunk_options or {})), **options)
+
+
+NETWORKS = {
+    "synergy": NetworkEntry(
+        _build,
+        "Multi-scale Synergy Approach for Real-time Semantic Segmentation, around DWRSeg-B by default",
+        PublishedCount(2.54, 13.62 * 1.25),  # none is published: DWRSeg-B, run a second time on a quarter of the pixels
+    )
+}
