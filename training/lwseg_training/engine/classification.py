@@ -25,15 +25,7 @@ VALIDATION_BATCH = 64
 
 
 class ClassificationTask:
-    """What a recipe of pretraining says, on a data set.
-
-    Args:
-        recipe: what to do.
-        data_root: folder of the data set.
-        process: this process among those of the run.
-
-    Raises DatasetError where the data set is not there, or its splits have other classes.
-    """
+    """A recipe on the data set in ``data_root``; raises DatasetError where that is not there, or its splits have other classes."""
 
     command: ClassVar[str] = "lwseg pretrain"
     metric: ClassVar[str] = "top1"

@@ -16,7 +16,7 @@ from lwseg_ros.files import write_atomically
 from lwseg_training.data.samples import StepSampler, training_loader, worker_count
 from lwseg_training.engine.allocator import keep_freed_memory
 from lwseg_training.engine.distributed import any_process, from_main
-from lwseg_training.engine.interruption import StopRequest
+from lwseg_training.engine.interruption import stop_requests
 from lwseg_training.engine.provenance import source_commit
 from lwseg_training.engine.run_log import RunLog
 from lwseg_training.engine.state import TrainingState, initial_state, restored_state, save_state
@@ -63,7 +63,7 @@ def fit(task: Task, out: Path, *, resume: bool = False) -> dict[str, Any]:
     log = _open_folder(task, state, out)
 
     steps: list[TakenStep] = []  # since the last entry of the log
-    with StopRequest() as stop, _progress_bar(task, state) as progress:
+    with stop_requests() as stops, _progress_bar(task, state) as progress:
         ready = time.perf_counter()
         for image, label in batches:
             begun = time.perf_counter()
@@ -85,7 +85,7 @@ def fit(task: Task, out: Path, *, resume: bool = False) -> dict[str, Any]:
                 _evaluate(task, state, log, out)
             if state.step % recipe.checkpoint_every_steps == 0 or finished:
                 save_state(task, state, last)
-            if not finished and any_process(process, stop.received):
+            if not finished and any_process(process, bool(stops)):
                 break
             ready = time.perf_counter()
 

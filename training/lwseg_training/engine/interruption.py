@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import signal
-from types import FrameType
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-class StopRequest:
-    """Whether SIGTERM or SIGINT came while the context was entered; neither ends the process in the meantime."""
-
-    def __init__(self) -> None:
-        self.received = False
-
-    def __enter__(self) -> StopRequest:
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        self._handlers = {number: signal.signal(number, self._receive) for number in numbers}
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self._handlers.items():
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Yield a list to which SIGTERM and SIGINT are added, as long as the block lasts, instead of ending the process."""
+    received: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    handlers = {number: signal.signal(number, lambda number, _: received.append(number)) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-
-    def _receive(self, _number: int, _frame: FrameType | None) -> None:
-        self.received = True

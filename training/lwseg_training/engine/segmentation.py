@@ -27,15 +27,7 @@ from lwseg_training.optim.schedule import learning_rate_factor, run_length
 
 
 class SegmentationTask:
-    """What a recipe says, on a data set.
-
-    Args:
-        recipe: what to do.
-        data_root: folder of the data set.
-        process: this process among those of the run.
-
-    Raises DatasetError where the data set is not there.
-    """
+    """A recipe on the data set in ``data_root``; raises DatasetError where that is not there."""
 
     command: ClassVar[str] = "lwseg train"
     metric: ClassVar[str] = "miou"

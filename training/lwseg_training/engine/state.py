@@ -26,31 +26,18 @@ SKIP_WINDOW_STEPS = 100
 
 @dataclass
 class TrainingState:
-    """What changes while a run goes on.
+    """What changes while a run goes on."""
 
-    Attributes:
-        network: on the device.
-        optimizer: of the network's parameters.
-        ema: the network's exponential moving average, or None.
-        start: fingerprint of the checkpoint whose weights it started from, or None.
-        step: how many steps were taken.
-        best: the best value of the task's metric so far.
-        skipped: how many steps changed no weight.
-        recently_skipped: of the last SKIP_WINDOW_STEPS steps, which ones did not.
-        seconds: of training, evaluations and checkpoints left out.
-        used_otherwise: whether it was finished before, and evaluated with other settings of how its network is used.
-    """
-
-    network: nn.Module
+    network: nn.Module  # on the device
     optimizer: Optimizer
     ema: AveragedModel | None
-    start: str | None = None
+    start: str | None = None  # fingerprint of the checkpoint whose weights it started from
     step: int = 0
-    best: float = -1.0
-    skipped: int = 0
+    best: float = -1.0  # value of the task's metric so far
+    skipped: int = 0  # steps that changed no weight
     recently_skipped: deque[bool] = field(default_factory=lambda: deque(maxlen=SKIP_WINDOW_STEPS))
-    seconds: float = 0.0
-    used_otherwise: bool = False
+    seconds: float = 0.0  # without evaluations and checkpoints
+    used_otherwise: bool = False  # finished before, and evaluated with other settings of how its network is used
 
     @property
     def evaluated_network(self) -> nn.Module:

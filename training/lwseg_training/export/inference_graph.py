@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lwseg_ros.model_file import UNCERTAINTY_KINDS
+from lwseg_training.networks import TwoScaleNetwork
 from lwseg_training.networks.normalization import Normalize
-from lwseg_training.networks.two_scales import LEAST_PROBABILITY, TwoScaleNetwork
 
 
 class InferenceGraph(nn.Module):
@@ -73,8 +73,7 @@ class InferenceGraph(nn.Module):
             logits = self.logits(image)
             return logits, logits
         assert isinstance(self.network, TwoScaleNetwork)
-        logits, low = self.network.forward_with_low(self._network_input(image))
-        return logits, low.clamp(min=LEAST_PROBABILITY).log()
+        return self.network.forward_with_low(self._network_input(image))
 
     def _network_input(self, image: Tensor) -> Tensor:
         normalised: Tensor = self.normalize(image)

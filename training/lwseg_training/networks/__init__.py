@@ -2,20 +2,24 @@
 
 from lwseg_training.networks.registry import (
     NETWORKS,
-    NetworkEntry,
+    TwoScaleNetwork,
     adapted_weights,
     build_classifier,
     build_network,
     discover,
 )
-from lwseg_training.networks.synergy import on_two_scales, two_scale_section
-from lwseg_training.networks.two_scales import DEFAULT_LOW_SCALE, Combine, TwoScaleNetwork, combine_scales
+from lwseg_training.networks.synergy import (
+    DEFAULT_LOW_SCALE,
+    Combine,
+    combine_scales,
+    on_two_scales,
+    two_scale_section,
+)
 
 __all__ = [
     "DEFAULT_LOW_SCALE",
     "NETWORKS",
     "Combine",
-    "NetworkEntry",
     "TwoScaleNetwork",
     "adapted_weights",
     "build_classifier",

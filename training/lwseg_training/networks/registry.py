@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,6 +115,21 @@ def _built(what: str, build: Callable[..., nn.Module], num_classes: int, options
         return build(num_classes=num_classes, **options)
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # what layers raise for sizes without sense
         raise RecipeError(f"{what} does not take the options {options}: {error}") from error
+
+
+class TwoScaleNetwork(nn.Module):
+    """A network whose ``trunk`` runs on the image and on a reduced copy, ``low_scale`` times its size."""
+
+    trunk: nn.Module
+    low_scale: float
+
+    @abstractmethod
+    def forward_with_low(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Map an image [N, 3, H, W] to logits and the low scale's logits, float32 [N, C, H, W] both."""
+
+    @abstractmethod
+    def scales(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Map an image [N, 3, H, W] to the probabilities of the high and of the low scale, float32 [N, C, H, W] both."""
 
 
 def adapted_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,24 +6,49 @@ Van Toan and Kim, Multi-scale synergy approach for real-time semantic segmentati
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lwseg_ros.errors import RecipeError
 from lwseg_training.networks.layers import resize_bilinear
-from lwseg_training.networks.registry import NetworkEntry, PublishedCount, build_network
-from lwseg_training.networks.two_scales import (
-    DEFAULT_LOW_SCALE,
-    Combine,
-    TwoScaleNetwork,
-    combine_scales,
-    log_probabilities,
-)
+from lwseg_training.networks.registry import NetworkEntry, PublishedCount, TwoScaleNetwork, build_network
+
+Combine = Literal["synergy", "mean", "max", "high", "low"]
+"""How two scales become one prediction: equation 1, what the paper compares it with, or one scale alone."""
 
 MIN_SIZE = 32  # the least height and width that every network takes
+LEAST_PROBABILITY = 1e-30  # keeps the logarithm and its gradient finite in float32
+DEFAULT_LOW_SCALE = 0.5  # the paper's
 TRUNK_PREFIX = "trunk."
+
+
+def synergy(high: Tensor, low: Tensor) -> Tensor:
+    """Combine probabilities by equation 1, S = U(low) + high * U(1 - low), U bilinear upsampling.
+
+    Args:
+        high: [N, C, H, W], of the image at scale 1.
+        low: [N, C, h, w], of the image at the low scale.
+
+    Returns S [N, C, H, W]. At each pixel its classes add up to between 1 and 2.
+    """
+    low = resize_bilinear(low, (high.shape[-2], high.shape[-1]))
+    return low + high * (1 - low)  # U(1 - low) = 1 - U(low), since the weights of U add up to 1
+
+
+def combine_scales(high: Tensor, low: Tensor, combine: Combine) -> Tensor:
+    """Combine the probabilities of two scales, [N, C, H, W] both, to logits [N, C, H, W]: their softmax is normalised."""
+    if combine == "high":
+        return _logarithm(high)
+    if combine == "low":
+        return _logarithm(low)
+    if combine == "mean":
+        return _logarithm((high + low) / 2)
+    if combine == "max":
+        return _logarithm(torch.maximum(high, low))
+    return _logarithm(synergy(high, low))
 
 
 class Synergy(TwoScaleNetwork):
@@ -89,13 +114,13 @@ class Synergy(TwoScaleNetwork):
         return [logits, *auxiliary] if auxiliary else logits
 
     def forward_with_low(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Map an image [N, 3, H, W] to logits and the low scale's probabilities, float32 [N, C, H, W] both.
+        """Map an image [N, 3, H, W] to logits and the low scale's, ln of its probabilities, float32 [N, C, H, W] both.
 
-        1 - the largest of the probabilities is the paper's mask of uncertain pixels (Section III-A).
+        1 - the largest of the low scale's probabilities is the paper's mask of uncertain pixels (Section III-A).
         """
         high, low, _ = self._scales(image, True, self.combine != "low")
         assert low is not None
-        return self._logits(high, low), low
+        return self._logits(high, low), low.clamp(min=LEAST_PROBABILITY).log()
 
     def scales(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Map an image [N, 3, H, W] to the probabilities of the high and of the low scale, float32 [N, C, H, W] both."""
@@ -128,8 +153,13 @@ class Synergy(TwoScaleNetwork):
         if high is None or low is None:  # one scale alone
             only = low if high is None else high
             assert only is not None
-            return log_probabilities(only)
+            return _logarithm(only)
         return combine_scales(high, low, self.combine)
+
+
+def _logarithm(combined: Tensor) -> Tensor:
+    """Normalise over the classes and take the logarithm."""
+    return (combined / combined.sum(dim=1, keepdim=True)).clamp(min=LEAST_PROBABILITY).log()
 
 
 def _reduced(size: int, scale: float) -> int:
