@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 from lwseg_training.config.recipe import Recipe, load_recipe, resolve_recipe
 from lwseg_training.data.samples import StepSampler, TrainingSamples, training_loader, worker_count
-from lwseg_training.engine.distributed import training_process
-from lwseg_training.engine.fit import LOG_EVERY_STEPS
-from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.distributed import training_process
+from lwseg_training.engine.fit import LOG_EVERY_STEPS, fit
+from lwseg_training.engine.segmentation import SegmentationTask
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.machine import machine
@@ -80,11 +80,12 @@ def stages_of(recipe: Recipe) -> dict[str, Recipe]:
 def measure_stage(recipe: Recipe, root: Path, out: Path) -> dict[str, Any]:
     """Train STEPS steps, then run the loader alone."""
     with training_process() as process:
-        trainer = Trainer(recipe, root, out, process)
-        trainer.fit()
+        task = SegmentationTask(recipe, root, process)
+        fit(task, out)
         device = str(process.device)
-    steady = [entry for entry in trainer.log.entries if "loader_wait_share" in entry][-1]
-    samples = TrainingSamples(trainer.train_images, recipe, LOADER_BATCHES)
+    entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    steady = [entry for entry in entries if "loader_wait_share" in entry][-1]
+    samples = TrainingSamples(task.train_images, recipe, LOADER_BATCHES)
     workers = worker_count(recipe)
     batches = iter(training_loader(samples, StepSampler(recipe.batch_size, 0, LOADER_BATCHES), workers, pin=False))
     # The workers have as much ready as they may hold once the first quarter is through.

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from lwseg_training.config.recipe import parse_recipe
+from lwseg_training.distributed import Process, training_process
 from lwseg_training.engine.batch_norm import synchronize_batch_norm
-from lwseg_training.engine.distributed import Process, training_process
-from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.engine.fit import fit
+from lwseg_training.engine.segmentation import SegmentationTask
 from lwseg_training.losses.ohem import hard_example_mean
 from torch import Tensor, nn
 
@@ -99,7 +100,7 @@ def hard_loss(values: list[float], min_kept: float, world_size: int = 1) -> tupl
 def train(name: str, data: Path, out: Path, process: Process) -> None:
     """Train as one of RUNS says."""
     recipe = parse_recipe(miniature_recipe(**RUNS[name], schedule={"steps": STEPS}))
-    Trainer(recipe, data, out / name, process).fit()
+    fit(SegmentationTask(recipe, data, process), out / name)
 
 
 def main(data: Path, out: Path) -> None:

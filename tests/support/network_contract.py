@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from lwseg_training.export.export import to_onnx
 from lwseg_training.export.inference_graph import InferenceGraph
 from lwseg_training.networks.count import count_network
 from lwseg_training.networks.normalization import MEAN_RGB, STD_RGB, Normalize
+from lwseg_training.networks.registry import PublishedCount
 from torch import Tensor, nn
 
 from lwseg_ros.backends import BackendOptions, open_backend
@@ -31,19 +31,6 @@ GRADIENT_HW = (64, 96)  # more than one value at 1/64, or an attention there has
 MAX_BATCH = 3
 OVERFITTED_IMAGES = 8
 OVERFITTING_STEPS, OVERFITTING_LR = 60, 0.003
-
-
-@dataclass(frozen=True)
-class Published:
-    """Parameters in millions and multiply-adds in billions as published, at an input size and a number of classes."""
-
-    millions: float
-    billions: float
-    size_hw: tuple[int, int] = (512, 1024)
-    num_classes: int = 19
-    options: dict[str, Any] = field(default_factory=dict)
-    parameters_within: float = 0.02
-    multiply_adds_within: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -83,7 +70,7 @@ def overfit(build: Builder) -> Overfitted:
     return Overfitted(network.eval(), losses[0], losses[-1])
 
 
-def has_published_counts(build: Builder, published: Published) -> None:
+def has_published_counts(build: Builder, published: PublishedCount) -> None:
     count = count_network(build(published.num_classes), published.size_hw)
     assert count.parameters / 1e6 == pytest.approx(published.millions, rel=published.parameters_within), "parameters"
     assert count.multiply_adds / 1e9 == pytest.approx(published.billions, rel=published.multiply_adds_within), (

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from lwseg_training.config.recipe import parse_recipe
-from lwseg_training.engine.distributed import Process
-from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.distributed import Process
+from lwseg_training.engine.fit import fit
+from lwseg_training.engine.segmentation import SegmentationTask
 from support.camvid_miniature import miniature_recipe, write_miniature
 
 pytest.register_assert_rewrite("support.network_contract")  # so that a clause that fails says what it saw
@@ -27,5 +28,5 @@ def run_folder(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """The folder of a finished run that learned the miniature."""
     out = tmp_path_factory.mktemp("runs") / "run"
     recipe = miniature_recipe(schedule={"steps": 60, "warmup_steps": 5}, evaluate_every_epochs=10)
-    Trainer(parse_recipe(recipe), miniature, out, ALONE).fit()
+    fit(SegmentationTask(parse_recipe(recipe), miniature, ALONE), out)
     return out

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +221,16 @@ def test_what_is_no_recipe_of_this_version_differs() -> None:
     removed = recipe.model_dump(mode="json") | {"warp": 3}
     assert differing_keys(recipe, removed) == ["warp"]
     assert "network" in differing_keys(recipe, {})
+
+
+def test_reading_recipes_needs_no_torch() -> None:
+    lines = (
+        "import sys",
+        "from lwseg_training.config.pretraining_recipe import PRETRAINING_RECIPE_FOLDER, load_pretraining_recipe",
+        "from lwseg_training.config.recipe import load_recipe, resolve_recipe",
+        "load_recipe(resolve_recipe('pilot'))",
+        "load_pretraining_recipe(resolve_recipe('lemore_imagenet1k', PRETRAINING_RECIPE_FOLDER))",
+        "assert 'torch' not in sys.modules",
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], env=environment, check=True, timeout=60)

@@ -18,10 +18,14 @@ from lwseg_training.config.pretraining_recipe import (
     load_pretraining_recipe,
 )
 from lwseg_training.config.recipe import resolve_recipe
-from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint
-from lwseg_training.engine.classification import FIELDS, Pretrainer, accuracy
-from lwseg_training.engine.distributed import Process
-from lwseg_training.networks.classifiers import build_classifier
+from lwseg_training.data.samples import StepSampler, training_loader
+from lwseg_training.distributed import Process
+from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, read_checkpoint
+from lwseg_training.engine.classification import ClassificationTask, accuracy
+from lwseg_training.engine.fit import fit
+from lwseg_training.engine.state import initial_state
+from lwseg_training.engine.step import TrainingStep
+from lwseg_training.networks import build_classifier
 from lwseg_training.networks.normalization import Normalize
 from support.photo_miniature import photo_recipe, write_photo_recipe, write_photos
 from torch import Tensor, nn
@@ -42,12 +46,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def last_of(out: Path) -> dict[str, Any]:
-    return load_checkpoint(out / "last.pt", FIELDS, "lwseg pretrain")
+    return read_checkpoint(out / "last.pt", "lwseg pretrain")
 
 
 def test_it_learns_and_leaves_checkpoints_log_curves_recipe_and_summary(photos: Path, tmp_path: Path) -> None:
     recipe = recipe_of(schedule={"steps": 45, "warmup_steps": 4}, evaluate_every_epochs=10)
-    summary = Pretrainer(recipe, photos, tmp_path / "run", ALONE).fit()
+    summary = fit(ClassificationTask(recipe, photos, ALONE), tmp_path / "run")
     names = {"last.pt", "best.pt", "log.jsonl", "curves.png", "recipe.yaml", "summary.json"}
     assert {path.name for path in (tmp_path / "run").iterdir()} == names
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
@@ -67,19 +71,19 @@ def test_stopped_and_resumed_it_ends_with_the_weights_of_a_run_left_alone(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_of(schedule={"steps": 6, "warmup_steps": 1}, crop={"size_hw": [32, 32], "area": [0.2, 1.0]})
-    whole = Pretrainer(recipe, photos, tmp_path / "whole", ALONE).fit()
-    trainer = Pretrainer(recipe, photos, tmp_path / "torn", ALONE)
-    step = trainer.train_step
+    whole = fit(ClassificationTask(recipe, photos, ALONE), tmp_path / "whole")
+    take = TrainingStep.take
 
-    def signalled(image: Tensor, label: Tensor) -> tuple[Tensor, float]:
-        if trainer.step == 2:
+    def signalled(step: TrainingStep, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
+        if step.state.step == 2:
             signal.raise_signal(signal.SIGTERM)
-        return step(image, label)
+        return take(step, image, label)
 
-    monkeypatch.setattr(trainer, "train_step", signalled)
+    monkeypatch.setattr(TrainingStep, "take", signalled)
     with pytest.raises(LwsegError, match="stopped at step 3 of 6; go on with --resume"):
-        trainer.fit()
-    torn = Pretrainer(recipe, photos, tmp_path / "torn", ALONE, resume=True).fit()
+        fit(ClassificationTask(recipe, photos, ALONE), tmp_path / "torn")
+    monkeypatch.undo()
+    torn = fit(ClassificationTask(recipe, photos, ALONE), tmp_path / "torn", resume=True)
     expected, state = last_of(tmp_path / "whole"), last_of(tmp_path / "torn")
     for part in ("network", "ema"):
         assert all(torch.equal(state[part][name], value) for name, value in expected[part].items())
@@ -98,45 +102,39 @@ def test_stopped_and_resumed_it_ends_with_the_weights_of_a_run_left_alone(
     ids=lambda changes: "-".join(changes),
 )
 def test_every_part_of_a_recipe_trains(changes: dict[str, Any], photos: Path, tmp_path: Path) -> None:
-    summary = Pretrainer(recipe_of(**changes), photos, tmp_path / "run", ALONE).fit()
+    summary = fit(ClassificationTask(recipe_of(**changes), photos, ALONE), tmp_path / "run")
     assert summary["skipped_steps"] == 0
     assert 0 <= summary["last"]["top1"] <= summary["last"]["top5"] <= 1
     assert all(torch.isfinite(value).all() for value in last_of(tmp_path / "run")["network"].values())
 
 
-def test_a_step_with_gradients_that_are_not_finite_is_counted_and_changes_no_weight(
-    photos: Path, tmp_path: Path
-) -> None:
-    trainer = Pretrainer(recipe_of(), photos, tmp_path / "run", ALONE)
-    image, label = next(iter(trainer.batches()))
+def test_a_step_with_gradients_that_are_not_finite_is_counted_and_changes_no_weight(photos: Path) -> None:
+    task = ClassificationTask(recipe_of(), photos, ALONE)
+    state = initial_state(task)
+    image, label = next(iter(training_loader(task.samples, StepSampler(6, 0, 1), 0, pin=False)))
     with torch.no_grad():
-        trainer.network.classifier.weight[0, 0] = torch.inf
-    before = {name: value.detach().clone() for name, value in trainer.network.named_parameters()}
-    _, norm = trainer.train_step(image, label)
+        state.network.classifier.weight[0, 0] = torch.inf
+    before = {name: value.detach().clone() for name, value in state.network.named_parameters()}
+    _, norm = TrainingStep(task, state).take(image, label)
     assert not math.isfinite(norm)
-    assert trainer.skipped == 1
-    assert all(torch.equal(value, before[name]) for name, value in trainer.network.named_parameters())
+    assert state.skipped == 1
+    assert all(torch.equal(value, before[name]) for name, value in state.network.named_parameters())
 
 
-def test_the_rate_falls_as_a_cosine_or_as_a_power(photos: Path, tmp_path: Path) -> None:
+def test_the_rate_falls_as_a_cosine_or_as_a_power(photos: Path) -> None:
     schedule = {"steps": 12, "warmup_steps": 2}
     plain = {"kind": "adamw", "lr": 1.0}
-    cosine = Pretrainer(recipe_of(schedule=schedule, optimizer=plain), photos, tmp_path / "a", ALONE)
+    cosine = ClassificationTask(recipe_of(schedule=schedule, optimizer=plain), photos, ALONE)
     poly = recipe_of(schedule={**schedule, "kind": "poly", "power": 1.0}, optimizer=plain)
-    linear = Pretrainer(poly, photos, tmp_path / "b", ALONE)
+    linear = ClassificationTask(poly, photos, ALONE)
 
-    def rates(trainer: Pretrainer) -> list[float]:
-        found = []
-        for step in (0, 1, 2, 7, 12):
-            trainer.step = step
-            found.append(trainer.learning_rate())
-        return found
+    def rates(task: ClassificationTask) -> list[float]:
+        return [task.learning_rate(step) for step in (0, 1, 2, 7, 12)]
 
     assert rates(cosine) == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.0])
     assert rates(linear) == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.0])
-    cosine.step = linear.step = 4
-    assert cosine.learning_rate() == pytest.approx((1 + math.cos(math.pi / 5)) / 2)
-    assert linear.learning_rate() == pytest.approx(0.8)
+    assert cosine.learning_rate(4) == pytest.approx((1 + math.cos(math.pi / 5)) / 2)
+    assert linear.learning_rate(4) == pytest.approx(0.8)
 
 
 def test_accuracy_by_hand() -> None:
@@ -154,11 +152,15 @@ def test_accuracy_by_hand() -> None:
 
 def test_what_does_not_fit_the_run_is_refused(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    Pretrainer(recipe_of(schedule={"steps": 1}), photos, out, ALONE).fit()
+    fit(ClassificationTask(recipe_of(schedule={"steps": 1}), photos, ALONE), out)
     with pytest.raises(RecipeError, match="already holds a run; add --resume"):
-        Pretrainer(recipe_of(), photos, out, ALONE)
+        fit(ClassificationTask(recipe_of(), photos, ALONE), out)
     with pytest.raises(RecipeError, match="was begun with another recipe; differing: seed, label_smoothing"):
-        Pretrainer(recipe_of(schedule={"steps": 1}, label_smoothing=0.0, seed=1), photos, out, ALONE, resume=True)
+        fit(
+            ClassificationTask(recipe_of(schedule={"steps": 1}, label_smoothing=0.0, seed=1), photos, ALONE),
+            out,
+            resume=True,
+        )
     with pytest.raises(
         CheckpointError, match=r"lacks classes, class_weights, best_miou; it is no checkpoint that `lwseg t"
     ):
@@ -167,7 +169,7 @@ def test_what_does_not_fit_the_run_is_refused(photos: Path, tmp_path: Path) -> N
     other = write_photos(tmp_path / "other")
     shutil.move(other / "val" / "water", other / "val" / "wax")
     with pytest.raises(DatasetError, match="train has 3 classes, val 3; only one of them has 'water'"):
-        Pretrainer(recipe_of(), other, tmp_path / "new", ALONE)
+        fit(ClassificationTask(recipe_of(), other, ALONE), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

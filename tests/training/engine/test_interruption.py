@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import torch
 from lwseg_training.config.recipe import parse_recipe
+from lwseg_training.distributed import Process
 from lwseg_training.engine.checkpoint import load_checkpoint
-from lwseg_training.engine.distributed import Process
-from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.engine.fit import fit
+from lwseg_training.engine.segmentation import SegmentationTask
 from support.camvid_miniature import miniature_recipe, write_recipe
 
 ALONE = Process(0, 1, torch.device("cpu"))
@@ -160,7 +161,7 @@ def test_a_batch_that_two_processes_cannot_share_is_refused(miniature: Path, tmp
 def test_another_seed_gives_other_weights(miniature: Path, tmp_path: Path) -> None:
     def weights(seed: int, folder: str) -> dict[str, torch.Tensor]:
         recipe = parse_recipe(miniature_recipe(schedule={"steps": 2}, seed=seed))
-        Trainer(recipe, miniature, tmp_path / folder, ALONE).fit()
+        fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / folder)
         return load_checkpoint(tmp_path / folder / "last.pt")["network"]
 
     first, same, other = weights(0, "a"), weights(0, "b"), weights(1, "c")
@@ -171,5 +172,5 @@ def test_another_seed_gives_other_weights(miniature: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_handlers_are_put_back(number: signal.Signals, miniature: Path, tmp_path: Path) -> None:
     before = signal.getsignal(number)
-    Trainer(parse_recipe(miniature_recipe(schedule={"steps": 1})), miniature, tmp_path / "run", ALONE).fit()
+    fit(SegmentationTask(parse_recipe(miniature_recipe(schedule={"steps": 1})), miniature, ALONE), tmp_path / "run")
     assert signal.getsignal(number) is before

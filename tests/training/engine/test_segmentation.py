@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import cv2
 import pytest
 import torch
 from lwseg_training.config.recipe import Recipe, load_recipe, parse_recipe
-from lwseg_training.data.samples import StepSampler, TrainingSamples, training_loader
+from lwseg_training.data.samples import StepSampler, training_loader
+from lwseg_training.distributed import Process
 from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from lwseg_training.engine.distributed import Process
-from lwseg_training.engine.fit import MAX_SKIPPED_IN_WINDOW, TrainingDivergedError
-from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.engine.fit import fit
+from lwseg_training.engine.segmentation import SegmentationTask
+from lwseg_training.engine.state import initial_state, restored_state, save_state
+from lwseg_training.engine.step import MAX_SKIPPED_IN_WINDOW, TrainingDivergedError, TrainingStep
 from lwseg_training.optim.ema import averaged
 from support.camvid_miniature import miniature_recipe, write_miniature
 from torch import Tensor, nn
@@ -30,9 +33,8 @@ def recipe_of(**changes: Any) -> Recipe:
     return parse_recipe(miniature_recipe(**changes))
 
 
-def batches(trainer: Trainer, count: int) -> list[tuple[Tensor, Tensor]]:
-    samples = TrainingSamples(trainer.train_images, trainer.recipe, trainer.total_steps)
-    return list(training_loader(samples, StepSampler(trainer.recipe.batch_size, 0, count), 0, pin=False))
+def batches(task: SegmentationTask, count: int) -> list[tuple[Tensor, Tensor]]:
+    return list(training_loader(task.samples, StepSampler(task.recipe.batch_size, 0, count), 0, pin=False))
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
@@ -66,35 +68,33 @@ def test_a_run_leaves_checkpoints_log_curves_recipe_and_summary(run_folder: Path
 def test_told_to_stop_it_stops_after_the_step_unless_that_was_the_last(
     stop_after: int, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(recipe_of(), miniature, tmp_path / "run", ALONE)
-    step = trainer.train_step
+    task = SegmentationTask(recipe_of(), miniature, ALONE)
+    take = TrainingStep.take
 
-    def signalled(image: Tensor, label: Tensor) -> tuple[Tensor, float]:
-        if trainer.step == stop_after - 1:
+    def signalled(step: TrainingStep, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
+        if step.state.step == stop_after - 1:
             signal.raise_signal(signal.SIGTERM)
-        return step(image, label)
+        return take(step, image, label)
 
-    monkeypatch.setattr(trainer, "train_step", signalled)
-    if stop_after == trainer.total_steps:
-        assert trainer.fit()["steps"] == 8
+    monkeypatch.setattr(TrainingStep, "take", signalled)
+    if stop_after == task.length.total_steps:
+        assert fit(task, tmp_path / "run")["steps"] == 8
     else:
         with pytest.raises(LwsegError, match="stopped at step 3 of 8; go on with --resume"):
-            trainer.fit()
+            fit(task, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == stop_after
 
 
-def test_epochs_count_all_images(miniature: Path, tmp_path: Path) -> None:
-    trainer = Trainer(recipe_of(schedule={"epochs": 4}), miniature, tmp_path / "a", ALONE)
-    assert (trainer.steps_per_epoch, trainer.total_steps) == (3, 12)  # 9 images in batches of 4
-    assert Trainer(recipe_of(schedule={"epochs": 0.01}), miniature, tmp_path / "b", ALONE).total_steps == 1
+def test_epochs_count_all_images(miniature: Path) -> None:
+    length = SegmentationTask(recipe_of(schedule={"epochs": 4}), miniature, ALONE).length
+    assert (length.steps_per_epoch, length.total_steps) == (3, 12)  # 9 images in batches of 4
+    assert SegmentationTask(recipe_of(schedule={"epochs": 0.01}), miniature, ALONE).length.total_steps == 1
 
 
-def test_the_warm_up_can_be_given_in_epochs(miniature: Path, tmp_path: Path) -> None:
+def test_the_warm_up_can_be_given_in_epochs(miniature: Path) -> None:
     schedule = {"epochs": 8, "warmup_epochs": 2, "power": 1.0}
-    trainer = Trainer(recipe_of(schedule=schedule), miniature, tmp_path / "run", ALONE)
-    rates = []
-    for trainer.step in (0, 5, 6, 15):  # 3 steps an epoch
-        rates.append(trainer.learning_rate() / trainer.recipe.optimizer.lr)
+    task = SegmentationTask(recipe_of(schedule=schedule), miniature, ALONE)
+    rates = [task.learning_rate(step) / task.recipe.optimizer.lr for step in (0, 5, 6, 15)]  # 3 steps an epoch
     assert rates == pytest.approx([1 / 6, 1, 1, 0.5])
 
 
@@ -103,13 +103,15 @@ def test_frozen_batch_normalisation_stays_as_it_is_while_the_rest_learns(
 ) -> None:
     network = {**miniature_recipe()["network"], "initial_weights": str(run_folder / "last.pt")}
     recipe = recipe_of(network=network, freeze_batch_norm=True)
-    trainer = Trainer(recipe, miniature, tmp_path / "run", ALONE)
-    normalizations = [m for m in trainer.network.modules() if isinstance(m, nn.BatchNorm2d)]
+    task = SegmentationTask(recipe, miniature, ALONE)
+    network = initial_state(task).network
+    normalizations = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     ids = {id(value) for m in normalizations for value in (*m.parameters(), *m.buffers())}
-    before = {name: value.clone() for name, value in trainer.network.state_dict(keep_vars=True).items()}
-    trainer.fit()
-    for name, value in trainer.network.state_dict(keep_vars=True).items():
-        assert torch.equal(value, before[name]) == (id(value) in ids), name
+    before = network.state_dict(keep_vars=True)
+    fit(task, tmp_path / "run")
+    after = load_checkpoint(tmp_path / "run" / "last.pt")["network"]
+    for name, value in before.items():
+        assert torch.equal(after[name], value) == (id(value) in ids), name
     assert len(ids) == 5 * len(normalizations) > 0
 
 
@@ -128,7 +130,7 @@ def test_frozen_batch_normalisation_stays_as_it_is_while_the_rest_learns(
     ids=lambda changes: "-".join(changes),
 )
 def test_every_part_of_a_recipe_trains(changes: dict[str, Any], miniature: Path, tmp_path: Path) -> None:
-    summary = Trainer(recipe_of(**changes), miniature, tmp_path / "run", ALONE).fit()
+    summary = fit(SegmentationTask(recipe_of(**changes), miniature, ALONE), tmp_path / "run")
     assert summary["steps"] == 8
     assert summary["skipped_steps"] == 0
     assert 0 < summary["last"]["miou"] <= 1
@@ -142,23 +144,29 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(run_folder: Path, miniatur
     with pytest.raises(
         RecipeError, match="already holds a run; add --resume to go on with it, or choose another --out"
     ):
-        Trainer(recipe_of(), miniature, run_folder, ALONE)
+        fit(SegmentationTask(recipe_of(), miniature, ALONE), run_folder)
     assert (run_folder / "last.pt").read_bytes() == before
 
 
 def test_resuming_with_another_recipe_or_other_data_is_refused(miniature: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    Trainer(recipe_of(schedule={"epochs": 1}), miniature, out, ALONE).fit()
+    fit(SegmentationTask(recipe_of(schedule={"epochs": 1}), miniature, ALONE), out)
     other = {"kind": "adamw", "lr": 0.001, "weight_decay": 0.01}
     with pytest.raises(RecipeError, match="was begun with another recipe; differing: optimizer, seed"):
-        Trainer(recipe_of(schedule={"epochs": 1}, optimizer=other, seed=3), miniature, out, ALONE, resume=True)
+        fit(
+            SegmentationTask(recipe_of(schedule={"epochs": 1}, optimizer=other, seed=3), miniature, ALONE),
+            out,
+            resume=True,
+        )
     fewer = write_miniature(tmp_path / "fewer", train=4)
     with pytest.raises(
         RecipeError, match="was begun as a run of 3 steps, with this data it has 1; resume with the data"
     ):
-        Trainer(recipe_of(schedule={"epochs": 1}), fewer, out, ALONE, resume=True)
+        fit(SegmentationTask(recipe_of(schedule={"epochs": 1}), fewer, ALONE), out, resume=True)
     workers = recipe_of(schedule={"epochs": 1}, workers=1)
-    assert Trainer(workers, miniature, out, ALONE, resume=True).step == 3, "how samples are prepared may change"
+    assert fit(SegmentationTask(workers, miniature, ALONE), out, resume=True)["steps"] == 3, (
+        "how samples are prepared may change"
+    )
 
 
 def test_a_finished_run_is_judged_again_when_its_network_is_used_otherwise(miniature: Path, tmp_path: Path) -> None:
@@ -167,11 +175,11 @@ def test_a_finished_run_is_judged_again_when_its_network_is_used_otherwise(minia
     weighted = {"class_weights": "inverse_log"}
     used_otherwise = {"loss": {**weighted, "prior_correction": 1}, "inference": {"size_hw": [32, 48]}}
     out, afresh = tmp_path / "run", tmp_path / "afresh"
-    before = Trainer(recipe_of(**settings, loss=weighted), miniature, out, ALONE).fit()
-    resumed = Trainer(recipe_of(**settings, **used_otherwise), miniature, out, ALONE, resume=True)
-    assert resumed.step == resumed.total_steps
-    after = resumed.fit()
-    expected = Trainer(recipe_of(**settings, **used_otherwise), miniature, afresh, ALONE).fit()
+    before = fit(SegmentationTask(recipe_of(**settings, loss=weighted), miniature, ALONE), out)
+    resumed = SegmentationTask(recipe_of(**settings, **used_otherwise), miniature, ALONE)
+    assert restored_state(resumed, out / "last.pt").step == resumed.length.total_steps
+    after = fit(resumed, out, resume=True)
+    expected = fit(SegmentationTask(recipe_of(**settings, **used_otherwise), miniature, ALONE), afresh)
     assert after["last"] == expected["last"] != before["last"]
     assert after["recipe"] == expected["recipe"]
     state, expected_state = (load_checkpoint(folder / "last.pt") for folder in (out, afresh))
@@ -182,11 +190,11 @@ def test_a_finished_run_is_judged_again_when_its_network_is_used_otherwise(minia
 
 def test_a_run_of_a_version_with_fewer_keys_is_resumed(miniature: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    Trainer(recipe_of(schedule={"steps": 1}), miniature, out, ALONE).fit()
+    fit(SegmentationTask(recipe_of(schedule={"steps": 1}), miniature, ALONE), out)
     state = load_checkpoint(out / "last.pt")
     del state["format_version"], state["recipe"]["network"]["initial_weights"], state["recipe"]["early"]
     save_checkpoint(out / "last.pt", state)
-    assert Trainer(recipe_of(schedule={"steps": 1}), miniature, out, ALONE, resume=True).step == 1
+    assert fit(SegmentationTask(recipe_of(schedule={"steps": 1}), miniature, ALONE), out, resume=True)["steps"] == 1
 
 
 def test_resuming_from_a_damaged_checkpoint_is_refused(run_folder: Path, miniature: Path, tmp_path: Path) -> None:
@@ -194,7 +202,7 @@ def test_resuming_from_a_damaged_checkpoint_is_refused(run_folder: Path, miniatu
     shutil.copytree(run_folder, out)
     (out / "last.pt").write_bytes((run_folder / "last.pt").read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"last\.pt is not a readable checkpoint"):
-        Trainer(load_recipe(out / "recipe.yaml"), miniature, out, ALONE, resume=True)
+        fit(SegmentationTask(load_recipe(out / "recipe.yaml"), miniature, ALONE), out, resume=True)
 
 
 @pytest.mark.parametrize("log_is_there", [True, False])
@@ -206,7 +214,7 @@ def test_resuming_a_finished_run_gives_its_summary_again(
     if not log_is_there:
         (out / "log.jsonl").unlink()
     expected = json.loads((out / "summary.json").read_text())
-    summary = Trainer(load_recipe(out / "recipe.yaml"), miniature, out, ALONE, resume=True).fit()
+    summary = fit(SegmentationTask(load_recipe(out / "recipe.yaml"), miniature, ALONE), out, resume=True)
     assert summary["last"] == expected["last"]
     assert summary["steps"] == 60
 
@@ -214,67 +222,71 @@ def test_resuming_a_finished_run_gives_its_summary_again(
 def test_an_output_folder_that_cannot_be_made_is_refused(miniature: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecipeError, match=r"cannot make the output folder .*; choose another --out"):
-        Trainer(recipe_of(), miniature, tmp_path / "file" / "run", ALONE)
+        fit(SegmentationTask(recipe_of(), miniature, ALONE), tmp_path / "file" / "run")
 
 
-def test_a_step_with_gradients_that_are_not_finite_is_counted_and_changes_no_weight(
-    miniature: Path, tmp_path: Path
-) -> None:
-    trainer = Trainer(recipe_of(), miniature, tmp_path / "run", ALONE)
-    first, second, third = batches(trainer, 3)
-    trainer.train_step(*first)
-    weight = trainer.network.head[0][0].weight
+def test_a_step_with_gradients_that_are_not_finite_is_counted_and_changes_no_weight(miniature: Path) -> None:
+    task = SegmentationTask(recipe_of(), miniature, ALONE)
+    state = initial_state(task)
+    step = TrainingStep(task, state)
+    first, second, third = batches(task, 3)
+    step.take(*first)
+    weight = state.network.head[0][0].weight
     kept = weight.detach().clone()
     with torch.no_grad():
         weight[0, 0, 0, 0] = torch.inf
-    before, averaged_before = weights_of(trainer.network), weights_of(trainer.ema)
-    moments = [state["exp_avg"].clone() for state in trainer.optimizer.state.values()]
-    _, norm = trainer.train_step(*second)
+    before, averaged_before = weights_of(state.network), weights_of(state.ema)
+    moments = [moment["exp_avg"].clone() for moment in state.optimizer.state.values()]
+    _, norm = step.take(*second)
     assert norm != norm or norm == torch.inf
-    assert trainer.skipped == 1
-    assert all(torch.equal(value, before[name]) for name, value in trainer.network.named_parameters())
-    assert all(torch.equal(value, averaged_before[name]) for name, value in trainer.ema.named_parameters())
+    assert state.skipped == 1
+    assert all(torch.equal(value, before[name]) for name, value in state.network.named_parameters())
+    assert all(torch.equal(value, averaged_before[name]) for name, value in state.ema.named_parameters())
     assert all(
-        torch.equal(state["exp_avg"], moment)
-        for state, moment in zip(trainer.optimizer.state.values(), moments, strict=True)
+        torch.equal(after["exp_avg"], moment)
+        for after, moment in zip(state.optimizer.state.values(), moments, strict=True)
     )
 
     with torch.no_grad():
         weight.copy_(kept)
-    _, norm = trainer.train_step(*third)
+    _, norm = step.take(*third)
     assert norm < torch.inf
-    assert trainer.skipped == 1
+    assert state.skipped == 1
     assert not torch.equal(weight, kept)
 
 
 def test_training_that_diverges_ends_with_what_to_do(miniature: Path, tmp_path: Path) -> None:
     absurd = {"optimizer": {"kind": "sgd", "lr": 1e30}, "schedule": {"steps": 200}}
-    trainer = Trainer(recipe_of(**absurd), miniature, tmp_path / "run", ALONE)
+    task = SegmentationTask(recipe_of(**absurd), miniature, ALONE)
     message = r"26 of the last \d+ steps had non-finite gradients at step \d+; lower optimizer\.lr \(now 1e\+30\)"
     with pytest.raises(TrainingDivergedError, match=message):
-        trainer.fit()
-    assert trainer.skipped == MAX_SKIPPED_IN_WINDOW + 1
+        fit(task, tmp_path / "run")
+    state = initial_state(task)
+    step = TrainingStep(task, state)
+    with pytest.raises(TrainingDivergedError, match=message):
+        deque((step.take(image, label) for image, label in batches(task, 200)), maxlen=0)
+    assert state.skipped == MAX_SKIPPED_IN_WINDOW + 1
     assert issubclass(TrainingDivergedError, LwsegError)
 
 
 def test_skipped_steps_are_remembered_over_a_resume(miniature: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    trainer = Trainer(recipe_of(), miniature, out, ALONE)
-    trainer.count_skip(True)
-    trainer.count_skip(False)
-    trainer.step = 2
-    trainer.save("last.pt")
-    resumed = Trainer(recipe_of(), miniature, out, ALONE, resume=True)
+    task = SegmentationTask(recipe_of(), miniature, ALONE)
+    state = initial_state(task)
+    state.step, state.skipped = 2, 1
+    state.recently_skipped.extend([True, False])
+    save_state(task, state, tmp_path / "last.pt")
+    resumed = restored_state(task, tmp_path / "last.pt")
     assert (resumed.step, resumed.skipped, list(resumed.recently_skipped)) == (2, 1, [True, False])
 
 
-def test_clipping_bounds_the_step(miniature: Path, tmp_path: Path) -> None:
+def test_clipping_bounds_the_step(miniature: Path) -> None:
     plain = {"kind": "sgd", "lr": 1.0, "momentum": 0.0, "clip_norm": 0.01}
     recipe = recipe_of(optimizer=plain, schedule={"steps": 8, "power": 1.0})
-    trainer = Trainer(recipe, miniature, tmp_path / "run", ALONE)
-    before = weights_of(trainer.network)
-    _, norm = trainer.train_step(*batches(trainer, 1)[0])
-    moved = torch.cat([(value - before[name]).flatten() for name, value in weights_of(trainer.network).items()]).norm()
+    task = SegmentationTask(recipe, miniature, ALONE)
+    state = initial_state(task)
+    before = weights_of(state.network)
+    _, norm = TrainingStep(task, state).take(*batches(task, 1)[0])
+    moved = torch.cat([(value - before[name]).flatten() for name, value in weights_of(state.network).items()]).norm()
     assert norm > 0.01, "the norm that is reported is that before clipping"
     assert float(moved) == pytest.approx(0.01, rel=1e-3)
 
@@ -298,12 +310,13 @@ def test_the_average_follows_its_recurrence_and_copies_counters() -> None:
     assert 14 < float(average.module.weight[0].detach()) < 24
 
 
-def test_dropout_draws_the_same_numbers_at_a_step_however_it_is_reached(miniature: Path, tmp_path: Path) -> None:
+def test_dropout_draws_the_same_numbers_at_a_step_however_it_is_reached(miniature: Path) -> None:
     def noise_at_step_one(steps_before: int) -> Tensor:
-        trainer = Trainer(recipe_of(), miniature, tmp_path / str(steps_before), ALONE)
+        task = SegmentationTask(recipe_of(), miniature, ALONE)
+        state = initial_state(task)
         torch.rand(steps_before + 1)
-        trainer.step = 1
-        trainer.train_step(*batches(trainer, 1)[0])
+        state.step = 1
+        TrainingStep(task, state).take(*batches(task, 1)[0])
         return torch.rand(3)
 
     assert torch.equal(noise_at_step_one(0), noise_at_step_one(5))

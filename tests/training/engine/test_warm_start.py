@@ -9,14 +9,16 @@ import pytest
 import torch
 from lwseg_training.config.pretraining_recipe import PretrainingRecipe
 from lwseg_training.config.recipe import parse_recipe
-from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from lwseg_training.engine.classification import FIELDS, Pretrainer
-from lwseg_training.engine.distributed import Process
-from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.distributed import Process
+from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
+from lwseg_training.engine.classification import ClassificationTask
+from lwseg_training.engine.fit import fit
+from lwseg_training.engine.segmentation import SegmentationTask
+from lwseg_training.engine.state import initial_state
 from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_initial_weights
 from lwseg_training.experiments.cross_validation import finished_summary, without_sequence
 from lwseg_training.networks import build_network
-from lwseg_training.networks.lemore import LeMoRe, LeMoReClassifier, resize_backbone_weights
+from lwseg_training.networks.lemore import LeMoRe, LeMoReClassifier
 from support.camvid_miniature import miniature_recipe
 from support.photo_miniature import SHALLOW, photo_recipe, write_photos
 from torch import nn
@@ -32,7 +34,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a short pretraining of LeMoRe at 32 x 32."""
     folder = tmp_path_factory.mktemp("pretrained")
     recipe = PretrainingRecipe.model_validate(photo_recipe(schedule={"steps": 2}))
-    Pretrainer(recipe, write_photos(folder / "photos"), folder / "run", ALONE).fit()
+    fit(ClassificationTask(recipe, write_photos(folder / "photos"), ALONE), folder / "run")
     return folder / "run" / "last.pt"
 
 
@@ -48,9 +50,9 @@ def test_a_pretrained_backbone_starts_a_segmentation_at_another_size(pretrained:
     network = lemore()
     before = values_of(network)
     report = load_initial_weights(network, pretrained)
-    averaged = load_checkpoint(pretrained, FIELDS, "lwseg pretrain")["ema"]
+    averaged = read_checkpoint(pretrained)["ema"]
     backbone = {name.removeprefix("backbone."): averaged[name] for name in averaged if name.startswith("backbone.")}
-    expected = resize_backbone_weights(backbone, network.backbone)
+    expected = network.backbone.adapt_weights(backbone)
     assert all(torch.equal(value, expected[name]) for name, value in network.backbone.state_dict().items())
     matrix = "stages.0.0.views.frontal.0.weight"
     assert (backbone[matrix].shape, expected[matrix].shape) == ((8, 8), (16, 16))
@@ -81,17 +83,18 @@ def test_training_starts_from_them_and_resumes_without_them(
         "initial_weights": "start.pt",
     }
     recipe = parse_recipe(miniature_recipe(network=network, schedule={"steps": 2}))
-    trainer = Trainer(recipe, miniature, tmp_path / "run", ALONE)
+    task = SegmentationTask(recipe, miniature, ALONE)
+    state = initial_state(task)
     expected = lemore(size_hw=(48, 64))
     load_initial_weights(expected, pretrained)
-    for part in (trainer.network, trainer.ema.module):
+    for part in (state.network, state.ema.module):
         assert all(torch.equal(v, expected.backbone.state_dict()[k]) for k, v in part.backbone.state_dict().items())
     assert "tensors from start.pt; starting at random:" in capsys.readouterr().err
-    trainer.fit()
+    fit(task, tmp_path / "run")
     (tmp_path / "start.pt").unlink()
-    assert Trainer(recipe, miniature, tmp_path / "run", ALONE, resume=True).step == 2
+    assert fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "run", resume=True)["steps"] == 2
     with pytest.raises(CheckpointError, match=r"no checkpoint start\.pt, which network\.initial_weights"):
-        Trainer(recipe, miniature, tmp_path / "other", ALONE)
+        fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "other")
 
 
 def test_the_same_network_gives_all_its_weights(run_folder: Path) -> None:
@@ -117,18 +120,19 @@ def test_a_start_that_saw_what_is_left_out_is_refused(run_folder: Path, miniatur
     recipe = parse_recipe(miniature_recipe(network={**network, **places}, schedule={"steps": 1}))
     everything = recipe.dataset.model_copy(update={"leave_out": ("0006R0",)})
     with pytest.raises(RecipeError, match=r"last\.pt was trained on 0006R0, which this run leaves out to be judged on"):
-        Trainer(recipe.model_copy(update={"dataset": everything}), miniature, tmp_path / "run", ALONE)
+        fit(SegmentationTask(recipe.model_copy(update={"dataset": everything}), miniature, ALONE), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     start = parse_recipe(miniature_recipe(schedule={"steps": 1}))
-    Trainer(without_sequence(start, "0006R0"), miniature, tmp_path / "0006R0", ALONE).fit()
-    left_out = Trainer(without_sequence(recipe, "0006R0"), miniature, tmp_path / "run", ALONE)
-    assert left_out.recipe.network.initial_weights == str(tmp_path / "0006R0" / "last.pt")
-    assert Trainer(recipe, miniature, tmp_path / "all", ALONE).recipe == recipe, "nothing is left out"
+    fit(SegmentationTask(without_sequence(start, "0006R0"), miniature, ALONE), tmp_path / "0006R0")
+    left_out = fit(SegmentationTask(without_sequence(recipe, "0006R0"), miniature, ALONE), tmp_path / "run")
+    assert left_out["recipe"]["network"]["initial_weights"] == str(tmp_path / "0006R0" / "last.pt")
+    everything_seen = fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "all")
+    assert everything_seen["recipe"] == recipe.model_dump(mode="json"), "nothing is left out"
 
 
 def test_a_start_that_was_chosen_on_what_is_left_out_is_refused(miniature: Path, tmp_path: Path) -> None:
     start = without_sequence(parse_recipe(miniature_recipe(schedule={"steps": 1})), "0006R0")
-    Trainer(start, miniature, tmp_path / "start", ALONE).fit()
+    fit(SegmentationTask(start, miniature, ALONE), tmp_path / "start")
     with pytest.raises(RecipeError, match=r"best\.pt was chosen on what this run leaves out"):
         check_unseen(tmp_path / "start" / "best.pt", start.dataset)
     check_unseen(tmp_path / "start" / "last.pt", start.dataset)
@@ -149,7 +153,7 @@ def test_a_run_remembers_what_it_started_from(run_folder: Path, miniature: Path,
     start.write_bytes((run_folder / "last.pt").read_bytes())
     network = {"name": "dwrseg_b", "options": SMALL_DWRSEG, "initial_weights": str(start)}
     recipe = parse_recipe(miniature_recipe(network=network, schedule={"steps": 1}))
-    summary = Trainer(recipe, miniature, tmp_path / "run", ALONE).fit()
+    summary = fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "run")
     assert summary["start"] == fingerprint(start)
     assert finished_summary(recipe, tmp_path / "run") == summary
     state = load_checkpoint(start)
@@ -159,7 +163,7 @@ def test_a_run_remembers_what_it_started_from(run_folder: Path, miniature: Path,
     save_checkpoint(start, state)
     assert finished_summary(recipe, tmp_path / "run") is None
     with pytest.raises(RecipeError, match=r"run was begun from other weights than .*start\.pt holds now"):
-        Trainer(recipe, miniature, tmp_path / "run", ALONE, resume=True)
+        fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "run", resume=True)
 
 
 def test_with_other_classes_it_gives_all_but_the_layers_of_classes(run_folder: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 import torch
 from lwseg_training.config.recipe import DatasetSection
 from lwseg_training.data.samples import LabelledImages, load_splits
-from lwseg_training.engine.checkpoint import load_checkpoint, network_of, save_checkpoint, synergy_of
+from lwseg_training.engine.checkpoint import load_checkpoint, network_of, save_checkpoint, two_scale_network_of
 from lwseg_training.engine.evaluation import evaluate_network
-from lwseg_training.experiments.scales import COMBINATIONS, ScaleResult, compare_scales, scale_table, two_scales
+from lwseg_training.experiments.scales import COMBINATIONS, ScaleResult, compare_scales, scale_table
 from lwseg_training.export.inference_graph import InferenceGraph
+from lwseg_training.networks import on_two_scales
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.networks.synergy import Synergy
 
@@ -35,7 +36,7 @@ def validation(miniature: Path) -> LabelledImages:
 
 @pytest.fixture(scope="module")
 def network(checkpoint: Path) -> Synergy:
-    return synergy_of(load_checkpoint(checkpoint), 0.75)[1]
+    return two_scale_network_of(load_checkpoint(checkpoint), 0.75)[1]
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +85,12 @@ def test_the_trunk_runs_once_a_scale_and_image(network: Synergy, validation: Lab
 
 
 def test_two_scales_leaves_a_synergy_its_scale(network: Synergy, checkpoint: Path) -> None:
-    assert two_scales(network).low_scale == 0.75
-    assert two_scales(network).trunk is network.trunk
-    assert two_scales(network, 0.25).low_scale == 0.25
+    assert on_two_scales(network).low_scale == 0.75
+    assert on_two_scales(network).trunk is network.trunk
+    assert on_two_scales(network, 0.25).low_scale == 0.25
     _, plain = network_of(load_checkpoint(checkpoint))
-    assert two_scales(plain).low_scale == 0.5
-    assert two_scales(plain).trunk is plain
+    assert on_two_scales(plain).low_scale == 0.5
+    assert on_two_scales(plain).trunk is plain
 
 
 def test_the_table_leaves_out_what_does_not_exist() -> None:

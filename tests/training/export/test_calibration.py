@@ -9,7 +9,7 @@ import pytest
 import torch
 from lwseg_training.config.recipe import DatasetSection
 from lwseg_training.data.samples import LabelledImages, load_splits
-from lwseg_training.engine.checkpoint import load_checkpoint, network_of, synergy_of
+from lwseg_training.engine.checkpoint import load_checkpoint, network_of, two_scale_network_of
 from lwseg_training.export.calibration import PIXELS_PER_IMAGE, fit_temperature, sample_logits
 from lwseg_training.export.inference_graph import InferenceGraph
 from lwseg_training.networks.normalization import Normalize
@@ -52,7 +52,7 @@ def test_degenerate_networks_give_a_usable_temperature(case: str) -> None:
 
 
 def test_what_is_sampled_for_low_scale_is_the_low_scale(miniature: Path, run_folder: Path) -> None:
-    recipe, network = synergy_of(load_checkpoint(run_folder / "last.pt"), 0.5)
+    recipe, network = two_scale_network_of(load_checkpoint(run_folder / "last.pt"), 0.5)
     normalize = Normalize(recipe.normalization)
     images = LabelledImages(load_splits(DatasetSection(), miniature)[1])
     logits, label = sample_logits(InferenceGraph(network, normalize, uncertainty_kind="low_scale").eval(), images)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from lwseg_training.config.recipe import DatasetSection, parse_recipe
 from lwseg_training.data.samples import LabelledImages, load_splits
-from lwseg_training.engine.checkpoint import load_checkpoint, network_of, synergy_of
+from lwseg_training.engine.checkpoint import load_checkpoint, network_of, two_scale_network_of
 from lwseg_training.export import export
 from lwseg_training.export.export import ParityError, compare_with_onnx, export_checkpoint, to_onnx
 from lwseg_training.export.inference_graph import InferenceGraph
@@ -147,7 +147,7 @@ def test_a_synergy_around_a_trained_network_publishes_the_doubt_of_its_low_scale
     assert section.name == "synergy"
     assert build_network(section.name, 11, **section.options).low_scale == 0.75
 
-    recipe, network = synergy_of(state, 0.75)
+    recipe, network = two_scale_network_of(state, 0.75)
     graph = InferenceGraph(network, Normalize(recipe.normalization), manifest.temperature, "low_scale").eval()
     for backend in ("onnxruntime", "openvino"):
         with Segmenter.open(path, backend, options=BackendOptions(cpu_precision="fp32")) as segmenter:
@@ -167,7 +167,7 @@ def as_synergy(state: dict[str, Any], **options: Any) -> dict[str, Any]:
 
 def test_a_trained_synergy_and_one_around_its_trunk_are_the_same(state: dict[str, Any]) -> None:
     trained_recipe, trained = network_of(as_synergy(state, low_scale=0.75))
-    recipe, network = synergy_of(state, 0.75)
+    recipe, network = two_scale_network_of(state, 0.75)
     assert recipe == trained_recipe
     image = torch.rand(1, 3, 64, 96)
     with torch.no_grad():

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from lwseg_training.export.inference_graph import InferenceGraph, pixel_uncertainty
+from lwseg_training.networks import Combine
 from lwseg_training.networks.normalization import MEAN_RGB, STD_RGB, Normalize
-from lwseg_training.networks.synergy import Combine, Synergy
+from lwseg_training.networks.synergy import Synergy
 from torch import Tensor, nn
 
 from lwseg_ros.model_file import UNCERTAINTY_KINDS
@@ -83,7 +84,7 @@ def test_low_scale_is_the_least_confidence_of_the_reduced_image(temperature: flo
 
 
 def test_low_scale_of_a_network_without_one_is_refused() -> None:
-    with pytest.raises(TypeError, match="'low_scale' is of a Synergy, not of a ColorLogits"):
+    with pytest.raises(TypeError, match="'low_scale' is of a network of two scales, not of a ColorLogits"):
         InferenceGraph(ColorLogits(), Normalize(), uncertainty_kind="low_scale")
 
 

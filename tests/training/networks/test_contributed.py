@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from support.contributed import ROOT, add_shown_file, run_in
-
-pytest.importorskip("lwseg_training.networks.registry", reason="networks do not register themselves yet")
 
 CHECKS = f"""
 import sys

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from lwseg_training.networks.count import NetworkCount, count_network
-from lwseg_training.networks.lemore import LeMoRe, LeMoReClassifier, resize_backbone_weights
+from lwseg_training.networks.lemore import LeMoRe, LeMoReClassifier
 from lwseg_training.networks.lemore_blocks import (
     VIEWS,
     AxisMatrix,
@@ -394,7 +394,7 @@ def test_weights_of_a_classifier_start_a_segmentation_at_another_size() -> None:
     network = shallow((128, 128)).eval()
     with pytest.raises(RuntimeError, match="size mismatch"):
         network.backbone.load_state_dict(weights)
-    resized = resize_backbone_weights(weights, network.backbone)
+    resized = network.backbone.adapt_weights(weights)
     network.backbone.load_state_dict(resized)
 
     changed = {key for key in weights if resized[key] is not weights[key]}
@@ -407,7 +407,7 @@ def test_weights_of_a_classifier_start_a_segmentation_at_another_size() -> None:
 def test_weights_for_the_same_size_transfer_unchanged() -> None:
     network = shallow()
     weights = network.backbone.state_dict()
-    resized = resize_backbone_weights(weights, network.backbone)
+    resized = network.backbone.adapt_weights(weights)
     assert all(torch.equal(resized[key], value) for key, value in weights.items())
 
 
@@ -416,4 +416,4 @@ def test_axis_matrices_that_are_not_square_are_refused() -> None:
     key = "stages.0.0.views.frontal.0.weight"
     weights = {**network.backbone.state_dict(), key: torch.zeros(3, 4)}
     with pytest.raises(ValueError, match=re.escape(f"{key} is an axis matrix and must be square, not of shape (3, 4)")):
-        resize_backbone_weights(weights, network.backbone)
+        network.backbone.adapt_weights(weights)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from lwseg_training.networks.layers import ConvBN, resize_bilinear
+from lwseg_training.networks.registry import PublishedCount
 from support import network_contract as contract
-from support.network_contract import Overfitted, Published
+from support.network_contract import Overfitted
 from torch import Tensor, nn
 
 from lwseg_ros.backends.tensorrt_builder import MISSING, installed_library, load_library
@@ -19,7 +20,7 @@ from lwseg_ros.model_file import ModelFile
 
 ODD_HW = (37, 51)
 # At half of 64 x 96: (27 + 288) x 32 + 32 x 5 multiply-adds a pixel, and a little normalisation.
-PUBLISHED = Published(0.010373, 1536 * 10240 / 1e9, (64, 96), 5, parameters_within=0)
+PUBLISHED = PublishedCount(0.010373, 1536 * 10240 / 1e9, (64, 96), 5, parameters_within=0)
 
 
 class Sound(nn.Module):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lwseg_training.config.recipe import load_recipe, resolve_recipe
-from lwseg_training.engine.distributed import training_process
+from lwseg_training.distributed import training_process
 from lwseg_training.experiments.cross_validation import (
     LeftOutRun,
     check_starts,

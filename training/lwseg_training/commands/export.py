@@ -12,7 +12,7 @@ from lwseg_ros.errors import RecipeError
 from lwseg_ros.model_file import UNCERTAINTY_KINDS
 from lwseg_training.engine.checkpoint import load_checkpoint
 from lwseg_training.export.export import export_checkpoint
-from lwseg_training.networks.synergy import DEFAULT_LOW_SCALE
+from lwseg_training.networks import DEFAULT_LOW_SCALE
 
 HELP = (
     "Calibrate a checkpoint on its validation split and write it as one model file. Refuses to write a file whose output "

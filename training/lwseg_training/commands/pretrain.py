@@ -9,8 +9,9 @@ from pathlib import Path
 from lwseg_training.commands.train import add_arguments as add_arguments  # both take the same
 from lwseg_training.config.pretraining_recipe import PRETRAINING_RECIPE_FOLDER, load_pretraining_recipe
 from lwseg_training.config.recipe import resolve_recipe
-from lwseg_training.engine.classification import Pretrainer
-from lwseg_training.engine.distributed import training_process
+from lwseg_training.distributed import training_process
+from lwseg_training.engine.classification import ClassificationTask
+from lwseg_training.engine.fit import fit
 
 HELP = (
     "Train a network's backbone to classify whole images as a recipe says. Leaves checkpoints, log.jsonl, curves.png and "
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = load_pretraining_recipe(path, args.overrides)
     out = args.out or Path("runs") / path.stem
     with training_process(args.device) as process:
-        summary = Pretrainer(recipe, args.data, out, process, resume=args.resume).fit()
+        summary = fit(ClassificationTask(recipe, args.data, process), out, resume=args.resume)
         if process.is_main and args.json:
             print(json.dumps(summary, indent=2))
         elif process.is_main:

@@ -11,11 +11,11 @@ from typing import Any
 from lwseg_ros.datasets import figures_note, load_split
 from lwseg_ros.errors import RecipeError
 from lwseg_training.data.samples import LabelledImages, load_splits
+from lwseg_training.distributed import training_process
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of
-from lwseg_training.engine.distributed import training_process
-from lwseg_training.experiments.scales import compare_scales, scale_table, two_scales, write_scale_comparison
+from lwseg_training.experiments.scales import compare_scales, scale_table, write_scale_comparison
+from lwseg_training.networks import DEFAULT_LOW_SCALE, on_two_scales
 from lwseg_training.networks.normalization import Normalize
-from lwseg_training.networks.synergy import DEFAULT_LOW_SCALE
 
 HELP = (
     "Run a trained network on the image and on a reduced copy, and compare each scale alone, their mean, their max and their "
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             "scales are those of whole images, and the recipe's inference.window_hw makes the network run on windows; "
             "resume the run with inference.window_hw=null"
         )
-    network = two_scales(trained, args.low_scale)
+    network = on_two_scales(trained, args.low_scale)
     if args.split is None:
         _, split = load_splits(recipe.dataset, args.data)
     else:

@@ -19,9 +19,9 @@ from lwseg_ros.datasets import DATASETS
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_ros.model_file import ModelFile, load_model, resolve_model
 from lwseg_training.config.recipe import DatasetSection, Recipe, load_recipe, resolve_recipe, shipped_recipes
-from lwseg_training.engine.distributed import Process, training_process
-from lwseg_training.engine.fit import TrainingStoppedError
-from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.distributed import Process, training_process
+from lwseg_training.engine.fit import TrainingStoppedError, fit
+from lwseg_training.engine.segmentation import SegmentationTask
 from lwseg_training.experiments.cross_validation import check_starts, finished_summary, without_sequence
 from lwseg_training.experiments.table.files import README_PICTURE, as_json, markdown, write_into_readme, write_table
 from lwseg_training.experiments.table.marked_section import read_markdown
@@ -175,7 +175,7 @@ def train(entry: Entry, recipe: Recipe, args: argparse.Namespace, process: Proce
         if summary is None:
             if process.is_main:
                 print(f"training {what}", file=sys.stderr, flush=True)
-            summary = Trainer(recipe, args.data, folder, process, resume=True).fit()
+            summary = fit(SegmentationTask(recipe, args.data, process), folder, resume=True)
         return summary
 
     row = entry.row

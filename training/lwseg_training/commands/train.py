@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 
 from lwseg_training.config.recipe import load_recipe, resolve_recipe, shipped_recipes
-from lwseg_training.engine.distributed import training_process
-from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.distributed import training_process
+from lwseg_training.engine.fit import fit
+from lwseg_training.engine.segmentation import SegmentationTask
 
 HELP = (
     "Train a network as a recipe says. Leaves checkpoints, log.jsonl, curves.png and summary.json in the output folder."
@@ -40,8 +41,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = load_recipe(path, args.overrides)
     out = args.out or Path("runs") / path.stem
     with training_process(args.device) as process:
-        trainer = Trainer(recipe, args.data, out, process, resume=args.resume)
-        summary = trainer.fit()
+        summary = fit(SegmentationTask(recipe, args.data, process), out, resume=args.resume)
         if process.is_main and args.json:
             print(json.dumps(summary, indent=2))
         elif process.is_main:

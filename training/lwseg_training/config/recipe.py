@@ -10,10 +10,13 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lwseg_ros.errors import RecipeError
-from lwseg_training.networks.normalization import Normalization
-from lwseg_training.networks.sliding_windows import DEFAULT_OVERLAP
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
+DEFAULT_OVERLAP = 0.25
+
+Normalization = Literal["fixed", "per_image"]
+"""``fixed`` subtracts and scales by constants; ``per_image`` by each image's own mean and deviation a channel, which
+takes exposure and colour cast out."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -35,7 +38,7 @@ class Section(BaseModel):
 class NetworkSection(Section):
     """Which registered network, with which options of its own.
 
-    ``initial_weights``: the checkpoint whose weights it starts from (initial_weights.py), from the working folder on.
+    ``initial_weights``: the checkpoint whose weights it starts from (engine/warm_start.py), from the working folder on.
     ``initial_weights_left_out``: what a run that leaves a sequence out starts from instead, ``{sequence}`` standing for it: a
     start that was trained on the sequence would have seen what the run is judged on.
     """
@@ -122,7 +125,7 @@ class InferenceSection(Section):
 class LossSection(Section):
     """What is minimised: cross-entropy over all pixels or over the hard ones (OHEM), and optionally Lovasz-softmax beside it.
 
-    ``prior_correction``: the share of the class weights that is taken back where the network is used, see prior.py.
+    ``prior_correction``: the share of the class weights that is taken back where the network is used (losses/logit_adjustment.py).
     ``class_weights``: ``none``, or ``inverse_log``: 1 / ln(weight_offset + class frequency), normalised to a mean of 1 over pixels.
     """
 
@@ -138,7 +141,7 @@ class LossSection(Section):
 
 
 class OptimizerSection(Section):
-    """SGD, AdamW or Muon (muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's."""
+    """SGD, AdamW or Muon (optim/muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's."""
 
     kind: Literal["sgd", "adamw", "muon"]
     lr: float = Field(gt=0)

@@ -14,8 +14,7 @@ from torch import nn
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_training.config.recipe import NetworkSection, Recipe, parse_recipe
 from lwseg_training.losses.logit_adjustment import correct_prior
-from lwseg_training.networks import build_network, synergy_around
-from lwseg_training.networks.synergy import Synergy
+from lwseg_training.networks import TwoScaleNetwork, build_network, on_two_scales, two_scale_section
 
 FORMAT_VERSION = 1
 COMMON_FIELDS = (
@@ -97,18 +96,17 @@ def network_of(state: dict[str, Any]) -> tuple[Recipe, nn.Module]:
     return recipe, network.eval()
 
 
-def synergy_of(state: dict[str, Any], low_scale: float) -> tuple[Recipe, Synergy]:
+def two_scale_network_of(state: dict[str, Any], low_scale: float) -> tuple[Recipe, TwoScaleNetwork]:
     """Rebuild a checkpoint's network as `network_of` does and run it on two scales, in eval mode, without training it as such.
 
-    The recipe is the checkpoint's, with the synergy for its network. Raises RecipeError where the network is a synergy already
-    or ``low_scale`` is not above 0 and below 1.
+    The recipe is the checkpoint's, with that for its network. Raises RecipeError where the network has two scales already, or
+    ``low_scale`` is not above 0 and below 1.
     """
     recipe, trunk = network_of(state)
-    if isinstance(trunk, Synergy):
+    if isinstance(trunk, TwoScaleNetwork):
         raise RecipeError("the checkpoint's network is a synergy of two scales already; leave --synergy out")
-    network = synergy_around(trunk, low_scale)
-    options = {"trunk": recipe.network.name, "trunk_options": recipe.network.options, "low_scale": low_scale}
-    section = NetworkSection(name="synergy", options=options)
+    network = on_two_scales(trunk, low_scale)
+    section = NetworkSection(**two_scale_section(recipe.network.name, recipe.network.options, low_scale))
     return recipe.model_copy(update={"network": section}), network
 
 

@@ -1,116 +1,88 @@
-"""Training a segmentation. Read top to bottom: build, resume, then one step after another, which loop.py leads through."""
+"""Training a segmentation, as a task of `fit`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
+from torch import nn
+from torch.utils.data import Dataset
 
 from lwseg_training.config.recipe import Recipe
 from lwseg_training.data.samples import (
     LabelledImages,
-    StepSampler,
     TrainingSamples,
     class_frequencies,
     load_splits,
-    training_loader,
-    worker_count,
 )
-from lwseg_training.engine.checkpoint import load_checkpoint
-from lwseg_training.engine.distributed import Process
+from lwseg_training.distributed import Process
 from lwseg_training.engine.evaluation import evaluate_network
-from lwseg_training.engine.fit import TrainingLoop
-from lwseg_training.engine.warm_start import check_unseen
 from lwseg_training.losses import SegmentationLoss
 from lwseg_training.losses.logit_adjustment import corrected_prior
 from lwseg_training.networks import build_network
-from lwseg_training.optim.schedule import learning_rate_factor
+from lwseg_training.networks.normalization import Normalize
+from lwseg_training.optim.schedule import learning_rate_factor, run_length
 
 
-class Trainer(TrainingLoop[Recipe]):
-    """One run of a recipe.
+class SegmentationTask:
+    """A recipe on the data set in ``data_root``; raises DatasetError where that is not there."""
 
-    Args:
-        recipe: what to do.
-        data_root: folder of the data set.
-        out: folder for last.pt, best.pt, log.jsonl, curves.png, recipe.yaml and summary.json.
-        process: this process among those of the run.
-        resume: go on from ``out/last.pt`` where there is one.
-    """
-
-    figure = "miou"
+    command: ClassVar[str] = "lwseg train"
+    metric: ClassVar[str] = "miou"
     curves: ClassVar[dict[str, str]] = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
-    loss: SegmentationLoss
 
-    def __init__(self, recipe: Recipe, data_root: Path, out: Path, process: Process, *, resume: bool = False) -> None:
-        super().__init__(recipe, recipe.dataset.name, out, process)
+    def __init__(self, recipe: Recipe, data_root: Path, process: Process) -> None:
+        self.recipe = recipe
+        self.process = process
         train_split, validation_split = load_splits(recipe.dataset, data_root)
         self.classes = train_split.classes
         self.train_images = LabelledImages(train_split)
         self.validation_images = LabelledImages(validation_split)
-        self.count_steps(len(self.train_images))
+        self.images = {"train": len(self.train_images), "judged": len(self.validation_images)}
+        self.judged_on = validation_split.split
+        self.length = run_length(recipe, len(self.train_images))
+        self.samples: Dataset[Any] = TrainingSamples(self.train_images, recipe, self.length.total_steps)
+        self.normalize = Normalize(recipe.normalization).to(process.device)
 
-        torch.manual_seed(recipe.seed)
-        network = build_network(recipe.network.name, len(self.classes), **recipe.network.options)
-        self.take(network, resume=resume)
-        weighted = recipe.loss.class_weights != "none"  # reading all labels of a large data set takes minutes
+    @cached_property
+    def loss(self) -> SegmentationLoss:
+        """The recipe's loss. Class weights want all labels to be read, which takes minutes for a large data set."""
+        weighted = self.recipe.loss.class_weights != "none"
         frequencies = class_frequencies(self.train_images, len(self.classes)) if weighted else None
-        self.loss = SegmentationLoss(recipe.loss, frequencies, process.world_size).to(self.device)
-        self.open_folder(resume=resume)
-        self.distribute()
+        return SegmentationLoss(self.recipe.loss, frequencies, self.process.world_size).to(self.process.device)
 
-    def check_start(self, path: Path) -> None:
-        """Refuse initial weights that have seen what is left out."""
-        check_unseen(path, self.recipe.dataset)
+    def build_network(self) -> nn.Module:
+        """Build the network with random weights drawn from PyTorch's seed."""
+        section = self.recipe.network
+        return build_network(section.name, len(self.classes), **section.options)
 
-    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
-        """Yield image uint8 [n, H, W, 3] and label uint8 [n, H, W] of each step from ``step`` on: this process's share."""
-        recipe, process = self.recipe, self.process
-        sampler = StepSampler(recipe.batch_size, self.step, self.total_steps, process.rank, process.world_size)
-        samples = TrainingSamples(self.train_images, recipe, self.total_steps)
-        return training_loader(samples, sampler, worker_count(recipe), pin=self.device.type == "cuda")
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        length, power = self.length, self.recipe.schedule.power
+        return self.recipe.optimizer.lr * learning_rate_factor(step, length.total_steps, length.warmup_steps, power)
 
-    def learning_rate(self) -> float:
-        """Return the learning rate of the current step."""
-        schedule = self.recipe.schedule
-        factor = learning_rate_factor(self.step, self.total_steps, self.warmup_steps, schedule.power)
-        return self.recipe.optimizer.lr * factor
-
-    def evaluate(self) -> None:
-        """Judge the network, averaged if there is an average, and keep it if it is the best so far."""
-        if not self.process.is_main:
-            return
-        network = self.ema.module if self.ema is not None else self.network
-        with corrected_prior(network, self.loss.weights, self.recipe.loss.prior_correction):
+    def evaluate(self, network: nn.Module) -> dict[str, Any]:
+        """Return mIoU, pixel accuracy and the IoU of each class, in [0, 1], on the validation split."""
+        recipe = self.recipe
+        with corrected_prior(network, self.loss.weights, recipe.loss.prior_correction):
             evaluator = evaluate_network(
                 network,
                 self.normalize,
                 self.validation_images,
-                self.device,
-                self.recipe.precision,
-                self.recipe.inference,
+                self.process.device,
+                recipe.precision,
+                recipe.inference,
             )
-        confusion = evaluator.confusion
-        self.record(miou=confusion.miou, pixel_accuracy=confusion.pixel_accuracy, per_class_iou=evaluator.per_class_iou)
-
-    def state(self) -> dict[str, Any]:
-        """Return all that rebuilds this run at this step."""
         return {
-            **super().state(),
-            "classes": [{"id": c.id, "name": c.name, "color_rgb": list(c.color_rgb)} for c in self.classes],
-            "class_weights": self.loss.weights.tolist() if self.loss.weights is not None else None,
+            "miou": evaluator.confusion.miou,
+            "pixel_accuracy": evaluator.confusion.pixel_accuracy,
+            "per_class_iou": evaluator.per_class_iou,
         }
 
-    def load(self, path: Path) -> dict[str, Any]:
-        """Read a checkpoint of such a run."""
-        return load_checkpoint(path)
-
-    def judged(self) -> dict[str, Any]:
-        """Say for the summary what is judged on, and how many images there are."""
+    def checkpoint_fields(self) -> dict[str, Any]:
+        """Return the classes, and their weights in the loss."""
         return {
-            "judged_on": self.validation_images.split.split,
-            "images": {"train": len(self.train_images), "judged": len(self.validation_images)},
+            "classes": [{"id": c.id, "name": c.name, "color_rgb": list(c.color_rgb)} for c in self.classes],
+            "class_weights": self.loss.weights.tolist() if self.loss.weights is not None else None,
         }

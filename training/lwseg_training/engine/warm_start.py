@@ -12,13 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from lwseg_ros.errors import RecipeError
+from lwseg_training.config.pretraining_recipe import ImagesSection
 from lwseg_training.config.recipe import DatasetSection, TrainingSettings
+from lwseg_training.distributed import Process
 from lwseg_training.engine.checkpoint import CheckpointError, read_checkpoint
-from lwseg_training.engine.distributed import Process
-from lwseg_training.networks.lemore import LeMoReBackbone, resize_backbone_weights
-from lwseg_training.networks.synergy import TRUNK_PREFIX, Synergy
-
-BACKBONE = "backbone."
+from lwseg_training.networks import adapted_weights
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,12 @@ def started_elsewhere(recipe: TrainingSettings, start: str | None) -> bool:
     return path.is_file() and fingerprint(path) != start
 
 
-def check_unseen(path: Path, dataset: DatasetSection) -> None:
+def check_unseen(path: Path, dataset: DatasetSection | ImagesSection) -> None:
     """Refuse, with a RecipeError, a start that was trained on a sequence which this run leaves out to be judged on, or of which
     the best step was chosen on it. What that start itself started from is not known here.
     """
+    if isinstance(dataset, ImagesSection):  # it has no sequences to leave out
+        return
     state = _read(path)
     trained_on = state.get("recipe", {}).get("dataset", {})
     # Both sizes of CamVid are the same recordings.
@@ -106,27 +106,28 @@ def check_unseen(path: Path, dataset: DatasetSection) -> None:
 def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
     """Give a network the weights of a checkpoint, the averaged ones where there are any, as a start.
 
-    The checkpoint is one of `lwseg pretrain`, whose backbone is taken, or one of `lwseg train` of the same network; a synergy
-    starts from its trunk trained alone, too. Axis matrices of LeMoRe are resized to the network's size. Taken is every tensor
-    that fits by name and shape; a layer that ends in one channel a class keeps its random start where the numbers of classes
-    differ.
+    The checkpoint is one of `lwseg pretrain`, whose backbone is taken, or one of `lwseg train` of the same network, or of one
+    whose weights it can adapt. Taken is every tensor that fits by name and shape; a layer that ends in one channel a class keeps
+    its random start where the numbers of classes differ.
 
     Raises CheckpointError where that leaves out more than layers of classes: then it is another network's checkpoint. Of
     a pretraining, the ``backbone`` has to fit, and no more; and where it is the last.pt of a run that is not finished.
     """
     state = _read(path)
-    weights = _weights(state, path)
-    weights = _resized(_as_trunk(weights) if isinstance(network, Synergy) else weights, network)
+    weights = adapted_weights(network, _weights(state, path))
     ours = network.state_dict()
     taken = {name: weights[name] for name in ours if name in weights and weights[name].shape == ours[name].shape}
     left = tuple(name for name in ours if name not in taken)
     pretrained = "class_names" in state
-    backbone = (TRUNK_PREFIX if isinstance(network, Synergy) else "") + BACKBONE
     theirs, classes = len(state.get("classes", ())), len(network.class_bias)  # type: ignore[arg-type]
     needed = [
         name
         for name in left
-        if (name.startswith(backbone) if pretrained else not _differs_in_classes(name, weights, ours, theirs, classes))
+        if (
+            "backbone" in name.split(".")
+            if pretrained
+            else not _differs_in_classes(name, weights, ours, theirs, classes)
+        )
     ]
     if needed or not taken:
         name = next(iter(needed), left[0])
@@ -144,25 +145,6 @@ def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
     weights = state.get("ema") or state.get("network")
     if not isinstance(weights, dict) or not weights:
         raise CheckpointError(f"{path} holds no network; name a checkpoint of `lwseg train` or `lwseg pretrain`")
-    return weights
-
-
-def _as_trunk(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give a trunk's own weights the names they have inside a synergy around it; a synergy's keep theirs."""
-    if any(name.startswith(TRUNK_PREFIX) for name in weights):
-        return weights
-    return {TRUNK_PREFIX + name: value for name, value in weights.items()}
-
-
-def _resized(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Bring the axis matrices of LeMoRe's backbone, wherever it is in the network, to its size."""
-    weights = dict(weights)
-    for place, module in network.named_modules():
-        if isinstance(module, LeMoReBackbone):
-            prefix = f"{place}." if place else ""
-            own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-            resized = resize_backbone_weights(own, module)
-            weights |= {f"{prefix}{name}": value for name, value in resized.items()}
     return weights
 
 

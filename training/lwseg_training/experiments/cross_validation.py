@@ -11,8 +11,9 @@ from typing import Any
 from lwseg_ros.errors import RecipeError
 from lwseg_ros.files import write_atomically
 from lwseg_training.config.recipe import Recipe, differing_keys
-from lwseg_training.engine.distributed import Process
-from lwseg_training.engine.segmentation import Trainer
+from lwseg_training.distributed import Process
+from lwseg_training.engine.fit import fit
+from lwseg_training.engine.segmentation import SegmentationTask
 from lwseg_training.engine.warm_start import started_elsewhere
 
 
@@ -63,7 +64,9 @@ def run_left_out(
 ) -> LeftOutRun:
     """Train a recipe without a sequence in ``folder``, or go on with it, or read its result if it is finished there."""
     recipe = without_sequence(recipe, sequence)
-    summary = finished_summary(recipe, folder) or Trainer(recipe, data_root, folder, process, resume=True).fit()
+    summary = finished_summary(recipe, folder)
+    if summary is None:
+        summary = fit(SegmentationTask(recipe, data_root, process), folder, resume=True)
     last = summary["last"]
     return LeftOutRun(
         name,

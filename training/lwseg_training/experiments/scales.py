@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
@@ -19,9 +18,8 @@ from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.samples import LabelledImages
 from lwseg_training.engine.evaluation import at_inference_size, at_photo_size
 from lwseg_training.export.inference_graph import uncertainty_levels
-from lwseg_training.networks import synergy_around
+from lwseg_training.networks import Combine, TwoScaleNetwork, combine_scales
 from lwseg_training.networks.normalization import Normalize
-from lwseg_training.networks.synergy import DEFAULT_LOW_SCALE, Combine, Synergy, combine_scales
 
 COMBINATIONS: dict[Combine, str] = {
     "high": "high scale alone",
@@ -49,23 +47,9 @@ class ScaleResult:
     per_class_iou: dict[str, float | None]
 
 
-def two_scales(network: nn.Module, low_scale: float | None = None) -> Synergy:
-    """Return a network on two scales: itself where it is a synergy, else a synergy around it; in eval mode.
-
-    Args:
-        network: a network of the registry.
-        low_scale: the low scale's share; by default the synergy's own, or 0.5.
-
-    Raises RecipeError where ``low_scale`` is not above 0 and below 1.
-    """
-    if isinstance(network, Synergy):
-        return synergy_around(network.trunk, network.low_scale if low_scale is None else low_scale)
-    return synergy_around(network, DEFAULT_LOW_SCALE if low_scale is None else low_scale)
-
-
 @torch.no_grad()
 def compare_scales(
-    network: Synergy,
+    network: TwoScaleNetwork,
     normalize: Normalize,
     images: LabelledImages,
     device: torch.device,

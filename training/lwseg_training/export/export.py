@@ -23,12 +23,12 @@ from lwseg_ros.model_file import Manifest, ModelFile, save_model
 from lwseg_training.config.recipe import Recipe
 from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.samples import LabelledImages, load_splits
-from lwseg_training.engine.checkpoint import network_of, synergy_of
+from lwseg_training.engine.checkpoint import network_of, two_scale_network_of
 from lwseg_training.engine.evaluation import as_inferred, inference_size
 from lwseg_training.export.calibration import Calibration, fit_temperature, sample_logits
 from lwseg_training.export.inference_graph import InferenceGraph
+from lwseg_training.networks import TwoScaleNetwork
 from lwseg_training.networks.normalization import MEAN_RGB, STD_RGB, Normalize
-from lwseg_training.networks.synergy import Synergy
 
 OPSET = 18  # what TensorRT 10.3 (JetPack 6), OpenVINO 2024 and ONNX Runtime 1.16 all read
 MIN_EQUAL_LABELS = 0.999
@@ -82,8 +82,8 @@ def export_checkpoint(
         raise ModelFileError(
             f"cannot write {path}: it has to be a file in a folder that exists; choose another --output"
         )
-    recipe, network = network_of(state) if low_scale is None else synergy_of(state, low_scale)
-    if uncertainty_kind == "low_scale" and not isinstance(network, Synergy):
+    recipe, network = network_of(state) if low_scale is None else two_scale_network_of(state, low_scale)
+    if uncertainty_kind == "low_scale" and not isinstance(network, TwoScaleNetwork):
         raise RecipeError(
             f"the checkpoint's network {recipe.network.name} has no low scale that the uncertainty low_scale could be of; "
             "add --synergy, or choose another --uncertainty"

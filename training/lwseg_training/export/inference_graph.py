@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from lwseg_ros.model_file import UNCERTAINTY_KINDS
+from lwseg_training.networks import TwoScaleNetwork
 from lwseg_training.networks.normalization import Normalize
-from lwseg_training.networks.synergy import LEAST_PROBABILITY, Synergy
 
 
 class InferenceGraph(nn.Module):
     """Normalise, run the network, scale by the temperature, and reduce to a label and an uncertainty a pixel.
 
     Args:
-        network: float [N, 3, H, W] to logits [N, C, H, W]; for ``low_scale`` a Synergy.
+        network: float [N, 3, H, W] to logits [N, C, H, W]; for ``low_scale`` a TwoScaleNetwork.
         normalize: uint8 BGR [N, H, W, 3] to the network's input.
         temperature: T > 0; probabilities are softmax(logits / T). For ``low_scale`` the logits are those of the low scale, ln of
             its probabilities, so T is a matter of the low scale alone. Labels do not depend on T.
@@ -37,8 +37,10 @@ class InferenceGraph(nn.Module):
         super().__init__()
         if uncertainty_kind not in UNCERTAINTY_KINDS:
             raise ValueError(f"uncertainty kind {uncertainty_kind!r} is none of {UNCERTAINTY_KINDS}")
-        if uncertainty_kind == "low_scale" and not isinstance(network, Synergy):
-            raise TypeError(f"uncertainty kind 'low_scale' is of a Synergy, not of a {type(network).__name__}")
+        if uncertainty_kind == "low_scale" and not isinstance(network, TwoScaleNetwork):
+            raise TypeError(
+                f"uncertainty kind 'low_scale' is of a network of two scales, not of a {type(network).__name__}"
+            )
         if not (math.isfinite(temperature) and temperature > 0):
             raise ValueError(f"temperature {temperature} is not a positive number")
         self.network = network.half() if half else network
@@ -70,9 +72,8 @@ class InferenceGraph(nn.Module):
         if self.uncertainty_kind != "low_scale":
             logits = self.logits(image)
             return logits, logits
-        assert isinstance(self.network, Synergy)
-        logits, low = self.network.forward_with_low(self._network_input(image))
-        return logits, low.clamp(min=LEAST_PROBABILITY).log()
+        assert isinstance(self.network, TwoScaleNetwork)
+        return self.network.forward_with_low(self._network_input(image))
 
     def _network_input(self, image: Tensor) -> Tensor:
         normalised: Tensor = self.normalize(image)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lwseg_training.config.recipe import LossSection
 from lwseg_training.data.augmentation import IGNORE
-from lwseg_training.engine.distributed import sum_over_processes
+from lwseg_training.distributed import sum_over_processes
 from lwseg_training.losses.lovasz import lovasz_softmax
 from lwseg_training.losses.ohem import hard_example_mean
 from lwseg_training.networks.layers import resize_bilinear

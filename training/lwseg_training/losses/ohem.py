@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, distributed
 
-from lwseg_training.engine.distributed import sum_over_processes
+from lwseg_training.distributed import sum_over_processes
 
 
 def hard_example_mean(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lwseg_training.networks.layers import ConvBN, DepthwiseConv2d, resize_bilinear, upsample_logits
+from lwseg_training.networks.registry import NetworkEntry, PublishedCount
 from lwseg_training.networks.resnet import ResNet50
 
 BACKBONE_CHANNELS = 2048
@@ -116,3 +117,13 @@ def _check_positive_integers(name: str, *values: object) -> None:
             raise TypeError(f"{name} takes whole numbers, not {value!r}")
         if value < 1:
             raise ValueError(f"{name} takes numbers from 1 up, not {value}")
+
+
+NETWORKS = {
+    "deeplabv3plus_r50": NetworkEntry(
+        DeepLabV3Plus,
+        "Chen et al., Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation, arXiv 1802.02611",
+        # DeepLabV3Plus-Pytorch on GitHub, whose decoder has one convolution.
+        PublishedCount(39.76, 62.7, (513, 513), 21, {"decoder_convolutions": 1}, 0.03, 0.03),
+    )
+}

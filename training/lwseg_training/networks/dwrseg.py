@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lwseg_training.networks.layers import ConvBN, DepthwiseConv2d, resize_bilinear, upsample_logits
+from lwseg_training.networks.registry import NetworkEntry, PublishedCount
 
 Nonlinearity = Literal["paper", "no_region_relu", "no_region_bn", "no_semantic_bn", "semantic_relu", "pointwise_bn"]
 """Where the DWR module normalises and activates: the paper's choice, then switches 1 to 5 of its Table 2, experiment IV."""
@@ -200,3 +201,10 @@ class DWRSeg(nn.Module):
         features = [eighth, resize_bilinear(sixteenth, size_hw), resize_bilinear(thirty_second, size_hw)]
         logits = self.head(self.decoder_norm(torch.cat(features, dim=1)))
         return upsample_logits(logits, (image.shape[-2], image.shape[-1]))
+
+
+PAPER = "Wei et al., DWRSeg: Rethinking Efficient Acquisition of Multi-scale Contextual Information, arXiv 2212.01173"
+NETWORKS = {
+    "dwrseg_b": NetworkEntry(DWRSeg.base, PAPER, PublishedCount(2.54, 13.62)),
+    "dwrseg_l": NetworkEntry(DWRSeg.large, PAPER, PublishedCount(3.53, 16.42)),
+}

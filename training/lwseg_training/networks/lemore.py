@@ -18,6 +18,7 @@ from lwseg_training.networks.lemore_blocks import (
     View,
     resize_axis_matrix,
 )
+from lwseg_training.networks.registry import NetworkEntry, PublishedCount
 
 MIN_SIZE = 32
 TOKEN_STRIDE = 64
@@ -92,6 +93,22 @@ class LeMoReBackbone(nn.Module):
         tokens_hw = (_strided(image.shape[-2], TOKEN_STRIDE), _strided(image.shape[-1], TOKEN_STRIDE))
         tokens = torch.cat([F.adaptive_avg_pool2d(features, tokens_hw) for features in stages], dim=1)
         return stages, self.context(tokens)
+
+    def adapt_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a backbone's ``weights`` with every axis matrix resized to the one in here, ready to load.
+
+        Other entries are passed on as they are. Raises ValueError for an axis matrix that is not square.
+        """
+        resized = dict(weights)
+        for name, module in self.named_modules():
+            key = f"{name}.weight"
+            if not isinstance(module, AxisMatrix) or key not in resized:
+                continue
+            matrix = resized[key]
+            if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+                raise ValueError(f"{key} is an axis matrix and must be square, not of shape {tuple(matrix.shape)}")
+            resized[key] = resize_axis_matrix(matrix.detach(), module.size)
+        return resized
 
 
 class LeMoRe(nn.Module):
@@ -173,7 +190,7 @@ class LeMoRe(nn.Module):
 class LeMoReClassifier(nn.Module):
     """LeMoRe's classifier for ImageNet pretraining (supplement, Table 1): the mean of the tokens, then a linear layer.
 
-    ``backbone`` takes the same options as LeMoRe's; ``resize_backbone_weights`` brings its weights to another size.
+    ``backbone`` takes the same options as LeMoRe's; its ``adapt_weights`` brings weights of another size to its own.
     """
 
     def __init__(self, num_classes: int = 1000, *, size_hw: Sequence[int] = (224, 224), **options: object) -> None:
@@ -197,23 +214,6 @@ class LeMoReClassifier(nn.Module):
         _, tokens = self.backbone(image)
         with torch.autocast(image.device.type, enabled=False):  # bfloat16 cannot tell a thousand close logits apart
             return self.classifier(tokens.float().mean(dim=(2, 3)))
-
-
-def resize_backbone_weights(weights: Mapping[str, Tensor], backbone: LeMoReBackbone) -> dict[str, Tensor]:
-    """Return a backbone's ``weights`` with every axis matrix resized to the one in ``backbone``, ready to load there.
-
-    Other entries are passed on as they are. Raises ValueError for an axis matrix that is not square.
-    """
-    resized = dict(weights)
-    for name, module in backbone.named_modules():
-        key = f"{name}.weight"
-        if not isinstance(module, AxisMatrix) or key not in resized:
-            continue
-        matrix = resized[key]
-        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-            raise ValueError(f"{key} is an axis matrix and must be square, not of shape {tuple(matrix.shape)}")
-        resized[key] = resize_axis_matrix(matrix.detach(), module.size)
-    return resized
 
 
 def _strided(length: int, stride: int) -> int:
@@ -243,3 +243,14 @@ def _checked_integer(name: str, value: int, *, minimum: int = 1) -> int:
     if value < minimum:
         raise ValueError(f"{name} takes integers of {minimum} or more, not {value!r}")
     return value
+
+
+NETWORKS = {
+    "lemore": NetworkEntry(
+        LeMoRe,
+        "LeMoRe, ICIP 2025, arXiv 2505.23093 (reconstructed)",
+        PublishedCount(1.60, 0.81, (512, 512), 150, parameters_within=0.03, multiply_adds_within=0.08),
+        sized=True,
+        classifier=LeMoReClassifier,
+    )
+}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
+from lwseg_training.config.recipe import Normalization
+
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
-
-Normalization = Literal["fixed", "per_image"]
-"""``fixed`` subtracts and scales by constants; ``per_image`` by each image's own mean and deviation a channel, which
-takes exposure and colour cast out."""
 
 
 class Normalize(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-DEFAULT_OVERLAP = 0.25
+from lwseg_training.config.recipe import DEFAULT_OVERLAP
 
 
 def window_starts(length: int, window: int, overlap: float = DEFAULT_OVERLAP) -> list[int]:

@@ -5,13 +5,16 @@ Van Toan and Kim, Multi-scale synergy approach for real-time semantic segmentati
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwseg_ros.errors import RecipeError
 from lwseg_training.networks.layers import resize_bilinear
+from lwseg_training.networks.registry import NetworkEntry, PublishedCount, TwoScaleNetwork, build_network
 
 Combine = Literal["synergy", "mean", "max", "high", "low"]
 """How two scales become one prediction: equation 1, what the paper compares it with, or one scale alone."""
@@ -48,7 +51,7 @@ def combine_scales(high: Tensor, low: Tensor, combine: Combine) -> Tensor:
     return _logarithm(synergy(high, low))
 
 
-class Synergy(nn.Module):
+class Synergy(TwoScaleNetwork):
     """Run a network on the image and on a reduced copy, with the same weights, and combine the class probabilities.
 
     The logits are ln(S / sum of S over the classes): their softmax is S normalised, their argmax is that of S, and their
@@ -95,6 +98,12 @@ class Synergy(nn.Module):
         """Return the trunk's layers whose outputs are classes."""
         return self.trunk.classifiers  # type: ignore[return-value]
 
+    def adapt_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Give a trunk's own weights the names that they have in here; a synergy's keep theirs."""
+        if any(name.startswith(TRUNK_PREFIX) for name in weights):
+            return dict(weights)
+        return {TRUNK_PREFIX + name: value for name, value in weights.items()}
+
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, C, H, W].
 
@@ -105,13 +114,13 @@ class Synergy(nn.Module):
         return [logits, *auxiliary] if auxiliary else logits
 
     def forward_with_low(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Map an image [N, 3, H, W] to logits and the low scale's probabilities, float32 [N, C, H, W] both.
+        """Map an image [N, 3, H, W] to logits and the low scale's, ln of its probabilities, float32 [N, C, H, W] both.
 
-        1 - the largest of the probabilities is the paper's mask of uncertain pixels (Section III-A).
+        1 - the largest of the low scale's probabilities is the paper's mask of uncertain pixels (Section III-A).
         """
         high, low, _ = self._scales(image, True, self.combine != "low")
         assert low is not None
-        return self._logits(high, low), low
+        return self._logits(high, low), low.clamp(min=LEAST_PROBABILITY).log()
 
     def scales(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Map an image [N, 3, H, W] to the probabilities of the high and of the low scale, float32 [N, C, H, W] both."""
@@ -157,10 +166,45 @@ def _reduced(size: int, scale: float) -> int:
     return min(size, max(MIN_SIZE, round(size * scale)))
 
 
-def _adopt_trunk_weights(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
+def _adopt_trunk_weights(module: Synergy, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Rename the keys of a trunk's own state dict to those it has inside the wrapper."""
-    keys = [key for key in state_dict if key.startswith(prefix)]
-    if any(key.startswith(prefix + TRUNK_PREFIX) for key in keys):
-        return
-    for key in keys:
-        state_dict[prefix + TRUNK_PREFIX + key[len(prefix) :]] = state_dict.pop(key)
+    own = {key.removeprefix(prefix): state_dict.pop(key) for key in list(state_dict) if key.startswith(prefix)}
+    state_dict.update({prefix + key: value for key, value in module.adapt_weights(own).items()})
+
+
+def on_two_scales(network: nn.Module, low_scale: float | None = None) -> TwoScaleNetwork:
+    """Run a network that is there already on two scales, in eval mode; of a network of two scales, its trunk.
+
+    Args:
+        network: a registered network, or its like.
+        low_scale: the low scale's share; by default the network's own, or 0.5.
+
+    Raises RecipeError where ``low_scale`` is not above 0 and below 1.
+    """
+    trunk, own_scale = network, DEFAULT_LOW_SCALE
+    if isinstance(network, TwoScaleNetwork):
+        trunk, own_scale = network.trunk, network.low_scale
+    try:
+        return Synergy(trunk, low_scale=own_scale if low_scale is None else low_scale).eval()
+    except ValueError as error:
+        raise RecipeError(f"{error}; choose another --low-scale, such as {DEFAULT_LOW_SCALE}") from error
+
+
+def two_scale_section(trunk: str, trunk_options: dict[str, Any], low_scale: float) -> dict[str, Any]:
+    """Return the section ``network`` of a recipe that builds a registered network on two scales."""
+    return {"name": "synergy", "options": {"trunk": trunk, "trunk_options": trunk_options, "low_scale": low_scale}}
+
+
+def _build(
+    num_classes: int, *, trunk: str = "dwrseg_b", trunk_options: dict[str, Any] | None = None, **options: Any
+) -> nn.Module:
+    return Synergy(build_network(trunk, num_classes, **(trunk_options or {})), **options)
+
+
+NETWORKS = {
+    "synergy": NetworkEntry(
+        _build,
+        "Multi-scale Synergy Approach for Real-time Semantic Segmentation, around DWRSeg-B by default",
+        PublishedCount(2.54, 13.62 * 1.25),  # none is published: DWRSeg-B, run a second time on a quarter of the pixels
+    )
+}

@@ -1,8 +1,33 @@
-"""How the learning rate changes over a run."""
+"""How long a run is, and how the learning rate changes over it."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+
+from lwseg_training.config.recipe import TrainingSettings
+
+
+@dataclass(frozen=True)
+class RunLength:
+    """How long a run, an epoch, the warm-up, and the time between evaluations are, in steps."""
+
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+    evaluate_every: int
+
+
+def run_length(recipe: TrainingSettings, images: int) -> RunLength:
+    """Work out the length of a recipe's run on so many images an epoch."""
+    schedule = recipe.schedule
+    epoch = max(1, math.ceil(images / recipe.batch_size))
+    return RunLength(
+        steps_per_epoch=epoch,
+        total_steps=schedule.steps or max(1, round((schedule.epochs or 0) * epoch)),
+        warmup_steps=schedule.warmup_steps or round((schedule.warmup_epochs or 0) * epoch),
+        evaluate_every=max(1, round(recipe.evaluate_every_epochs * epoch)),
+    )
 
 
 def learning_rate_factor(step: int, total_steps: int, warmup_steps: int, power: float) -> float:

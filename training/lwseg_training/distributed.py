@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, distributed
 
 from lwseg_ros.errors import RecipeError
+from lwseg_ros.evaluation.machine import cores, processor
 
 T = TypeVar("T")
 
@@ -29,6 +30,18 @@ class Process:
     def is_main(self) -> bool:
         """Whether this process writes files and prints."""
         return self.rank == 0
+
+    @property
+    def device_name(self) -> str:
+        """The GPU's name, or cpu."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+    @property
+    def hardware(self) -> str:
+        """What all processes of the run compute on, in words."""
+        if self.device.type == "cpu":
+            return f"{processor()}, {cores()} cores"
+        return f"{self.world_size} x {self.device_name}" if self.world_size > 1 else self.device_name
 
 
 def from_main(process: Process, value: T) -> T:
@@ -80,7 +93,7 @@ def training_process(device: str = "auto") -> Iterator[Process]:
     if world_size == 1:
         yield Process(rank, world_size, chosen)
         return
-    # The others wait while the main process judges, which takes long on thousands of large photos.
+    # The others wait while the main process evaluates, which takes long on thousands of large images.
     distributed.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=timedelta(hours=6))
     try:
         yield Process(rank, world_size, chosen)

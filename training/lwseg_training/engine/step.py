@@ -1,0 +1,115 @@
+"""One step: forward, backward, and a move of the weights unless the gradient is not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lwseg_ros.errors import LwsegError
+from lwseg_training.distributed import Process, sum_over_processes
+from lwseg_training.engine.batch_norm import synchronize_batch_norm
+from lwseg_training.engine.evaluation import autocast
+from lwseg_training.engine.frozen_batch_norm import freeze_batch_norm
+from lwseg_training.engine.state import TrainingState
+from lwseg_training.engine.task import Task
+
+MAX_SKIPPED_IN_WINDOW = 25
+
+
+class TrainingDivergedError(LwsegError):
+    """Too many of the last steps had non-finite gradients."""
+
+
+class TrainingStep:
+    """Takes the steps of a task on its state; each process on its share of the batch, all of them alike."""
+
+    def __init__(self, task: Task, state: TrainingState) -> None:
+        self.task = task
+        self.state = state
+        self.loss = task.loss
+        self.parallel = _in_parallel(state.network, task.process)
+
+    def take(self, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
+        """Take one step on uint8 images [n, H, W, 3] and their labels; return the loss and the gradient's norm before clipping.
+
+        A step whose gradient is not finite changes no weight and is counted; raises TrainingDivergedError when they pile up.
+        """
+        task, state = self.task, self.state
+        recipe, process = task.recipe, task.process
+        # Dropout and the like draw the same numbers at this step however often the run was interrupted.
+        torch.manual_seed(recipe.seed + state.step * process.world_size + process.rank)
+        self.parallel.train()
+        if recipe.freeze_batch_norm:
+            freeze_batch_norm(state.network)
+        for group in state.optimizer.param_groups:
+            group["lr"] = task.learning_rate(state.step)
+        image = image.to(process.device, non_blocking=True)
+        label = label.to(process.device, non_blocking=True).long()
+        with autocast(process.device, recipe.precision):
+            outputs = self.parallel(task.normalize(image).contiguous(memory_format=torch.channels_last))
+        loss = self.loss(outputs, label)
+        loss.backward()
+        limit = recipe.optimizer.clip_norm or math.inf
+        norm = float(nn.utils.clip_grad_norm_(state.network.parameters(), limit))
+        finite = math.isfinite(norm)
+        if finite:
+            state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        if finite and state.ema is not None:
+            state.ema.update_parameters(state.network)
+        state.skipped += not finite
+        state.recently_skipped.append(not finite)
+        if sum(state.recently_skipped) > MAX_SKIPPED_IN_WINDOW:
+            raise TrainingDivergedError(
+                f"{sum(state.recently_skipped)} of the last {len(state.recently_skipped)} steps had non-finite gradients "
+                f"at step {state.step}; "
+                f"lower optimizer.lr (now {recipe.optimizer.lr}), set optimizer.clip_norm, or use precision=fp32"
+            )
+        state.step += 1
+        return loss.detach(), norm
+
+
+@dataclass(frozen=True)
+class TakenStep:
+    """A step's loss and gradient norm, and the seconds that it waited for its samples and worked."""
+
+    loss: Tensor
+    gradient_norm: float
+    waited_s: float
+    worked_s: float
+
+
+def log_entry(task: Task, state: TrainingState, steps: Sequence[TakenStep]) -> dict[str, Any]:
+    """Return where a run is, and the means over the steps since the last entry; all processes have to call it."""
+    world_size = task.process.world_size
+    loss = sum_over_processes(torch.stack([step.loss for step in steps]), world_size) / world_size
+    finite = [step.gradient_norm for step in steps if math.isfinite(step.gradient_norm)]
+    waited_s = sum(step.waited_s for step in steps)
+    seconds = waited_s + sum(step.worked_s for step in steps)
+    return {
+        "step": state.step,
+        "epoch": round(state.step / task.length.steps_per_epoch, 3),
+        "loss": float(loss.nanmean()),
+        "lr": task.learning_rate(state.step),
+        "grad_norm": sum(finite) / len(finite) if finite else None,
+        "skipped_steps": state.skipped,
+        "images_per_s": len(steps) * task.recipe.batch_size / seconds,
+        "loader_wait_share": waited_s / seconds,
+    }
+
+
+def _in_parallel(network: nn.Module, process: Process) -> nn.Module:
+    """Return the network as a step calls it: with the whole batch's statistics and gradient, where several processes share it.
+
+    Its batch normalisations are changed in place.
+    """
+    if process.world_size == 1:
+        return network
+    network = synchronize_batch_norm(network, process.device)
+    return DistributedDataParallel(network, device_ids=[process.device] if process.device.type == "cuda" else None)

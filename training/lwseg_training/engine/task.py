@@ -1,0 +1,60 @@
+"""What `fit` asks of a kind of training; segmentation.py and classification.py hold the two that there are."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+from torch import nn
+from torch.utils.data import Dataset
+
+from lwseg_training.config.pretraining_recipe import PretrainingRecipe
+from lwseg_training.config.recipe import Recipe
+from lwseg_training.distributed import Process
+from lwseg_training.networks.normalization import Normalize
+from lwseg_training.optim.schedule import RunLength
+
+
+class Task(Protocol):
+    """One kind of training: its data, its network, what is minimised, and how the network is evaluated.
+
+    Attributes:
+        command: that trains so, for messages.
+        metric: the figure of an evaluation by which the best network is kept, the higher the better.
+        curves: the figures of an evaluation that are drawn, with their names in words.
+        process: where it runs.
+        length: of the run.
+        images: how many are trained on (train) and evaluated on (judged).
+        samples: training images uint8 [H, W, 3] and labels, by sample number without end.
+        judged_on: the split that is evaluated on, in words.
+        normalize: from images uint8 [n, H, W, 3] to what the network takes; on the process's device.
+    """
+
+    command: ClassVar[str]
+    metric: ClassVar[str]
+    curves: ClassVar[dict[str, str]]
+    process: Process
+    length: RunLength
+    images: dict[str, int]
+    judged_on: str
+    samples: Dataset[Any]
+    normalize: Normalize
+
+    @property
+    def recipe(self) -> Recipe | PretrainingRecipe:
+        """What to do."""
+
+    @property
+    def loss(self) -> nn.Module:
+        """Takes the network's outputs and the labels; on the process's device."""
+
+    def build_network(self) -> nn.Module:
+        """Build the network with random weights drawn from PyTorch's seed."""
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+
+    def evaluate(self, network: nn.Module) -> dict[str, Any]:
+        """Return the figures of a network on the validation split, ``metric`` among them; leaves it in eval mode."""
+
+    def checkpoint_fields(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beyond COMMON_FIELDS and the best value of the metric."""
