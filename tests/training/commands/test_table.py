@@ -34,7 +34,7 @@ def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_recipe(folder / "short.yaml", schedule={"steps": 4}, note="short run", seed=1)
     write_recipe(folder / "broken.yaml", network={"name": "dwrseg_b", "options": {"wings": 2}})
     (folder / "README.md").write_text(MARKERS)
-    assert table(folder, data, "long", "broken", "short", "--leave-out", "0006R0", "--readme") == 1
+    assert table(folder, data, "long", "broken", "short", "--hold-out", "0006R0", "--readme") == 1
     return folder
 
 
@@ -68,7 +68,7 @@ def test_rows_hold_what_was_trained_and_measured(made: Path) -> None:
     for name in ("long", "short"):
         row = rows[name]
         summary = json.loads((made / "runs" / name / "summary.json").read_text())
-        left_out = json.loads((made / "runs" / "compare" / name / "0006R0" / "summary.json").read_text())
+        held_out = json.loads((made / "runs" / "compare" / name / "0006R0" / "summary.json").read_text())
         assert row["network"] == "dwrseg_b"
         assert (row["steps"], row["images_seen"], row["images"]) == (4, 16, 3)
         assert row["hardware"] == summary["hardware"]
@@ -76,8 +76,8 @@ def test_rows_hold_what_was_trained_and_measured(made: Path) -> None:
         assert row["input_size_hw"] == [64, 96]
         assert row["multiply_adds"] > row["parameters"] > 1e5
         assert 0 < row["miou"] < 1
-        assert row["left_out"] == {"0006R0": left_out["last"]["miou"]}
-        assert left_out["judged_on"] == "left out 0006R0"
+        assert row["held_out"] == {"0006R0": held_out["last"]["miou"]}
+        assert held_out["evaluated_on"] == "held out 0006R0"
         assert row["cpu"]["runtime"] == "openvino"
         assert row["cpu"]["latency_ms"]["p50"] > 0
         assert row["equal_budget"] == "A"
@@ -105,11 +105,11 @@ def test_what_is_finished_is_read_and_a_readme_gets_the_table(
     made: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, rows = files_in(made / "runs"), rows_of(made)
-    arguments = ("long", "short", "--leave-out", "0006R0", "--no-training")
+    arguments = ("long", "short", "--hold-out", "0006R0", "--no-training")
     assert table(made, data, *arguments, "--json", "--readme") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((made / "runs" / "table.json").read_text())
-    assert printed["command"] == "lwseg table long short --data DIR --leave-out 0006R0"
+    assert printed["command"] == "lwseg table long short --data DIR --hold-out 0006R0"
     assert printed["rows"] == [rows["long"], rows["short"]]
     assert files_in(made / "runs") == before, "nothing was trained, exported or measured again"
 

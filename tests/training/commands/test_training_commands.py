@@ -143,7 +143,7 @@ def test_train_refuses_what_makes_no_sense(lwseg_here: Callable[..., Done], data
         lwseg_here("train", recipe, "--data", tmp_path / "none", "--out", tmp_path / "run"), "lwseg train: no folder"
     )
     fails_with(
-        lwseg_here("train", recipe, *places, "dataset.leave_out=[0005VD]"),
+        lwseg_here("train", recipe, *places, "dataset.held_out=[0005VD]"),
         "no sequence ['0005VD'] in train; there are:",
     )
     assert not (tmp_path / "run").exists(), "nothing was begun"

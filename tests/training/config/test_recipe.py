@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lwseg_training.config.recipe import differing_keys, load_recipe, parse_recipe, resolve_recipe, shipped_recipes
+from lwseg_training.config.recipe import (
+    differing_in_training,
+    differing_keys,
+    load_recipe,
+    parse_recipe,
+    resolve_recipe,
+    shipped_recipes,
+)
 from lwseg_training.networks import build_network
 from support.camvid_miniature import miniature_recipe, write_recipe
 
@@ -36,7 +43,7 @@ def with_value(key: str, value: Any) -> dict[str, Any]:
 def test_shipped_recipes_are_found_by_name_and_make_sense(name: str) -> None:
     recipe = load_recipe(resolve_recipe(name))
     build_network(recipe.network.name, 11, **recipe.network.options)
-    assert recipe.dataset.leave_out == ()
+    assert recipe.dataset.held_out == ()
     assert recipe.dataset.name in DATASETS
     crop_h, crop_w = recipe.augmentation.crop_hw
     assert recipe.network.options.get("size_hw", [crop_h, crop_w]) == [crop_h, crop_w]
@@ -69,7 +76,7 @@ def test_overrides_change_single_values_and_are_read_as_yaml(tmp_path: Path) -> 
         "optimizer.lr=1.0e-3",
         "schedule.steps=null",
         "schedule.epochs=2.5",
-        "dataset.leave_out=[0006R0, 0001TP]",
+        "dataset.held_out=[0006R0, 0001TP]",
         "network.options.sir_depthwise=true",
         "early.share=0.5",
         "early.crop_hw=[32, 32]",
@@ -79,7 +86,7 @@ def test_overrides_change_single_values_and_are_read_as_yaml(tmp_path: Path) -> 
     assert recipe.optimizer.lr == 0.001
     assert recipe.optimizer.weight_decay == 0.01
     assert (recipe.schedule.steps, recipe.schedule.epochs) == (None, 2.5)
-    assert recipe.dataset.leave_out == ("0006R0", "0001TP")
+    assert recipe.dataset.held_out == ("0006R0", "0001TP")
     assert recipe.network.options == {"sir_blocks": 1, "dwr2_blocks": 1, "dwr3_blocks": 1, "sir_depthwise": True}
     assert recipe.early is not None
     assert recipe.early.crop_hw == (32, 32)
@@ -213,7 +220,7 @@ def test_recipes_are_compared_by_what_they_mean() -> None:
     assert differing_keys(recipe, miniature_recipe()) == [], "a key that was not written counts as its default"
     assert differing_keys(recipe, miniature_recipe(workers=7)) == []
     assert differing_keys(recipe, miniature_recipe(seed=3, normalization="per_image")) == ["normalization", "seed"]
-    assert differing_keys(recipe, with_value("network.initial_weights", "a.pt")) == ["network"]
+    assert differing_keys(recipe, with_value("network.warm_start", "a.pt")) == ["network"]
 
 
 def test_what_is_no_recipe_of_this_version_differs() -> None:
@@ -234,3 +241,45 @@ def test_reading_recipes_needs_no_torch() -> None:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", "\n".join(lines)], env=environment, check=True, timeout=60)
+
+
+EARLIER_KEYS = {
+    "dataset.leave_out": ["0006R0"],
+    "loss.prior_correction": 0.25,
+    "network.initial_weights": "runs/a/last.pt",
+    "network.initial_weights_left_out": "runs/{sequence}/last.pt",
+}
+
+
+def read_with_earlier_keys(tmp_path: Path, overrides: list[str]) -> dict[str, Any]:
+    recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml"), overrides).model_dump(mode="json")
+    return {
+        "dataset.leave_out": recipe["dataset"]["held_out"],
+        "loss.prior_correction": recipe["loss"]["logit_adjustment"],
+        "network.initial_weights": recipe["network"]["warm_start"],
+        "network.initial_weights_left_out": recipe["network"]["warm_start_held_out"],
+    }
+
+
+def test_earlier_keys_are_read_with_a_warning_from_files_and_overrides(tmp_path: Path) -> None:
+    overrides = [
+        f"{key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}" for key, value in EARLIER_KEYS.items()
+    ]
+    with pytest.warns(FutureWarning, match="is called") as warned:
+        assert read_with_earlier_keys(tmp_path, overrides) == EARLIER_KEYS
+    assert len(warned) == len(EARLIER_KEYS)
+    based = tmp_path / "based.yaml"
+    based.write_text("base: recipe.yaml\nloss: {prior_correction: 0.5}\n")
+    with pytest.warns(FutureWarning, match=r"based\.yaml: loss\.prior_correction is called loss\.logit_adjustment now"):
+        assert load_recipe(based, ["loss.logit_adjustment=0.75"]).loss.logit_adjustment == 0.75
+
+
+def test_an_earlier_runs_recipe_is_the_same_under_its_earlier_keys() -> None:
+    recipe = parse_recipe(with_value("loss.logit_adjustment", 0.25))
+    earlier = recipe.model_dump(mode="json")
+    earlier["loss"]["prior_correction"] = earlier["loss"].pop("logit_adjustment")
+    earlier["dataset"]["leave_out"] = earlier["dataset"].pop("held_out")
+    assert differing_keys(recipe, earlier) == []
+    earlier["loss"]["prior_correction"] = 0.5
+    assert differing_keys(recipe, earlier) == ["loss"]
+    assert differing_in_training(recipe, earlier) == []

@@ -1,4 +1,4 @@
-"""Parts of photos: where they may lie, what they look like, and that a sample follows from its number."""
+"""Parts of images: where they may lie, what they look like, and that a sample follows from its number."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from lwseg_training.config.pretraining_recipe import CropSection
-from lwseg_training.data.classification_samples import TrainingPhotos, ValidationPhotos, center_part, random_part
-from support.photo_miniature import write_photos
+from lwseg_training.data.classification_samples import TrainingImages, ValidationImages, center_part, random_part
+from support.classification_miniature import write_images
 
 from lwseg_ros.datasets import load_classification_split
 from lwseg_ros.errors import DatasetError
@@ -73,20 +73,20 @@ def test_the_centre_keeps_its_proportion() -> None:
 
 
 def test_a_sample_follows_from_its_number(tmp_path: Path) -> None:
-    split = load_classification_split("image_folder", write_photos(tmp_path), "train")
-    one, other = (TrainingPhotos(split, crop(flip=0.5), seed=3) for _ in range(2))
+    split = load_classification_split("image_folder", write_images(tmp_path), "train")
+    one, other = (TrainingImages(split, crop(flip=0.5), seed=3) for _ in range(2))
     forwards = [one[number] for number in range(40)]
     backwards = [other[number] for number in reversed(range(40))][::-1]
     for (image, label), (image_again, label_again) in zip(forwards, backwards, strict=True):
         assert torch.equal(image, image_again)
         assert label == label_again
-    assert sorted(label for _, label in forwards[:18]) == [0] * 6 + [1] * 6 + [2] * 6, "every photo once an epoch"
+    assert sorted(label for _, label in forwards[:18]) == [0] * 6 + [1] * 6 + [2] * 6, "every image once an epoch"
     assert [label for _, label in forwards[:18]] != [label for _, label in forwards[18:36]]
-    assert not torch.equal(TrainingPhotos(split, crop(), seed=4)[0][0], forwards[0][0])
+    assert not torch.equal(TrainingImages(split, crop(), seed=4)[0][0], forwards[0][0])
 
 
-def test_a_photo_that_is_damaged_is_named(tmp_path: Path) -> None:
-    split = load_classification_split("image_folder", write_photos(tmp_path), "val")
+def test_a_image_that_is_damaged_is_named(tmp_path: Path) -> None:
+    split = load_classification_split("image_folder", write_images(tmp_path), "val")
     split[0][0].write_bytes(b"torn")
     with pytest.raises(DatasetError, match=r"cannot read .*val/brick/0\.png"):
-        ValidationPhotos(split, crop())[0]
+        ValidationImages(split, crop())[0]

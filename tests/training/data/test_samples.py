@@ -46,26 +46,26 @@ def test_sequence_is_the_name_up_to_the_first_underscore() -> None:
 
 
 def test_without_leaving_out_it_judges_on_the_validation_split(miniature: Path) -> None:
-    train, judged = load_splits(DatasetSection(), miniature)
-    assert (len(train.pairs), len(judged.pairs), judged.split) == (9, 3, "val")
+    train, evaluated = load_splits(DatasetSection(), miniature)
+    assert (len(train.pairs), len(evaluated.pairs), evaluated.split) == (9, 3, "val")
 
 
-def test_a_sequence_left_out_is_judged_on_and_not_trained_on(miniature: Path) -> None:
-    train, judged = load_splits(DatasetSection(leave_out=("0006R0",)), miniature)
+def test_a_sequence_held_out_is_evaluated_on_and_not_trained_on(miniature: Path) -> None:
+    train, evaluated = load_splits(DatasetSection(held_out=("0006R0",)), miniature)
     assert {sequence_of(image) for image, _ in train.pairs} == {"0001TP", "0016E5"}
-    assert {sequence_of(image) for image, _ in judged.pairs} == {"0006R0"}
-    assert len(train.pairs) + len(judged.pairs) == 9
-    assert judged.split == "left out 0006R0"
-    assert judged.classes == train.classes
+    assert {sequence_of(image) for image, _ in evaluated.pairs} == {"0006R0"}
+    assert len(train.pairs) + len(evaluated.pairs) == 9
+    assert evaluated.split == "held out 0006R0"
+    assert evaluated.classes == train.classes
 
 
 def test_sequences_that_are_not_there_or_all_there_is_are_refused(miniature: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"no sequence \['0005VD'\] in train; there are: \['0001TP', '0006R0', '0016E5'\]"
     ):
-        load_splits(DatasetSection(leave_out=("0006R0", "0005VD")), miniature)
+        load_splits(DatasetSection(held_out=("0006R0", "0005VD")), miniature)
     with pytest.raises(DatasetError, match="leaves nothing to train on"):
-        load_splits(DatasetSection(leave_out=("0006R0", "0001TP", "0016E5")), miniature)
+        load_splits(DatasetSection(held_out=("0006R0", "0001TP", "0016E5")), miniature)
 
 
 def test_void_becomes_ignored(miniature: Path) -> None:
@@ -116,7 +116,7 @@ def test_labels_with_other_values_than_class_ids_are_translated(tmp_path: Path) 
 def test_images_are_resized_as_the_segmenter_resizes_them(
     size_hw: tuple[int, int], miniature: Path, tmp_path: Path
 ) -> None:
-    """What a model is calibrated and judged on is what it will see."""
+    """What a model is calibrated and evaluated on is what it will see."""
     split = load_splits(DatasetSection(), miniature)[1]
     image, label = LabelledImages(split, size_hw)[0]
     seen: list[np.ndarray] = []

@@ -27,7 +27,7 @@ from lwseg_training.engine.state import initial_state
 from lwseg_training.engine.step import TrainingStep
 from lwseg_training.networks import build_classifier
 from lwseg_training.networks.normalization import Normalize
-from support.photo_miniature import photo_recipe, write_photo_recipe, write_photos
+from support.classification_miniature import classification_recipe, write_classification_recipe, write_images
 from torch import Tensor, nn
 
 from lwseg_ros.cli import main
@@ -37,26 +37,26 @@ ALONE = Process(0, 1, torch.device("cpu"))
 
 
 def recipe_of(**changes: Any) -> PretrainingRecipe:
-    return PretrainingRecipe.model_validate(photo_recipe(**changes))
+    return PretrainingRecipe.model_validate(classification_recipe(**changes))
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("photos"))
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
 def last_of(out: Path) -> dict[str, Any]:
     return read_checkpoint(out / "last.pt", "lwseg pretrain")
 
 
-def test_it_learns_and_leaves_checkpoints_log_curves_recipe_and_summary(photos: Path, tmp_path: Path) -> None:
+def test_it_learns_and_leaves_checkpoints_log_curves_recipe_and_summary(images: Path, tmp_path: Path) -> None:
     recipe = recipe_of(schedule={"steps": 45, "warmup_steps": 4}, evaluate_every_epochs=10)
-    summary = fit(ClassificationTask(recipe, photos, ALONE), tmp_path / "run")
+    summary = fit(ClassificationTask(recipe, images, ALONE), tmp_path / "run")
     names = {"last.pt", "best.pt", "log.jsonl", "curves.png", "recipe.yaml", "summary.json"}
     assert {path.name for path in (tmp_path / "run").iterdir()} == names
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
-    assert summary["images"] == {"train": 18, "judged": 6}
-    assert (summary["steps"], summary["judged_on"], summary["skipped_steps"]) == (45, "val", 0)
+    assert summary["images"] == {"train": 18, "evaluated": 6}
+    assert (summary["steps"], summary["evaluated_on"], summary["skipped_steps"]) == (45, "val", 0)
     assert summary["best"]["top1"] > 0.8
     assert summary["last"]["top5"] == 1.0, "of three classes"
     entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
@@ -68,10 +68,10 @@ def test_it_learns_and_leaves_checkpoints_log_curves_recipe_and_summary(photos: 
 
 
 def test_stopped_and_resumed_it_ends_with_the_weights_of_a_run_left_alone(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_of(schedule={"steps": 6, "warmup_steps": 1}, crop={"size_hw": [32, 32], "area": [0.2, 1.0]})
-    whole = fit(ClassificationTask(recipe, photos, ALONE), tmp_path / "whole")
+    whole = fit(ClassificationTask(recipe, images, ALONE), tmp_path / "whole")
     take = TrainingStep.take
 
     def signalled(step: TrainingStep, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
@@ -81,9 +81,9 @@ def test_stopped_and_resumed_it_ends_with_the_weights_of_a_run_left_alone(
 
     monkeypatch.setattr(TrainingStep, "take", signalled)
     with pytest.raises(LwsegError, match="stopped at step 3 of 6; go on with --resume"):
-        fit(ClassificationTask(recipe, photos, ALONE), tmp_path / "torn")
+        fit(ClassificationTask(recipe, images, ALONE), tmp_path / "torn")
     monkeypatch.undo()
-    torn = fit(ClassificationTask(recipe, photos, ALONE), tmp_path / "torn", resume=True)
+    torn = fit(ClassificationTask(recipe, images, ALONE), tmp_path / "torn", resume=True)
     expected, state = last_of(tmp_path / "whole"), last_of(tmp_path / "torn")
     for part in ("network", "ema"):
         assert all(torch.equal(state[part][name], value) for name, value in expected[part].items())
@@ -101,15 +101,15 @@ def test_stopped_and_resumed_it_ends_with_the_weights_of_a_run_left_alone(
     ],
     ids=lambda changes: "-".join(changes),
 )
-def test_every_part_of_a_recipe_trains(changes: dict[str, Any], photos: Path, tmp_path: Path) -> None:
-    summary = fit(ClassificationTask(recipe_of(**changes), photos, ALONE), tmp_path / "run")
+def test_every_part_of_a_recipe_trains(changes: dict[str, Any], images: Path, tmp_path: Path) -> None:
+    summary = fit(ClassificationTask(recipe_of(**changes), images, ALONE), tmp_path / "run")
     assert summary["skipped_steps"] == 0
     assert 0 <= summary["last"]["top1"] <= summary["last"]["top5"] <= 1
     assert all(torch.isfinite(value).all() for value in last_of(tmp_path / "run")["network"].values())
 
 
-def test_a_step_with_gradients_that_are_not_finite_is_counted_and_changes_no_weight(photos: Path) -> None:
-    task = ClassificationTask(recipe_of(), photos, ALONE)
+def test_a_step_with_gradients_that_are_not_finite_is_counted_and_changes_no_weight(images: Path) -> None:
+    task = ClassificationTask(recipe_of(), images, ALONE)
     state = initial_state(task)
     image, label = next(iter(training_loader(task.samples, StepSampler(6, 0, 1), 0, pin=False)))
     with torch.no_grad():
@@ -121,12 +121,12 @@ def test_a_step_with_gradients_that_are_not_finite_is_counted_and_changes_no_wei
     assert all(torch.equal(value, before[name]) for name, value in state.network.named_parameters())
 
 
-def test_the_rate_falls_as_a_cosine_or_as_a_power(photos: Path) -> None:
+def test_the_rate_falls_as_a_cosine_or_as_a_power(images: Path) -> None:
     schedule = {"steps": 12, "warmup_steps": 2}
     plain = {"kind": "adamw", "lr": 1.0}
-    cosine = ClassificationTask(recipe_of(schedule=schedule, optimizer=plain), photos, ALONE)
+    cosine = ClassificationTask(recipe_of(schedule=schedule, optimizer=plain), images, ALONE)
     poly = recipe_of(schedule={**schedule, "kind": "poly", "power": 1.0}, optimizer=plain)
-    linear = ClassificationTask(poly, photos, ALONE)
+    linear = ClassificationTask(poly, images, ALONE)
 
     def rates(task: ClassificationTask) -> list[float]:
         return [task.learning_rate(step) for step in (0, 1, 2, 7, 12)]
@@ -150,14 +150,14 @@ def test_accuracy_by_hand() -> None:
     assert accuracy(flat, normalize, batches, torch.device("cpu"), "fp32") == (0.25, 0.75)
 
 
-def test_what_does_not_fit_the_run_is_refused(photos: Path, tmp_path: Path) -> None:
+def test_what_does_not_fit_the_run_is_refused(images: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    fit(ClassificationTask(recipe_of(schedule={"steps": 1}), photos, ALONE), out)
+    fit(ClassificationTask(recipe_of(schedule={"steps": 1}), images, ALONE), out)
     with pytest.raises(RecipeError, match="already holds a run; add --resume"):
-        fit(ClassificationTask(recipe_of(), photos, ALONE), out)
+        fit(ClassificationTask(recipe_of(), images, ALONE), out)
     with pytest.raises(RecipeError, match="was begun with another recipe; differing: seed, label_smoothing"):
         fit(
-            ClassificationTask(recipe_of(schedule={"steps": 1}, label_smoothing=0.0, seed=1), photos, ALONE),
+            ClassificationTask(recipe_of(schedule={"steps": 1}, label_smoothing=0.0, seed=1), images, ALONE),
             out,
             resume=True,
         )
@@ -166,7 +166,7 @@ def test_what_does_not_fit_the_run_is_refused(photos: Path, tmp_path: Path) -> N
     ):
         load_checkpoint(out / "last.pt")
 
-    other = write_photos(tmp_path / "other")
+    other = write_images(tmp_path / "other")
     shutil.move(other / "val" / "water", other / "val" / "wax")
     with pytest.raises(DatasetError, match="train has 3 classes, val 3; only one of them has 'water'"):
         fit(ClassificationTask(recipe_of(), other, ALONE), tmp_path / "new")
@@ -193,21 +193,21 @@ def test_recipes_of_the_other_command_are_refused(tmp_path: Path, capsys: pytest
         resolve_recipe("pilot", PRETRAINING_RECIPE_FOLDER)
     with pytest.raises(RecipeError, match=r"augmentation = .*: Extra inputs are not permitted"):
         load_pretraining_recipe(resolve_recipe("pilot"))
-    recipe = write_photo_recipe(tmp_path / "photos.yaml")
+    recipe = write_classification_recipe(tmp_path / "images.yaml")
     assert main(["train", str(recipe), "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
     assert "augmentation" in capsys.readouterr().err
 
 
 def test_the_command_trains_and_says_how_good_it_is(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = write_photo_recipe(tmp_path / "photos.yaml")
+    recipe = write_classification_recipe(tmp_path / "images.yaml")
     monkeypatch.chdir(tmp_path)
-    assert main(["pretrain", str(recipe), "--data", str(photos), "schedule.steps=2", "--device", "cpu"]) == 0
+    assert main(["pretrain", str(recipe), "--data", str(images), "schedule.steps=2", "--device", "cpu"]) == 0
     assert "val top-1: last 0." in capsys.readouterr().out
-    assert last_of(tmp_path / "runs" / "photos")["step"] == 2
+    assert last_of(tmp_path / "runs" / "images")["step"] == 2
     assert (
-        main(["pretrain", str(recipe), "--data", str(photos), "schedule.steps=2", "--resume", "--device", "cpu"]) == 0
+        main(["pretrain", str(recipe), "--data", str(images), "schedule.steps=2", "--resume", "--device", "cpu"]) == 0
     )
     assert main(["pretrain", str(recipe), "--data", str(tmp_path), "--out", str(tmp_path / "none")]) == 1
     assert "lwseg pretrain: " in capsys.readouterr().err

@@ -46,19 +46,19 @@ def test_a_run_leaves_checkpoints_log_curves_recipe_and_summary(run_folder: Path
     assert {path.name for path in run_folder.iterdir()} == names
     entries = [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in entries if "loss" in entry] == [20, 40, 60]
-    judged = [entry for entry in entries if "miou" in entry]
-    assert [entry["step"] for entry in judged] == [30, 60]
+    evaluated = [entry for entry in entries if "miou" in entry]
+    assert [entry["step"] for entry in evaluated] == [30, 60]
     losses = [entry["loss"] for entry in entries if "loss" in entry]
     assert losses[-1] < losses[0] / 2
     assert all(entry["images_per_s"] > 0 and 0 <= entry["loader_wait_share"] < 1 for entry in entries if "lr" in entry)
-    assert judged[-1]["per_class_iou"]["bicyclist"] is None
+    assert evaluated[-1]["per_class_iou"]["bicyclist"] is None
 
     summary = json.loads((run_folder / "summary.json").read_text())
-    assert summary["last"] == judged[-1]
-    assert summary["best"] == max(judged, key=lambda entry: entry["miou"])
+    assert summary["last"] == evaluated[-1]
+    assert summary["best"] == max(evaluated, key=lambda entry: entry["miou"])
     assert summary["best"]["miou"] > 0.4
-    assert (summary["steps"], summary["judged_on"], summary["device"]) == (60, "val", "cpu")
-    assert summary["images"] == {"train": 9, "judged": 3}
+    assert (summary["steps"], summary["evaluated_on"], summary["device"]) == (60, "val", "cpu")
+    assert summary["images"] == {"train": 9, "evaluated": 3}
     assert load_checkpoint(run_folder / "best.pt")["step"] == summary["best"]["step"]
     assert load_recipe(run_folder / "recipe.yaml").model_dump(mode="json") == summary["recipe"]
     assert cv2.imread(str(run_folder / "curves.png")) is not None
@@ -101,7 +101,7 @@ def test_the_warm_up_can_be_given_in_epochs(miniature: Path) -> None:
 def test_frozen_batch_normalisation_stays_as_it_is_while_the_rest_learns(
     run_folder: Path, miniature: Path, tmp_path: Path
 ) -> None:
-    network = {**miniature_recipe()["network"], "initial_weights": str(run_folder / "last.pt")}
+    network = {**miniature_recipe()["network"], "warm_start": str(run_folder / "last.pt")}
     recipe = recipe_of(network=network, freeze_batch_norm=True)
     task = SegmentationTask(recipe, miniature, ALONE)
     network = initial_state(task).network
@@ -124,7 +124,7 @@ def test_frozen_batch_normalisation_stays_as_it_is_while_the_rest_learns(
         {"optimizer": {"kind": "muon", "lr": 0.002, "weight_decay": 0.05}},
         {"loss": {"kind": "ohem", "class_weights": "inverse_log", "lovasz": 0.5, "label_smoothing": 0.05}},
         {"normalization": "per_image", "ema_decay": 0.0},
-        {"dataset": {"name": "camvid", "leave_out": ["0006R0"]}},
+        {"dataset": {"name": "camvid", "held_out": ["0006R0"]}},
         {"workers": 2, "early": {"share": 0.5, "crop_hw": [32, 32], "scale": [0.4, 0.8]}},
     ],
     ids=lambda changes: "-".join(changes),
@@ -173,7 +173,7 @@ def test_a_finished_run_is_judged_again_when_its_network_is_used_otherwise(minia
     """Neither the prior's correction nor the size of inference changes a weight, so nothing is trained again."""
     settings: dict[str, Any] = {"schedule": {"epochs": 4}, "precision": "fp32"}
     weighted = {"class_weights": "inverse_log"}
-    used_otherwise = {"loss": {**weighted, "prior_correction": 1}, "inference": {"size_hw": [32, 48]}}
+    used_otherwise = {"loss": {**weighted, "logit_adjustment": 1}, "inference": {"size_hw": [32, 48]}}
     out, afresh = tmp_path / "run", tmp_path / "afresh"
     before = fit(SegmentationTask(recipe_of(**settings, loss=weighted), miniature, ALONE), out)
     resumed = SegmentationTask(recipe_of(**settings, **used_otherwise), miniature, ALONE)
@@ -192,7 +192,7 @@ def test_a_run_of_a_version_with_fewer_keys_is_resumed(miniature: Path, tmp_path
     out = tmp_path / "run"
     fit(SegmentationTask(recipe_of(schedule={"steps": 1}), miniature, ALONE), out)
     state = load_checkpoint(out / "last.pt")
-    del state["format_version"], state["recipe"]["network"]["initial_weights"], state["recipe"]["early"]
+    del state["format_version"], state["recipe"]["network"]["warm_start"], state["recipe"]["early"]
     save_checkpoint(out / "last.pt", state)
     assert fit(SegmentationTask(recipe_of(schedule={"steps": 1}), miniature, ALONE), out, resume=True)["steps"] == 1
 

@@ -15,12 +15,12 @@ from lwseg_training.engine.classification import ClassificationTask
 from lwseg_training.engine.fit import fit
 from lwseg_training.engine.segmentation import SegmentationTask
 from lwseg_training.engine.state import initial_state
-from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_initial_weights
+from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_warm_start
 from lwseg_training.experiments.cross_validation import finished_summary, without_sequence
 from lwseg_training.networks import build_network
 from lwseg_training.networks.lemore import LeMoRe, LeMoReClassifier
 from support.camvid_miniature import miniature_recipe
-from support.photo_miniature import SHALLOW, photo_recipe, write_photos
+from support.classification_miniature import SHALLOW, classification_recipe, write_images
 from torch import nn
 
 from lwseg_ros.errors import RecipeError
@@ -33,8 +33,8 @@ SMALL_DWRSEG = {"sir_blocks": 1, "dwr2_blocks": 1, "dwr3_blocks": 1}
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a short pretraining of LeMoRe at 32 x 32."""
     folder = tmp_path_factory.mktemp("pretrained")
-    recipe = PretrainingRecipe.model_validate(photo_recipe(schedule={"steps": 2}))
-    fit(ClassificationTask(recipe, write_photos(folder / "photos"), ALONE), folder / "run")
+    recipe = PretrainingRecipe.model_validate(classification_recipe(schedule={"steps": 2}))
+    fit(ClassificationTask(recipe, write_images(folder / "images"), ALONE), folder / "run")
     return folder / "run" / "last.pt"
 
 
@@ -49,7 +49,7 @@ def values_of(network: nn.Module) -> dict[str, torch.Tensor]:
 def test_a_pretrained_backbone_starts_a_segmentation_at_another_size(pretrained: Path) -> None:
     network = lemore()
     before = values_of(network)
-    report = load_initial_weights(network, pretrained)
+    report = load_warm_start(network, pretrained)
     averaged = read_checkpoint(pretrained)["ema"]
     backbone = {name.removeprefix("backbone."): averaged[name] for name in averaged if name.startswith("backbone.")}
     expected = network.backbone.adapt_weights(backbone)
@@ -80,26 +80,26 @@ def test_training_starts_from_them_and_resumes_without_them(
     network = {
         "name": "lemore",
         "options": {"size_hw": [48, 64], "width": 16, **SHALLOW},
-        "initial_weights": "start.pt",
+        "warm_start": "start.pt",
     }
     recipe = parse_recipe(miniature_recipe(network=network, schedule={"steps": 2}))
     task = SegmentationTask(recipe, miniature, ALONE)
     state = initial_state(task)
     expected = lemore(size_hw=(48, 64))
-    load_initial_weights(expected, pretrained)
+    load_warm_start(expected, pretrained)
     for part in (state.network, state.ema.module):
         assert all(torch.equal(v, expected.backbone.state_dict()[k]) for k, v in part.backbone.state_dict().items())
     assert "tensors from start.pt; starting at random:" in capsys.readouterr().err
     fit(task, tmp_path / "run")
     (tmp_path / "start.pt").unlink()
     assert fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "run", resume=True)["steps"] == 2
-    with pytest.raises(CheckpointError, match=r"no checkpoint start\.pt, which network\.initial_weights"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint start\.pt, which network\.warm_start"):
         fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "other")
 
 
 def test_the_same_network_gives_all_its_weights(run_folder: Path) -> None:
     network = build_network("dwrseg_b", 11, **SMALL_DWRSEG)
-    report = load_initial_weights(network, run_folder / "last.pt")
+    report = load_warm_start(network, run_folder / "last.pt")
     averaged = load_checkpoint(run_folder / "last.pt")["ema"]
     assert all(torch.equal(value, averaged[name]) for name, value in network.state_dict().items())
     assert (report.left, report.unused) == ((), ())
@@ -108,32 +108,34 @@ def test_the_same_network_gives_all_its_weights(run_folder: Path) -> None:
 
 def test_a_synergy_starts_from_its_trunk_trained_alone(run_folder: Path) -> None:
     network = build_network("synergy", 11, trunk="dwrseg_b", trunk_options=SMALL_DWRSEG)
-    report = load_initial_weights(network, run_folder / "last.pt")
+    report = load_warm_start(network, run_folder / "last.pt")
     averaged = load_checkpoint(run_folder / "last.pt")["ema"]
     assert all(torch.equal(value, averaged[name]) for name, value in network.trunk.state_dict().items())
     assert (report.left, report.unused) == ((), ())
 
 
-def test_a_start_that_saw_what_is_left_out_is_refused(run_folder: Path, miniature: Path, tmp_path: Path) -> None:
-    network = {"name": "dwrseg_b", "options": SMALL_DWRSEG, "initial_weights": str(run_folder / "last.pt")}
-    places = {"initial_weights_left_out": str(tmp_path / "{sequence}" / "last.pt")}
+def test_a_start_that_saw_what_is_held_out_is_refused(run_folder: Path, miniature: Path, tmp_path: Path) -> None:
+    network = {"name": "dwrseg_b", "options": SMALL_DWRSEG, "warm_start": str(run_folder / "last.pt")}
+    places = {"warm_start_held_out": str(tmp_path / "{sequence}" / "last.pt")}
     recipe = parse_recipe(miniature_recipe(network={**network, **places}, schedule={"steps": 1}))
-    everything = recipe.dataset.model_copy(update={"leave_out": ("0006R0",)})
-    with pytest.raises(RecipeError, match=r"last\.pt was trained on 0006R0, which this run leaves out to be judged on"):
+    everything = recipe.dataset.model_copy(update={"held_out": ("0006R0",)})
+    with pytest.raises(
+        RecipeError, match=r"last\.pt was trained on 0006R0, which this run holds out to be evaluated on"
+    ):
         fit(SegmentationTask(recipe.model_copy(update={"dataset": everything}), miniature, ALONE), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     start = parse_recipe(miniature_recipe(schedule={"steps": 1}))
     fit(SegmentationTask(without_sequence(start, "0006R0"), miniature, ALONE), tmp_path / "0006R0")
-    left_out = fit(SegmentationTask(without_sequence(recipe, "0006R0"), miniature, ALONE), tmp_path / "run")
-    assert left_out["recipe"]["network"]["initial_weights"] == str(tmp_path / "0006R0" / "last.pt")
+    held_out = fit(SegmentationTask(without_sequence(recipe, "0006R0"), miniature, ALONE), tmp_path / "run")
+    assert held_out["recipe"]["network"]["warm_start"] == str(tmp_path / "0006R0" / "last.pt")
     everything_seen = fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "all")
-    assert everything_seen["recipe"] == recipe.model_dump(mode="json"), "nothing is left out"
+    assert everything_seen["recipe"] == recipe.model_dump(mode="json"), "nothing is held out"
 
 
-def test_a_start_that_was_chosen_on_what_is_left_out_is_refused(miniature: Path, tmp_path: Path) -> None:
+def test_a_start_that_was_chosen_on_what_is_held_out_is_refused(miniature: Path, tmp_path: Path) -> None:
     start = without_sequence(parse_recipe(miniature_recipe(schedule={"steps": 1})), "0006R0")
     fit(SegmentationTask(start, miniature, ALONE), tmp_path / "start")
-    with pytest.raises(RecipeError, match=r"best\.pt was chosen on what this run leaves out"):
+    with pytest.raises(RecipeError, match=r"best\.pt was chosen on what this run holds out"):
         check_unseen(tmp_path / "start" / "best.pt", start.dataset)
     check_unseen(tmp_path / "start" / "last.pt", start.dataset)
 
@@ -143,15 +145,15 @@ def test_the_last_weights_of_an_unfinished_run_are_refused(run_folder: Path, tmp
     save_checkpoint(tmp_path / "last.pt", {**state, "step": 7})
     network = build_network("dwrseg_b", 11, **SMALL_DWRSEG)
     with pytest.raises(CheckpointError, match=r"last\.pt is of a run that stands at step 7 of 60; finish it first"):
-        load_initial_weights(network, tmp_path / "last.pt")
+        load_warm_start(network, tmp_path / "last.pt")
     (tmp_path / "last.pt").rename(tmp_path / "best.pt")
-    load_initial_weights(network, tmp_path / "best.pt")
+    load_warm_start(network, tmp_path / "best.pt")
 
 
 def test_a_run_remembers_what_it_started_from(run_folder: Path, miniature: Path, tmp_path: Path) -> None:
     start = tmp_path / "start.pt"
     start.write_bytes((run_folder / "last.pt").read_bytes())
-    network = {"name": "dwrseg_b", "options": SMALL_DWRSEG, "initial_weights": str(start)}
+    network = {"name": "dwrseg_b", "options": SMALL_DWRSEG, "warm_start": str(start)}
     recipe = parse_recipe(miniature_recipe(network=network, schedule={"steps": 1}))
     summary = fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "run")
     assert summary["start"] == fingerprint(start)
@@ -169,7 +171,7 @@ def test_a_run_remembers_what_it_started_from(run_folder: Path, miniature: Path,
 def test_with_other_classes_it_gives_all_but_the_layers_of_classes(run_folder: Path) -> None:
     network = build_network("dwrseg_b", 19, **SMALL_DWRSEG)
     before = values_of(network)
-    report = load_initial_weights(network, run_folder / "last.pt")
+    report = load_warm_start(network, run_folder / "last.pt")
     averaged = load_checkpoint(run_folder / "last.pt")["ema"]
     classifier = {name for name, value in before.items() if value.shape[:1] == (19,)}
     assert set(report.left) == classifier
@@ -180,7 +182,7 @@ def test_with_other_classes_it_gives_all_but_the_layers_of_classes(run_folder: P
 
 def test_pretraining_starts_from_a_pretraining(pretrained: Path) -> None:
     network = LeMoReClassifier(7, size_hw=(64, 64), **SHALLOW)
-    assert load_initial_weights(network, pretrained).left == ("classifier.weight", "classifier.bias")
+    assert load_warm_start(network, pretrained).left == ("classifier.weight", "classifier.bias")
 
 
 def test_another_networks_weights_are_refused_and_change_nothing(run_folder: Path, pretrained: Path) -> None:
@@ -200,14 +202,14 @@ def test_another_networks_weights_are_refused_and_change_nothing(run_folder: Pat
     for network, path, words in refused:
         before = values_of(network)
         with pytest.raises(CheckpointError, match=words) as refusal:
-            load_initial_weights(network, path)
+            load_warm_start(network, path)
         assert str(refusal.value).startswith(f"{path} is no start for this network: ")
         assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no checkpoint .*none\.pt, which network\.initial_weights"):
-        load_initial_weights(lemore(), tmp_path / "none.pt")
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*none\.pt, which network\.warm_start"):
+        load_warm_start(lemore(), tmp_path / "none.pt")
     torch.save({"format_version": 1, "network": {}}, tmp_path / "empty.pt")
     with pytest.raises(CheckpointError, match=r"empty\.pt holds no network; name a checkpoint of"):
-        load_initial_weights(lemore(), tmp_path / "empty.pt")
+        load_warm_start(lemore(), tmp_path / "empty.pt")

@@ -1,4 +1,4 @@
-"""`lwseg compare`: each recipe trained without a sequence and judged on it."""
+"""`lwseg compare`: each recipe trained without a sequence and evaluated on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lwseg_training.experiments.cross_validation import LeftOutRun, comparison_table
+from lwseg_training.experiments.cross_validation import HeldOutRun, comparison_table
 from support.camvid_miniature import write_recipe
 
 from lwseg_ros.cli import main
@@ -17,9 +17,9 @@ from lwseg_ros.cli import main
 
 def test_the_table_has_a_mean_only_where_all_sequences_are_done() -> None:
     runs = [
-        LeftOutRun("ours", "0006R0", 0.5, 0.9, 100, 1800.0, "cpu"),
-        LeftOutRun("pilot", "0006R0", 0.4, 0.9, 100, 900.0, "cpu"),
-        LeftOutRun("ours", "0001TP", 0.6, 0.9, 120, 1800.0, "cpu"),
+        HeldOutRun("ours", "0006R0", 0.5, 0.9, 100, 1800.0, "cpu"),
+        HeldOutRun("pilot", "0006R0", 0.4, 0.9, 100, 900.0, "cpu"),
+        HeldOutRun("ours", "0001TP", 0.6, 0.9, 120, 1800.0, "cpu"),
     ]
     assert comparison_table(runs).splitlines() == [
         "| recipe | without 0006R0 | without 0001TP | mean | steps | hours | device |",
@@ -35,7 +35,7 @@ def test_compares_recipes_and_reads_finished_runs(
     recipes = [
         write_recipe(tmp_path / f"{name}.yaml", schedule={"steps": 2}, seed=seed) for seed, name in enumerate("ab")
     ]
-    command = ["compare", *map(str, recipes), "--leave-out", "0006R0", "0001TP", "--data", str(miniature)]
+    command = ["compare", *map(str, recipes), "--hold-out", "0006R0", "0001TP", "--data", str(miniature)]
     command += ["--out", str(tmp_path / "out"), "--set", "batch_size=3"]
     assert main(command) == 0
     runs = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -47,7 +47,7 @@ def test_compares_recipes_and_reads_finished_runs(
     ]
     for run in runs:
         summary = json.loads((tmp_path / "out" / run["recipe"] / run["sequence"] / "summary.json").read_text())
-        assert summary["judged_on"] == f"left out {run['sequence']}"
+        assert summary["evaluated_on"] == f"held out {run['sequence']}"
         assert summary["recipe"]["batch_size"] == 3
         assert run["miou"] == summary["last"]["miou"]
     assert (tmp_path / "out" / "comparison.md").read_text().count("\n") == 4
@@ -55,7 +55,7 @@ def test_compares_recipes_and_reads_finished_runs(
     trained = (tmp_path / "out" / "a" / "0006R0" / "last.pt").stat().st_mtime_ns
     summary_file = tmp_path / "out" / "a" / "0006R0" / "summary.json"
     summary = json.loads(summary_file.read_text())
-    del summary["recipe"]["network"]["initial_weights"]  # as an earlier version wrote it
+    del summary["recipe"]["network"]["warm_start"]  # as an earlier version wrote it
     summary_file.write_text(json.dumps(summary))
     capsys.readouterr()
     assert main([*command, "--json"]) == 0
@@ -65,7 +65,7 @@ def test_compares_recipes_and_reads_finished_runs(
 
 def test_several_processes_compare_as_one(miniature: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "a.yaml", schedule={"steps": 2})
-    command = ["-m", "lwseg_ros.cli", "compare", str(recipe), "--leave-out", "0006R0", "--data", str(miniature)]
+    command = ["-m", "lwseg_ros.cli", "compare", str(recipe), "--hold-out", "0006R0", "--data", str(miniature)]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*launcher, *command, "--out", str(tmp_path / "out"), "--device", "cpu"],
@@ -83,7 +83,7 @@ def test_several_processes_compare_as_one(miniature: Path, tmp_path: Path) -> No
 def test_what_cannot_begin_leaves_nothing_behind(
     miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["compare", str(write_recipe(tmp_path / "a.yaml")), "--data", str(miniature), "--leave-out"]
+    command = ["compare", str(write_recipe(tmp_path / "a.yaml")), "--data", str(miniature), "--hold-out"]
     (tmp_path / "file").write_text("")
     assert main([*command, "0006R0", "--out", str(tmp_path / "file")]) == 1
     assert "choose another --out" in capsys.readouterr().err

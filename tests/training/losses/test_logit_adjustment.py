@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lwseg_training.losses.logit_adjustment import correct_prior, corrected_prior
+from lwseg_training.losses.logit_adjustment import adjust_logits, adjusted_logits
 from lwseg_training.networks import NETWORKS, build_network
 from torch import nn
 
@@ -26,7 +26,7 @@ def test_weighted_training_then_correction_gives_the_frequencies() -> None:
 
     optimizer.step(closure)
     assert network.class_bias.softmax(0).tolist() != pytest.approx([0.7, 0.2, 0.1], abs=0.05)
-    correct_prior(network, WEIGHTS, 1.0)
+    adjust_logits(network, WEIGHTS, 1.0)
     assert network.class_bias.softmax(0).tolist() == pytest.approx([0.7, 0.2, 0.1], abs=1e-3)
 
 
@@ -38,7 +38,7 @@ def test_logits_move_by_the_logarithm_of_the_weights(name: str) -> None:
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         before = network(image)
-        correct_prior(network, WEIGHTS, 0.5)
+        adjust_logits(network, WEIGHTS, 0.5)
         moved = before - network(image)
     expected = (0.5 * WEIGHTS.log()).view(1, 3, 1, 1).expand_as(moved)
     torch.testing.assert_close(moved, expected, rtol=0, atol=1e-4)
@@ -47,8 +47,8 @@ def test_logits_move_by_the_logarithm_of_the_weights(name: str) -> None:
 def test_without_weights_or_share_nothing_moves() -> None:
     network = nn.Module()
     network.class_bias = nn.Parameter(torch.ones(3))
-    correct_prior(network, None, 1.0)
-    correct_prior(network, WEIGHTS, 0.0)
+    adjust_logits(network, None, 1.0)
+    adjust_logits(network, WEIGHTS, 0.0)
     assert network.class_bias.tolist() == [1, 1, 1]
 
 
@@ -56,6 +56,6 @@ def test_a_passing_correction_leaves_no_trace() -> None:
     network = nn.Module()
     network.class_bias = nn.Parameter(torch.tensor([0.1, 0.2, 0.3]))
     trained = network.class_bias.detach().clone()
-    with corrected_prior(network, WEIGHTS, 1.0):
+    with adjusted_logits(network, WEIGHTS, 1.0):
         assert not torch.equal(network.class_bias, trained)
     assert torch.equal(network.class_bias, trained)

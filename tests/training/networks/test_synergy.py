@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from lwseg_training.losses.logit_adjustment import corrected_prior
+from lwseg_training.losses.logit_adjustment import adjusted_logits
 from lwseg_training.networks.count import count_network
 from lwseg_training.networks.dwrseg import DWRSeg
 from lwseg_training.networks.synergy import Combine, Synergy, synergy
@@ -169,7 +169,7 @@ def test_prior_is_corrected_on_each_scale_before_the_combination() -> None:
     network = Synergy(Echo()).eval()
     image = torch.randn(1, 3, 64, 64)
     weights = torch.tensor([0.5, 1.0, 4.0])
-    with corrected_prior(network, weights, 1.0):
+    with adjusted_logits(network, weights, 1.0):
         corrected = network(image)
     torch.testing.assert_close(corrected, network(image - weights.log().view(1, 3, 1, 1)))
 

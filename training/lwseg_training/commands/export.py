@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: least_confidence; low_scale is for synergies",
     )
     parser.add_argument(
-        "--size", type=parse_size_hw, metavar="HxW", help="input size (default: that at which the recipe judges)"
+        "--size", type=parse_size_hw, metavar="HxW", help="input size (default: that at which the recipe evaluates)"
     )
     parser.add_argument(
         "--synergy",

@@ -15,7 +15,7 @@ from lwseg_training.engine.fit import fit
 
 HELP = (
     "Train a network's backbone to classify whole images as a recipe says. Leaves checkpoints, log.jsonl, curves.png and "
-    "summary.json in the output folder; a recipe of `lwseg train` starts from a checkpoint by network.initial_weights."
+    "summary.json in the output folder; a recipe of `lwseg train` starts from a checkpoint by network.warm_start."
 )
 EXAMPLE = (
     "lwseg pretrain lemore_imagenet1k --data data/imagenet --out runs/lemore_imagenet1k\n"
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         elif process.is_main:
             last, best = summary["last"], summary["best"]
             print(
-                f"{summary['judged_on']} top-1: last {last['top1']:.4f} (top-5 {last['top5']:.4f}), "
+                f"{summary['evaluated_on']} top-1: last {last['top1']:.4f} (top-5 {last['top5']:.4f}), "
                 f"best {best['top1']:.4f} at step {best['step']}; checkpoints and curves in {out}"
             )
     return 0

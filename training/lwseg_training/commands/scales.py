@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", type=Path, help="last.pt or best.pt of a run, of a synergy or of any other network"
     )
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data set (default: data)")
-    parser.add_argument("--split", help="split to judge on (default: what the recipe judges on)")
+    parser.add_argument("--split", help="split to evaluate on (default: what the recipe evaluates on)")
     parser.add_argument(
         "--low-scale",
         type=float,

@@ -41,7 +41,7 @@ HELP = (
 )
 EXAMPLE = (
     "lwseg table --data data/camvid\n"
-    "  lwseg table pilot dwrseg_b_camvid --data data/camvid --leave-out 0006R0 0001TP --readme README.md\n"
+    "  lwseg table pilot dwrseg_b_camvid --data data/camvid --hold-out 0006R0 0001TP --readme README.md\n"
     "  lwseg table --models dwrseg_b_camvid --data data/camvid"
 )
 
@@ -73,11 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="runs lie in DIR/RECIPE (default: %(default)s)"
     )
     parser.add_argument(
+        "--hold-out",
         "--leave-out",
+        dest="held_out",
         nargs="+",
         default=[],
         metavar="SEQUENCE",
-        help="train each recipe without each of these too and judge it on them; in DIR/compare/RECIPE/SEQUENCE",
+        help="train each recipe without each of these too and evaluate it on them; in DIR/compare/RECIPE/SEQUENCE",
     )
     parser.add_argument("--no-training", action="store_true", help="only tabulate runs that are finished")
     parser.add_argument("--no-latency", action="store_true", help="leave latency out")
@@ -136,8 +138,8 @@ def planned(args: argparse.Namespace) -> list[Entry]:
     twice = sorted(name for name, count in Counter(entry.row.name for entry in entries).items() if count > 1)
     if twice:
         raise RecipeError(f"{', '.join(twice)} would be in the table twice; name each once, or rename a file")
-    if len({(entry.dataset.name, entry.dataset.judged_split) for entry in entries}) > 1:
-        listed = "; ".join(f"{e.row.name}: {e.dataset.name} {e.dataset.judged_split}" for e in entries)
+    if len({(entry.dataset.name, entry.dataset.evaluated_split) for entry in entries}) > 1:
+        listed = "; ".join(f"{e.row.name}: {e.dataset.name} {e.dataset.evaluated_split}" for e in entries)
         raise RecipeError(
             f"figures on several data sets or splits do not belong in one table ({listed}); make one for each"
         )
@@ -181,11 +183,11 @@ def train(entry: Entry, recipe: Recipe, args: argparse.Namespace, process: Proce
     row = entry.row
     with keeping_on(row, process.world_size):
         entry.summary = result(recipe, args.out / row.name, row.name)
-    for sequence in args.leave_out:
+    for sequence in args.held_out:
         with keeping_on(row, process.world_size):
             folder = args.out / "compare" / row.name / sequence
             summary = result(without_sequence(recipe, sequence), folder, f"{row.name} without {sequence}")
-            row.left_out[sequence] = summary["last"]["miou"]
+            row.held_out[sequence] = summary["last"]["miou"]
 
 
 def tabulated(entries: Sequence[Entry], args: argparse.Namespace) -> dict[str, Any]:
@@ -196,7 +198,7 @@ def tabulated(entries: Sequence[Entry], args: argparse.Namespace) -> dict[str, A
         name = entry.row.name
         with keeping_on(entry.row):
             if entry.recipe is not None and entry.summary is not None:
-                print(f"exporting and judging {name}", file=sys.stderr, flush=True)
+                print(f"exporting and evaluating {name}", file=sys.stderr, flush=True)
                 path = args.out / "models" / f"{name}.onnx"
                 entry.model = exported_model(entry.recipe, args.out / name, path, args.data)
             if entry.model is not None:
@@ -217,8 +219,8 @@ def tabulated(entries: Sequence[Entry], args: argparse.Namespace) -> dict[str, A
         "date": max(dates, default=None),
         "command": _command(args),
         "dataset": entries[0].dataset.name,
-        "split": entries[0].dataset.judged_split,
-        "sequences": args.leave_out,
+        "split": entries[0].dataset.evaluated_split,
+        "sequences": args.held_out,
         "latency": {key: value for key, value in timed.items() if key != "models"} or None,
         "rows": list(rows.values()),
     }
@@ -246,8 +248,8 @@ def _command(args: argparse.Namespace) -> str:
     elif not args.recipes:
         words += ["--dataset", args.dataset]
     words += ["--data", "DIR"]
-    if args.leave_out:
-        words += ["--leave-out", *args.leave_out]
+    if args.held_out:
+        words += ["--hold-out", *args.held_out]
     if args.no_latency:
         words.append("--no-latency")
     return shlex.join(words)

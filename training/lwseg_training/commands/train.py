@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         elif process.is_main:
             last, best = summary["last"], summary["best"]
             print(
-                f"{summary['judged_on']} mIoU: last {last['miou']:.4f}, best {best['miou']:.4f} at step {best['step']}; "
+                f"{summary['evaluated_on']} mIoU: last {last['miou']:.4f}, best {best['miou']:.4f} at step {best['step']}; "
                 f"checkpoints and curves in {out}"
             )
     return 0

@@ -24,7 +24,7 @@ PRETRAINING_RECIPE_FOLDER = RECIPE_FOLDER / "pretraining"
 
 
 class ImagesSection(Section):
-    """What is trained and judged on: a data set for classification."""
+    """What is trained and evaluated on: a data set for classification."""
 
     name: str = "imagenet1k"
     train_split: str = "train"
@@ -32,10 +32,10 @@ class ImagesSection(Section):
 
 
 class CropSection(Section):
-    """How a photo becomes a sample of ``size_hw``.
+    """How an image becomes a sample of ``size_hw``.
 
     In training a random part of it is brought to the size: a share of its area from ``area``, sides in a proportion from
-    ``aspect`` (width by height). Judged is the centre, whose sides are the share ``center`` of the photo's, cut to the size's
+    ``aspect`` (width by height). Judged is the centre, whose sides are the share ``center`` of the image's, cut to the size's
     proportion.
     """
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lwseg_ros.errors import RecipeError
+from lwseg_training.config.renamed_keys import current_key, with_current_keys
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 DEFAULT_OVERLAP = 0.25
@@ -38,32 +39,32 @@ class Section(BaseModel):
 class NetworkSection(Section):
     """Which registered network, with which options of its own.
 
-    ``initial_weights``: the checkpoint whose weights it starts from (engine/warm_start.py), from the working folder on.
-    ``initial_weights_left_out``: what a run that leaves a sequence out starts from instead, ``{sequence}`` standing for it: a
-    start that was trained on the sequence would have seen what the run is judged on.
+    ``warm_start``: the checkpoint whose weights it starts from (engine/warm_start.py), from the working folder on.
+    ``warm_start_held_out``: what a run that holds a sequence out starts from instead, ``{sequence}`` standing for it: a
+    start that was trained on the sequence would have seen what the run is evaluated on.
     """
 
     name: str
     options: dict[str, Any] = {}
-    initial_weights: str | None = None
-    initial_weights_left_out: str | None = None
+    warm_start: str | None = None
+    warm_start_held_out: str | None = None
 
 
 class DatasetSection(Section):
-    """What is trained and judged on.
+    """What is trained and evaluated on.
 
-    ``leave_out`` names sequences that are taken out of the training split and judged on instead of ``validation_split``.
+    ``held_out`` names sequences that are taken out of the training split and evaluated on instead of ``validation_split``.
     """
 
     name: str = "camvid"
     train_split: str = "train"
     validation_split: str = "val"
-    leave_out: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
 
     @property
-    def judged_split(self) -> str:
-        """What is judged on, as reports name it."""
-        return "left out " + " ".join(self.leave_out) if self.leave_out else self.validation_split
+    def evaluated_split(self) -> str:
+        """What is evaluated on, as reports name it."""
+        return "held out " + " ".join(self.held_out) if self.held_out else self.validation_split
 
 
 class AugmentationSection(Section):
@@ -103,9 +104,9 @@ class EarlySection(Section):
 
 
 class InferenceSection(Section):
-    """The size at which images are judged: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
+    """The size at which images are evaluated: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
 
-    Labels are brought back to the photo's size before they are counted.
+    Labels are brought back to the image's size before they are counted.
     ``window_hw``: run the network on windows of this size that share ``window_overlap`` or more with the next ones, and average
     the logits (networks/sliding_windows.py); by default, on the whole image.
     """
@@ -125,13 +126,13 @@ class InferenceSection(Section):
 class LossSection(Section):
     """What is minimised: cross-entropy over all pixels or over the hard ones (OHEM), and optionally Lovasz-softmax beside it.
 
-    ``prior_correction``: the share of the class weights that is taken back where the network is used (losses/logit_adjustment.py).
+    ``logit_adjustment``: the share of the class weights that is taken back where the network is used (losses/logit_adjustment.py).
     ``class_weights``: ``none``, or ``inverse_log``: 1 / ln(weight_offset + class frequency), normalised to a mean of 1 over pixels.
     """
 
     kind: Literal["cross_entropy", "ohem"] = "cross_entropy"
     class_weights: Literal["none", "inverse_log"] = "none"
-    prior_correction: float = Field(0.0, ge=0, le=1)
+    logit_adjustment: float = Field(0.0, ge=0, le=1)
     weight_offset: float = Field(1.02, gt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ohem_threshold: float = Field(0.7, gt=0, lt=1)
@@ -165,7 +166,7 @@ class TrainingSettings(Section):
 
     ``note`` stands beside the figures in the table of networks, such as `short run`, which marks figures that more training
     would raise. ``freeze_batch_norm``: statistics, scales and shifts of batch normalisation stay as they are, for a run that
-    goes on from ``network.initial_weights``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
+    goes on from ``network.warm_start``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
     """
 
     note: str = ""
@@ -184,10 +185,8 @@ class TrainingSettings(Section):
 
     @model_validator(mode="after")
     def _freezes_what_was_trained(self) -> TrainingSettings:
-        if self.freeze_batch_norm and self.network.initial_weights is None:
-            raise ValueError(
-                "freeze_batch_norm keeps the statistics of an earlier run; name it in network.initial_weights"
-            )
+        if self.freeze_batch_norm and self.network.warm_start is None:
+            raise ValueError("freeze_batch_norm keeps the statistics of an earlier run; name it in network.warm_start")
         return self
 
     def to_yaml(self) -> str:
@@ -255,6 +254,7 @@ def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any
         raise RecipeError(f"cannot read the recipe {path}: {error}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"the recipe {path} is not a mapping of sections such as network, dataset and schedule")
+    values = with_current_keys(values, str(path))
     base = values.pop("base", None)
     if base is None:
         return values
@@ -273,7 +273,7 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def parse_recipe(values: dict[str, Any], source: str = "recipe") -> Recipe:
     """Validate a recipe that was read as plain dictionaries."""
-    recipe = validate(Recipe, values, source)
+    recipe = validate(Recipe, with_current_keys(values), source)
     check_schedule(recipe.schedule, source)
     return recipe
 
@@ -301,6 +301,7 @@ def differing_keys(recipe: BaseModel, made_by: dict[str, Any]) -> list[str]:
     A key that the run did not write, because its version had none, counts as its default. ``note`` and ``workers`` do not count:
     what is said of a run, and how many processes prepare samples, changes nothing.
     """
+    made_by = with_current_keys(made_by)
     try:
         earlier = type(recipe).model_validate(made_by).model_dump(mode="json")
     except ValidationError:  # it has values that this version does not take
@@ -316,14 +317,15 @@ def differing_keys(recipe: BaseModel, made_by: dict[str, Any]) -> list[str]:
 def differing_in_training(recipe: BaseModel, made_by: dict[str, Any]) -> list[str]:
     """Name the keys in which two recipes train differently.
 
-    Passes over what else ``differing_keys`` names: ``loss.prior_correction`` and ``inference`` only say how the network is used.
+    Passes over what else ``differing_keys`` names: ``loss.logit_adjustment`` and ``inference`` only say how the network is used.
     """
     ours = recipe.model_dump(mode="json")
+    made_by = with_current_keys(made_by)
     used_alike = dict(made_by)
     if "inference" in ours:
         used_alike["inference"] = ours["inference"]
-    if "prior_correction" in ours.get("loss", {}) and isinstance(made_by.get("loss"), dict):
-        used_alike["loss"] = {**made_by["loss"], "prior_correction": ours["loss"]["prior_correction"]}
+    if "logit_adjustment" in ours.get("loss", {}) and isinstance(made_by.get("loss"), dict):
+        used_alike["loss"] = {**made_by["loss"], "logit_adjustment": ours["loss"]["logit_adjustment"]}
     return differing_keys(recipe, used_alike)
 
 
@@ -331,7 +333,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals:
         raise RecipeError(f"{override!r} is not key=value, such as optimizer.lr=0.01")
-    *sections, name = key.split(".")
+    *sections, name = current_key(key, override).split(".")
     target = values
     for section in sections:
         target = target.setdefault(section, {})

@@ -1,4 +1,4 @@
-"""Samples of whole photos with one class each. As in samples.py, what a sample is follows from the seed and its number alone."""
+"""Samples of whole images with one class each. As in samples.py, what a sample is follows from the seed and its number alone."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lwseg_training.config.pretraining_recipe import CropSection
 CROP_TRIES = 10
 
 
-class TrainingPhotos(Dataset[tuple[Tensor, int]]):
-    """Random parts of a split's photos by number: epoch after epoch, each in an order of its own. Nothing is kept decoded."""
+class TrainingImages(Dataset[tuple[Tensor, int]]):
+    """Random parts of a split's images by number: epoch after epoch, each in an order of its own. Nothing is kept decoded."""
 
     def __init__(self, split: ClassificationSplit, settings: CropSection, seed: int) -> None:
         self.split = split
@@ -33,13 +33,13 @@ class TrainingPhotos(Dataset[tuple[Tensor, int]]):
         return torch.from_numpy(random_part(read_image(path), self.settings, random)), class_index
 
     def _order_of(self, epoch: int) -> np.ndarray:
-        if self._order[0] != epoch:  # kept: shuffling a million numbers takes longer than reading a photo
+        if self._order[0] != epoch:  # kept: shuffling a million numbers takes longer than reading an image
             self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
         return self._order[1]
 
 
-class ValidationPhotos(Dataset[tuple[Tensor, int]]):
-    """The centres of a split's photos, in their order."""
+class ValidationImages(Dataset[tuple[Tensor, int]]):
+    """The centres of a split's images, in their order."""
 
     def __init__(self, split: ClassificationSplit, settings: CropSection) -> None:
         self.split = split

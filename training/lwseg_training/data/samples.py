@@ -27,25 +27,25 @@ from lwseg_training.data.augmentation import IGNORE, augment, mix_classes
 
 
 def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
-    """Find what a recipe trains on and what it judges on.
+    """Find what a recipe trains on and what it evaluates on.
 
-    With ``leave_out``, the named sequences of the training split are judged on and are not trained on. A sequence is the
+    With ``held_out``, the named sequences of the training split are evaluated on and are not trained on. A sequence is the
     part of an image's file name before the first underscore.
 
     Raises DatasetError where the folder, a split or a sequence is not there.
     """
     train = load_split(section.name, root, section.train_split)
-    if not section.leave_out:
+    if not section.held_out:
         return train, load_split(section.name, root, section.validation_split)
     sequences = {sequence_of(image) for image, _ in train.pairs}
-    unknown = set(section.leave_out) - sequences
+    unknown = set(section.held_out) - sequences
     if unknown:
         raise DatasetError(f"no sequence {sorted(unknown)} in {section.train_split}; there are: {sorted(sequences)}")
-    left_out = tuple(pair for pair in train.pairs if sequence_of(pair[0]) in section.leave_out)
-    kept = tuple(pair for pair in train.pairs if sequence_of(pair[0]) not in section.leave_out)
+    held_out = tuple(pair for pair in train.pairs if sequence_of(pair[0]) in section.held_out)
+    kept = tuple(pair for pair in train.pairs if sequence_of(pair[0]) not in section.held_out)
     if not kept:
-        raise DatasetError(f"leaving out {sorted(section.leave_out)} leaves nothing to train on")
-    return replace(train, pairs=kept), replace(train, pairs=left_out, split=section.judged_split)
+        raise DatasetError(f"holding out {sorted(section.held_out)} leaves nothing to train on")
+    return replace(train, pairs=kept), replace(train, pairs=held_out, split=section.evaluated_split)
 
 
 def sequence_of(image: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a run leaves behind to be resumed, exported or judged later."""
+"""What a run leaves behind to be resumed, exported or evaluated later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_training.config.recipe import NetworkSection, Recipe, parse_recipe
-from lwseg_training.losses.logit_adjustment import correct_prior
+from lwseg_training.losses.logit_adjustment import adjust_logits
 from lwseg_training.networks import TwoScaleNetwork, build_network, on_two_scales, two_scale_section
 
 FORMAT_VERSION = 1
@@ -92,7 +92,7 @@ def network_of(state: dict[str, Any]) -> tuple[Recipe, nn.Module]:
     network = build_network(recipe.network.name, len(state["classes"]), **recipe.network.options)
     load_weights(network, state["ema"] if state["ema"] is not None else state["network"], recipe.network.name)
     weights = torch.tensor(state["class_weights"]) if state["class_weights"] is not None else None
-    correct_prior(network, weights, recipe.loss.prior_correction)
+    adjust_logits(network, weights, recipe.loss.logit_adjustment)
     return recipe, network.eval()
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from lwseg_ros.datasets import load_classification_split
 from lwseg_ros.errors import DatasetError
 from lwseg_training.config.pretraining_recipe import PretrainingRecipe
-from lwseg_training.data.classification_samples import TrainingPhotos, ValidationPhotos
+from lwseg_training.data.classification_samples import TrainingImages, ValidationImages
 from lwseg_training.data.samples import start_worker, worker_count
 from lwseg_training.distributed import Process
 from lwseg_training.engine.evaluation import autocast
@@ -44,10 +44,10 @@ class ClassificationTask:
                 f"{dataset.train_split} has {len(self.class_names)} classes, {dataset.validation_split} "
                 f"{len(validation_split.class_names)}; only one of them has {differing[0]!r}: make both the same"
             )
-        self.samples: Dataset[Any] = TrainingPhotos(train_split, recipe.crop, recipe.seed)
-        self.validation_photos = ValidationPhotos(validation_split, recipe.crop)
-        self.images = {"train": len(train_split), "judged": len(validation_split)}
-        self.judged_on = validation_split.split
+        self.samples: Dataset[Any] = TrainingImages(train_split, recipe.crop, recipe.seed)
+        self.validation_images = ValidationImages(validation_split, recipe.crop)
+        self.images = {"train": len(train_split), "evaluated": len(validation_split)}
+        self.evaluated_on = validation_split.split
         self.length = run_length(recipe, len(train_split))
         self.normalize = Normalize(recipe.normalization).to(process.device)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
@@ -67,7 +67,7 @@ class ClassificationTask:
     def evaluate(self, network: nn.Module) -> dict[str, Any]:
         """Return top-1 and top-5 accuracy, in [0, 1], on the validation split."""
         loader = DataLoader(
-            self.validation_photos,
+            self.validation_images,
             batch_size=VALIDATION_BATCH,
             num_workers=worker_count(self.recipe),
             worker_init_fn=start_worker,

@@ -141,7 +141,7 @@ def _write_summary(task: Task, state: TrainingState, log: RunLog, out: Path) -> 
     summary = {
         "recipe": task.recipe.model_dump(mode="json"),
         "commit": source_commit(),
-        "judged_on": task.judged_on,
+        "evaluated_on": task.evaluated_on,
         "images": task.images,
         "start": state.start,
         "steps": state.step,

@@ -19,7 +19,7 @@ from lwseg_training.data.samples import (
 from lwseg_training.distributed import Process
 from lwseg_training.engine.evaluation import evaluate_network
 from lwseg_training.losses import SegmentationLoss
-from lwseg_training.losses.logit_adjustment import corrected_prior
+from lwseg_training.losses.logit_adjustment import adjusted_logits
 from lwseg_training.networks import build_network
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.optim.schedule import learning_rate_factor, run_length
@@ -39,8 +39,8 @@ class SegmentationTask:
         self.classes = train_split.classes
         self.train_images = LabelledImages(train_split)
         self.validation_images = LabelledImages(validation_split)
-        self.images = {"train": len(self.train_images), "judged": len(self.validation_images)}
-        self.judged_on = validation_split.split
+        self.images = {"train": len(self.train_images), "evaluated": len(self.validation_images)}
+        self.evaluated_on = validation_split.split
         self.length = run_length(recipe, len(self.train_images))
         self.samples: Dataset[Any] = TrainingSamples(self.train_images, recipe, self.length.total_steps)
         self.normalize = Normalize(recipe.normalization).to(process.device)
@@ -65,7 +65,7 @@ class SegmentationTask:
     def evaluate(self, network: nn.Module) -> dict[str, Any]:
         """Return mIoU, pixel accuracy and the IoU of each class, in [0, 1], on the validation split."""
         recipe = self.recipe
-        with corrected_prior(network, self.loss.weights, recipe.loss.prior_correction):
+        with adjusted_logits(network, self.loss.weights, recipe.loss.logit_adjustment):
             evaluator = evaluate_network(
                 network,
                 self.normalize,

@@ -17,7 +17,7 @@ from lwseg_training.engine.checkpoint import COMMON_FIELDS, load_checkpoint, loa
 from lwseg_training.engine.frozen_batch_norm import freeze_batch_norm
 from lwseg_training.engine.provenance import source_commit
 from lwseg_training.engine.task import Task
-from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_initial_weights, started_elsewhere
+from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_warm_start, started_elsewhere
 from lwseg_training.optim.ema import averaged
 from lwseg_training.optim.optimizer import build_optimizer
 
@@ -53,10 +53,10 @@ def initial_state(task: Task, *, warm_start: bool = True) -> TrainingState:
     recipe, device = task.recipe, task.process.device
     torch.manual_seed(recipe.seed)
     network, start = task.build_network(), None
-    if warm_start and recipe.network.initial_weights is not None:
-        path = Path(recipe.network.initial_weights)
+    if warm_start and recipe.network.warm_start is not None:
+        path = Path(recipe.network.warm_start)
         check_unseen(path, recipe.dataset)
-        load_initial_weights(network, path).print_from(task.process)
+        load_warm_start(network, path).print_from(task.process)
         start = fingerprint(path)
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.freeze_batch_norm:
@@ -82,7 +82,7 @@ def restored_state(task: Task, path: Path) -> TrainingState:
         )
     if started_elsewhere(recipe, checkpoint.get("start")):
         raise RecipeError(
-            f"{out} was begun from other weights than {recipe.network.initial_weights} holds now; choose another "
+            f"{out} was begun from other weights than {recipe.network.warm_start} holds now; choose another "
             "--out, or remove the folder"
         )
     state = initial_state(task, warm_start=False)

@@ -23,9 +23,9 @@ class Task(Protocol):
         curves: the figures of an evaluation that are drawn, with their names in words.
         process: where it runs.
         length: of the run.
-        images: how many are trained on (train) and evaluated on (judged).
+        images: how many are trained on (train) and evaluated on (evaluated).
         samples: training images uint8 [H, W, 3] and labels, by sample number without end.
-        judged_on: the split that is evaluated on, in words.
+        evaluated_on: the split that is evaluated on, in words.
         normalize: from images uint8 [n, H, W, 3] to what the network takes; on the process's device.
     """
 
@@ -35,7 +35,7 @@ class Task(Protocol):
     process: Process
     length: RunLength
     images: dict[str, int]
-    judged_on: str
+    evaluated_on: str
     samples: Dataset[Any]
     normalize: Normalize
 

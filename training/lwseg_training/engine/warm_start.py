@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from lwseg_ros.errors import RecipeError
 from lwseg_training.config.pretraining_recipe import ImagesSection
 from lwseg_training.config.recipe import DatasetSection, TrainingSettings
+from lwseg_training.config.renamed_keys import with_current_keys
 from lwseg_training.distributed import Process
 from lwseg_training.engine.checkpoint import CheckpointError, read_checkpoint
 from lwseg_training.networks import adapted_weights
 
 
 @dataclass(frozen=True)
-class InitialWeights:
+class WarmStart:
     """What a network took of a checkpoint: names of tensors, parameters and buffers.
 
     Attributes:
@@ -50,7 +51,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Read a checkpoint to start from; raises CheckpointError where there is none, or that of a run which is not finished."""
     if not path.is_file():
         raise CheckpointError(
-            f"no checkpoint {path}, which network.initial_weights (or initial_weights_left_out) starts from; run the recipe that "
+            f"no checkpoint {path}, which network.warm_start (or warm_start_held_out) starts from; run the recipe that "
             "leaves it there first, or name another"
         )
     state = read_checkpoint(path)
@@ -75,35 +76,35 @@ def fingerprint(path: Path) -> str:
 
 def started_elsewhere(recipe: TrainingSettings, start: str | None) -> bool:
     """Whether a run that started from the weights of a fingerprint did not start from what its recipe's file holds now."""
-    if recipe.network.initial_weights is None or start is None:
+    if recipe.network.warm_start is None or start is None:
         return False
-    path = Path(recipe.network.initial_weights)
+    path = Path(recipe.network.warm_start)
     return path.is_file() and fingerprint(path) != start
 
 
 def check_unseen(path: Path, dataset: DatasetSection | ImagesSection) -> None:
-    """Refuse, with a RecipeError, a start that was trained on a sequence which this run leaves out to be judged on, or of which
+    """Refuse, with a RecipeError, a start that was trained on a sequence which this run holds out to be evaluated on, or of which
     the best step was chosen on it. What that start itself started from is not known here.
     """
     if isinstance(dataset, ImagesSection):  # it has no sequences to leave out
         return
     state = _read(path)
-    trained_on = state.get("recipe", {}).get("dataset", {})
+    trained_on = with_current_keys(state.get("recipe", {})).get("dataset", {})
     # Both sizes of CamVid are the same recordings.
     same_pictures = str(trained_on.get("name")).removesuffix("_full") == dataset.name.removesuffix("_full")
-    seen = sorted(set(dataset.leave_out) - set(trained_on.get("leave_out", ())))
+    seen = sorted(set(dataset.held_out) - set(trained_on.get("held_out", ())))
     if same_pictures and seen:
         raise RecipeError(
-            f"{path} was trained on {', '.join(seen)}, which this run leaves out to be judged on; train the start without it "
-            "too and name that in network.initial_weights, or in network.initial_weights_left_out for `lwseg compare`"
+            f"{path} was trained on {', '.join(seen)}, which this run holds out to be evaluated on; train the start without it "
+            "too and name that in network.warm_start, or in network.warm_start_held_out for `lwseg compare`"
         )
-    if same_pictures and dataset.leave_out and path.name == "best.pt":
+    if same_pictures and dataset.held_out and path.name == "best.pt":
         raise RecipeError(
-            f"{path} was chosen on what this run leaves out to be judged on; start from last.pt beside it"
+            f"{path} was chosen on what this run holds out to be evaluated on; start from last.pt beside it"
         )
 
 
-def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
+def load_warm_start(network: nn.Module, path: Path) -> WarmStart:
     """Give a network the weights of a checkpoint, the averaged ones where there are any, as a start.
 
     The checkpoint is one of `lwseg pretrain`, whose backbone is taken, or one of `lwseg train` of the same network, or of one
@@ -137,7 +138,7 @@ def load_initial_weights(network: nn.Module, path: Path) -> InitialWeights:
             f"{_shape(ours[name])} and {other}. Name a checkpoint of the same network, with the same network.options"
         )
     network.load_state_dict(taken, strict=False)
-    return InitialWeights(path, tuple(taken), left, tuple(name for name in weights if name not in taken))
+    return WarmStart(path, tuple(taken), left, tuple(name for name in weights if name not in taken))
 
 
 def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Recipes compared on recordings that they never saw: train without a sequence, judge on it."""
+"""Recipes compared on recordings that they never saw: train without a sequence, evaluate on it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lwseg_training.engine.warm_start import started_elsewhere
 
 
 @dataclass(frozen=True)
-class LeftOutRun:
-    """One recipe trained without one sequence and judged on it by its last weights, not its best: nothing is chosen on
-    what is left out. mIoU in [0, 1]."""
+class HeldOutRun:
+    """One recipe trained without one sequence and evaluated on it by its last weights, not its best: nothing is chosen on
+    what is held out. mIoU in [0, 1]."""
 
     recipe: str
     sequence: str
@@ -51,7 +51,7 @@ def check_starts(name: str, recipe: Recipe, out: Path, usual: Path) -> None:
         out: where runs are put.
         usual: where they are put by default, as shipped recipes have it.
     """
-    for start in (recipe.network.initial_weights, recipe.network.initial_weights_left_out):
+    for start in (recipe.network.warm_start, recipe.network.warm_start_held_out):
         if start is not None and Path(start).is_relative_to(usual) and out != usual:
             raise RecipeError(
                 f"{name} starts from {start}, but runs are put into {out}: work in the folder that holds {usual.parts[0]} and "
@@ -59,16 +59,16 @@ def check_starts(name: str, recipe: Recipe, out: Path, usual: Path) -> None:
             )
 
 
-def run_left_out(
+def run_held_out(
     name: str, recipe: Recipe, sequence: str, data_root: Path, folder: Path, process: Process
-) -> LeftOutRun:
+) -> HeldOutRun:
     """Train a recipe without a sequence in ``folder``, or go on with it, or read its result if it is finished there."""
     recipe = without_sequence(recipe, sequence)
     summary = finished_summary(recipe, folder)
     if summary is None:
         summary = fit(SegmentationTask(recipe, data_root, process), folder, resume=True)
     last = summary["last"]
-    return LeftOutRun(
+    return HeldOutRun(
         name,
         sequence,
         last["miou"],
@@ -80,16 +80,16 @@ def run_left_out(
 
 
 def without_sequence(recipe: Recipe, sequence: str) -> Recipe:
-    """Return a recipe that does not train on a sequence, nor starts from what was trained on it, and is judged on it."""
-    dataset = recipe.dataset.model_copy(update={"leave_out": (sequence,)})
+    """Return a recipe that does not train on a sequence, nor starts from what was trained on it, and is evaluated on it."""
+    dataset = recipe.dataset.model_copy(update={"held_out": (sequence,)})
     network = recipe.network
-    if network.initial_weights_left_out is not None:
-        start = network.initial_weights_left_out.replace("{sequence}", sequence)
-        network = network.model_copy(update={"initial_weights": start})
+    if network.warm_start_held_out is not None:
+        start = network.warm_start_held_out.replace("{sequence}", sequence)
+        network = network.model_copy(update={"warm_start": start})
     return recipe.model_copy(update={"dataset": dataset, "network": network})
 
 
-def comparison_table(runs: Sequence[LeftOutRun]) -> str:
+def comparison_table(runs: Sequence[HeldOutRun]) -> str:
     """Lay out a Markdown table: a row a recipe, a column a sequence, and the mean over the sequences."""
     sequences = list(dict.fromkeys(run.sequence for run in runs))
     lines = [
@@ -107,12 +107,12 @@ def comparison_table(runs: Sequence[LeftOutRun]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def comparison_json(runs: Sequence[LeftOutRun]) -> str:
+def comparison_json(runs: Sequence[HeldOutRun]) -> str:
     """Write the runs as a JSON list."""
     return json.dumps([vars(run) for run in runs], indent=2) + "\n"
 
 
-def write_comparison(runs: Sequence[LeftOutRun], out: Path) -> None:
+def write_comparison(runs: Sequence[HeldOutRun], out: Path) -> None:
     """Write comparison.md and comparison.json into a folder."""
     write_atomically(out / "comparison.md", comparison_table(runs).encode())
     write_atomically(out / "comparison.json", comparison_json(runs).encode())

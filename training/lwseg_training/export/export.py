@@ -70,7 +70,7 @@ def export_checkpoint(
         precision: of the network inside the graph.
         uncertainty_kind: see InferenceGraph. The temperature is fitted to the logits that the uncertainty is made of: for
             ``low_scale`` to those of the low scale.
-        size_hw: input size; by default that at which the recipe judges, or that of its crops where it judges photos of many
+        size_hw: input size; by default that at which the recipe evaluates, or that of its crops where it evaluates images of many
             sizes by their shorter side. The figures are those at this size.
         low_scale: export not the network itself but the multi-scale synergy of it, with a low scale of this share.
 

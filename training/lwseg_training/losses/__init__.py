@@ -20,7 +20,7 @@ class SegmentationLoss(nn.Module):
     """The loss a recipe asks for: of the prediction, plus the weighted losses of auxiliary heads.
 
     Among several processes each calls it with its share of the batch. The mean of what they get, and of the gradients, as
-    `DistributedDataParallel` takes it, is then that of the whole batch, but for Lovasz-softmax, which judges each share.
+    `DistributedDataParallel` takes it, is then that of the whole batch, but for Lovasz-softmax, which counts each share.
 
     Args:
         settings: the recipe's section.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 
-def correct_prior(network: nn.Module, weights: Tensor | None, share: float) -> None:
+def adjust_logits(network: nn.Module, weights: Tensor | None, share: float) -> None:
     """Take ``share`` times ln(weights) off the network's logits, in place; nothing where there are no weights.
 
     Args:
@@ -30,12 +30,12 @@ def correct_prior(network: nn.Module, weights: Tensor | None, share: float) -> N
 
 
 @contextmanager
-def corrected_prior(network: nn.Module, weights: Tensor | None, share: float) -> Iterator[None]:
+def adjusted_logits(network: nn.Module, weights: Tensor | None, share: float) -> Iterator[None]:
     """Correct the prior for as long as the block lasts; afterwards the network is what it was, to the bit."""
     bias = network.class_bias
     assert isinstance(bias, Tensor)
     trained = bias.detach().clone()
-    correct_prior(network, weights, share)
+    adjust_logits(network, weights, share)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights, which is what is judged and exported."""
+"""The exponential moving average of a network's weights, which is what is evaluated and exported."""
 
 from __future__ import annotations
 

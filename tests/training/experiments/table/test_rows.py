@@ -35,7 +35,7 @@ FULL = Row(
     miou=0.73749,
     ece=0.0041,
     images=101,
-    left_out={"0006R0": 0.5, "0001TP": 0.4},
+    held_out={"0006R0": 0.5, "0001TP": 0.4},
     cpu=timed(34.84),
     gpu=timed(1.26, runtime="tensorrt", device="Some GPU"),
 )
@@ -44,7 +44,7 @@ FULL = Row(
 def test_a_full_row_and_an_empty_one() -> None:
     failed = Row("theirs", "pmsdsen", fault="the disk is full")
     assert markdown_table([FULL, failed], ["0006R0", "0001TP"]).splitlines() == [
-        "| network | recipe | training | parameters | multiply-adds | validation mIoU | ECE | left-out mIoU"
+        "| network | recipe | training | parameters | multiply-adds | validation mIoU | ECE | held-out mIoU"
         " | CPU latency p50 | GPU latency p50 |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         "| `dwrseg_b` | `ours` | 6900 steps, 150 epochs, 1.5 h on Some CPU, 2 cores | 2.56 M | 4.58 G | 0.737 | 0.004"
@@ -61,19 +61,19 @@ def test_equal_budgets_get_letters_in_the_order_of_the_rows() -> None:
     assert "Rows with the same letter saw equally many training images: A 400, B 100." in notes(rows, "camvid", "val")
 
 
-def test_columns_that_nothing_is_in_are_left_out() -> None:
+def test_columns_that_nothing_is_in_are_held_out() -> None:
     table = markdown_table([FULL, Row("other", images_seen=8)])
     assert "equal budget" not in table
-    assert "left-out" not in table
+    assert "held-out" not in table
     assert "GPU latency" in table
     assert "latency" not in markdown_table([Row("other", images_seen=8)])
 
 
-def test_the_mean_over_left_out_sequences_needs_all_of_them() -> None:
-    assert FULL.left_out_miou(["0001TP"]) == 0.4
-    assert FULL.left_out_miou(["0006R0", "0001TP"]) == pytest.approx(0.45)
-    assert FULL.left_out_miou(["0006R0", "0016E5"]) is None
-    assert FULL.left_out_miou([]) is None
+def test_the_mean_over_held_out_sequences_needs_all_of_them() -> None:
+    assert FULL.held_out_miou(["0001TP"]) == 0.4
+    assert FULL.held_out_miou(["0006R0", "0001TP"]) == pytest.approx(0.45)
+    assert FULL.held_out_miou(["0006R0", "0016E5"]) is None
+    assert FULL.held_out_miou([]) is None
 
 
 def test_the_training_cell_says_what_is_known() -> None:
@@ -93,7 +93,7 @@ def test_notes_say_what_the_figures_are() -> None:
     assert notes([FULL, Row("theirs", fault="the disk is full")], "camvid", "val", ["0006R0", "0001TP"]) == [
         "Validation figures are those on `val` of `camvid` (101 images).",
         "Parameters count heads that only train, multiply-adds one inference at 360 x 480 pixels (height x width).",
-        "Left-out mIoU: the recipe trained without a sequence and judged on it, mean over 0006R0, 0001TP.",
+        "Held-out mIoU: the recipe trained without a sequence and evaluated on it, mean over 0006R0, 0001TP.",
         "CPU latency: median of the calls, one image a call, on Some CPU (openvino 2026.1, bf16).",
         "GPU latency: median of the calls, one image a call, on Some GPU (tensorrt 2026.1, bf16).",
         "`theirs` failed: the disk is full",

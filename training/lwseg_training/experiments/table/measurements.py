@@ -36,7 +36,7 @@ CPU_RUNTIMES = [name for name in BACKENDS if name != GPU_RUNTIME]
 def exported_model(recipe: Recipe, run: Path, path: Path, data_root: Path) -> ModelFile:
     """Return the model file of a run's last weights, exported unless it is there and not older than they are.
 
-    The last weights and not the best, so that nothing is selected on the split that the table judges on.
+    The last weights and not the best, so that nothing is selected on the split that the table evaluates on.
 
     Args:
         recipe: of the run.
@@ -61,7 +61,7 @@ def recipe_of(manifest: Manifest) -> Recipe | None:
 
 
 def dataset_of(manifest: Manifest) -> DatasetSection:
-    """Return what a model was trained and is judged on."""
+    """Return what a model was trained and is evaluated on."""
     recipe = recipe_of(manifest)
     return recipe.dataset if recipe is not None else DatasetSection(name=manifest.dataset)
 

@@ -30,7 +30,7 @@ class Row:
     miou: float | None = None  # on the validation split, as ece; both in [0, 1]
     ece: float | None = None
     images: int | None = None  # of the validation split
-    left_out: dict[str, float] = field(default_factory=dict)  # mIoU by the sequence that was left out of training
+    held_out: dict[str, float] = field(default_factory=dict)  # mIoU by the sequence that was held out of training
     cpu: dict[str, Any] | None = None  # latency on the CPU: a device of `latencies`
     gpu: dict[str, Any] | None = None
     fault: str = ""  # why figures are missing
@@ -44,11 +44,11 @@ class Row:
         """Whether more training would raise the figures."""
         return SHORT_RUN in self.note
 
-    def left_out_miou(self, sequences: Sequence[str]) -> float | None:
+    def held_out_miou(self, sequences: Sequence[str]) -> float | None:
         """Return the mean mIoU over the sequences, None unless all of them were measured."""
-        if not sequences or any(sequence not in self.left_out for sequence in sequences):
+        if not sequences or any(sequence not in self.held_out for sequence in sequences):
             return None
-        return sum(self.left_out[sequence] for sequence in sequences) / len(sequences)
+        return sum(self.held_out[sequence] for sequence in sequences) / len(sequences)
 
 
 def equal_budgets(rows: Sequence[Row]) -> dict[int, str]:
@@ -58,7 +58,7 @@ def equal_budgets(rows: Sequence[Row]) -> dict[int, str]:
 
 
 def markdown_table(rows: Sequence[Row], sequences: Sequence[str] = ()) -> str:
-    """Lay out the rows; the columns of equal budgets, left-out sequences and latencies are there only where there are any."""
+    """Lay out the rows; the columns of equal budgets, held-out sequences and latencies are there only where there are any."""
     letters = equal_budgets(rows)
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("network", lambda row: f"`{row.network}`" if row.network else ""),
@@ -74,7 +74,7 @@ def markdown_table(rows: Sequence[Row], sequences: Sequence[str] = ()) -> str:
         ("ECE", lambda row: _fixed(row.ece)),
     ]
     if sequences:
-        columns.append(("left-out mIoU", lambda row: _fixed(row.left_out_miou(sequences))))
+        columns.append(("held-out mIoU", lambda row: _fixed(row.held_out_miou(sequences))))
     if any(row.cpu for row in rows):
         columns.append(("CPU latency p50", lambda row: _milliseconds(row.cpu)))
     if any(row.gpu for row in rows):
@@ -120,10 +120,10 @@ def notes(rows: Sequence[Row], dataset: str, split: str, sequences: Sequence[str
     if letters:
         budgets = _listed(f"{letter} {seen:,}" for seen, letter in letters.items())
         lines.append(f"Rows with the same letter saw equally many training images: {budgets}.")
-    if sequences and any(row.left_out for row in rows):
+    if sequences and any(row.held_out for row in rows):
         mean = "mean over " if len(sequences) > 1 else ""
         lines.append(
-            f"Left-out mIoU: the recipe trained without a sequence and judged on it, {mean}{_listed(sequences)}."
+            f"Held-out mIoU: the recipe trained without a sequence and evaluated on it, {mean}{_listed(sequences)}."
         )
     for kind, figures in (("CPU", [row.cpu for row in rows]), ("GPU", [row.gpu for row in rows])):
         measured = [figure for figure in figures if figure]
