@@ -6,6 +6,7 @@ import argparse
 import os
 import select
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
@@ -65,6 +66,7 @@ def _output_has_no_reader() -> bool:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    warnings.formatwarning = lambda message, category, *_, **__: f"{category.__name__}: {message}\n"  # for users, not where
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = installed_commands()
     if not arguments or arguments[0] in ("-h", "--help"):
