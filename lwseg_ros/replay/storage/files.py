@@ -1,0 +1,133 @@
+"""Which files make up a bag, and how each of them is opened: the folder decides, metadata.yaml is a hint."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Collection
+from contextlib import ExitStack
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from lwseg_ros.errors import BagError
+from lwseg_ros.replay.storage import mcap, sqlite
+from lwseg_ros.replay.storage.base import Storage
+from lwseg_ros.replay.storage.compression import ZSTD_MAGIC, open_zstd
+
+METADATA = "metadata.yaml"
+SUFFIXES = re.compile(r"\.(mcap|db3)(\.zstd?)?$")
+COPY_BYTES = 16 << 20
+MIN_FREE_BYTES = 1 << 30
+MAX_METADATA_BYTES = 4 << 20
+MAX_METADATA_DEPTH = 20
+
+
+def find_files(path: Path) -> tuple[list[Path], list[str]]:
+    """List the files of a bag in their order, and say where metadata.yaml names others than the folder holds.
+
+    Raises:
+        BagError: there are none, or metadata.yaml cannot be read.
+    """
+    if not path.exists():
+        raise BagError(f"no bag at {path}; give the folder that holds metadata.yaml, or one .mcap or .db3 file")
+    if not path.is_dir():
+        return [path], []
+    found = sorted((file for file in path.iterdir() if SUFFIXES.search(file.name)), key=_natural_order)
+    # `ros2 bag play` leaves what it unpacked beside the file
+    found = [file for file in found if not (file.suffix.startswith(".zst") and file.with_suffix("") in found)]
+    metadata = path / METADATA
+    if not found:
+        raise BagError(
+            f"{path} holds no metadata.yaml and no .mcap or .db3 file; give a bag's own folder"
+            if not metadata.exists()
+            else f"{path} holds none of the files that its metadata.yaml names; give the folder that they are in"
+        )
+    if not metadata.exists():
+        return found, [f"{path} holds no metadata.yaml; its files are read in the order of their names"]
+    named = [path / PurePath(name).name for name in _named_files(metadata)]
+    present = [file for file in named if file.exists()]
+    if not present:
+        return found, ["metadata.yaml names none of the files beside it; they are read in the order of their names"]
+    warnings = [f"{file.name} is missing, which metadata.yaml names" for file in named if file not in present]
+    warnings += [f"{file.name} is not read: metadata.yaml does not name it" for file in found if file not in present]
+    return present, warnings
+
+
+def open_storage(path: Path, msgtypes: Collection[str], stack: ExitStack) -> Storage:
+    """Open one file of a bag, whatever its name says, until the stack is closed.
+
+    Raises:
+        BagError, OSError, zstd.ZstdError: it cannot be read.
+    """
+    if not path.is_file():
+        raise BagError(f"{path} is no file")
+    with path.open("rb") as file:
+        magic = file.read(16)
+    if magic.startswith(ZSTD_MAGIC):
+        return open_storage(_unpacked(path, stack), msgtypes, stack)
+    if magic.startswith(b"#ROSBAG"):
+        raise BagError(f"{path} is a ROS 1 bag; convert it with `rosbags-convert --src {path} --dst DIR`")
+    if not magic:
+        raise BagError(f"{path.name} is empty: nothing of the recording was written")
+    storage: Storage
+    if magic.startswith(mcap.MAGIC):
+        storage = mcap.McapStorage(path, msgtypes)
+    elif magic == sqlite.MAGIC:
+        storage = sqlite.SqliteStorage(path, msgtypes)
+    else:
+        raise BagError(f"{path.name} is neither an MCAP file nor an SQLite database: it begins with {magic[:8]!r}")
+    stack.callback(storage.close)
+    return storage
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    """Order bag_2 before bag_10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def _unpacked(path: Path, stack: ExitStack) -> Path:
+    """Unpack a zstd-compressed file as far as it goes into a folder that goes with the stack."""
+    target = Path(stack.enter_context(TemporaryDirectory(prefix="lwseg_bag_"))) / path.with_suffix("").name
+    with open_zstd(path) as packed, target.open("wb") as unpacked:
+        while shutil.disk_usage(target.parent).free > MIN_FREE_BYTES:
+            try:
+                data = packed.read1(COPY_BYTES)
+            except EOFError:  # cut off, which the storage will notice
+                data = b""
+            if not data:
+                return target
+            unpacked.write(data)
+    raise BagError(f"{target.parent} has no room to unpack {path.name}; set TMPDIR, or unpack it with `unzstd`")
+
+
+def _named_files(metadata: Path) -> list[str]:
+    """Read the list of files in a metadata.yaml; raises BagError."""
+    try:
+        document = _load_yaml(metadata)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise BagError(
+            f"the bag {metadata.parent} cannot be opened: metadata.yaml cannot be read ({reason}); without it, the files "
+            "beside it are"
+        ) from error
+    try:
+        names = document["rosbag2_bagfile_information"]["relative_file_paths"]
+        return [name for name in names if isinstance(name, str)]
+    except (KeyError, TypeError):
+        return []
+
+
+def _load_yaml(path: Path) -> Any:
+    """Load YAML of bounded depth and without aliases, which the files that rosbag2 writes do not need."""
+    if not path.is_file() or path.stat().st_size > MAX_METADATA_BYTES:
+        raise ValueError(f"no file of up to {MAX_METADATA_BYTES} bytes")
+    text, depth = path.read_text(encoding="utf-8"), 0
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_METADATA_DEPTH or isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"aliases, or more than {MAX_METADATA_DEPTH} levels")
+    return yaml.load(text, Loader=loader)
