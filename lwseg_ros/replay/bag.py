@@ -218,12 +218,12 @@ class Bag:
     def _open(self, file: Path, *, is_only_one: bool) -> None:
         """Open one file; one of several that cannot be opened is left out."""
         try:
-            with self._translated(f"cannot be opened: {file.name} is damaged"):
-                storage = open_storage(file, READ_TYPES, self._stack)
-        except BagError as error:
+            storage = open_storage(file, READ_TYPES, self._stack)
+        except Exception as error:
+            reason = str(error) if isinstance(error, BagError) else f"{file.name} cannot be read ({_named(error)})"
             if is_only_one:
-                raise BagError(f"the bag {self.path} cannot be opened: {error}") from error
-            self.warnings.append(f"{file.name} is left out: {error}")
+                raise BagError(f"the bag {self.path} cannot be opened: {reason}") from error
+            self.warnings.append(f"one file is left out: {reason}")
         else:
             self.warnings += storage.warnings
             self._streams += [(storage, stream) for stream in storage.streams]
@@ -244,5 +244,9 @@ class Bag:
         except BagError:
             raise
         except Exception as error:
-            detail = str(error).strip().split("\n")[0]
-            raise BagError(f"the bag {self.path} {what} ({type(error).__name__}: {detail})") from error
+            raise BagError(f"the bag {self.path} {what} ({_named(error)})") from error
+
+
+def _named(error: Exception) -> str:
+    """Put an error of a lower layer into one line."""
+    return f"{type(error).__name__}: {str(error).strip()}".split("\n")[0]
