@@ -37,7 +37,7 @@ class Topic:
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BagMessage:
     """One recorded message of an open bag, still serialized.
 
@@ -85,9 +85,13 @@ class Bag:
 
     def __enter__(self) -> Bag:
         with self._stack, self._translated("cannot be opened"):
-            files, self.warnings = find_files(self.path)
-            for file in files:
-                self._open(file, is_only_one=len(files) == 1)
+            files = find_files(self.path)
+            self.warnings, self._streams = list(files.warnings), []
+            for file in files.paths:
+                self._open(file, is_only_one=len(files.paths) == 1)
+            count = sum(stream.count for _, stream in self._streams)
+            if files.num_messages is not None and count < files.num_messages:
+                self.warnings.append(f"metadata.yaml counts {files.num_messages} messages, the files hold {count}")
             if not self._streams:
                 raise BagError(f"the bag {self.path} is empty: it holds no topics. {self._list_warnings()}".strip())
             self._stack = self._stack.pop_all()

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -21,12 +21,21 @@ METADATA = "metadata.yaml"
 SUFFIXES = re.compile(r"\.(mcap|db3)(\.zstd?)?$")
 COPY_BYTES = 16 << 20
 MIN_FREE_BYTES = 1 << 30
+MAX_PACKING = 1000  # nothing that a sensor records becomes smaller than this part of itself
 MAX_METADATA_BYTES = 4 << 20
 MAX_METADATA_DEPTH = 20
 
 
-def find_files(path: Path) -> tuple[list[Path], list[str]]:
-    """List the files of a bag in their order, and say where metadata.yaml names others than the folder holds.
+class BagFiles(NamedTuple):
+    """The files of a bag in their order, what does not fit, and how many messages metadata.yaml counts, if it does."""
+
+    paths: list[Path]
+    warnings: list[str]
+    num_messages: int | None = None
+
+
+def find_files(path: Path) -> BagFiles:
+    """Find the files of a bag, a folder or a single file.
 
     Raises:
         BagError: there are none, or metadata.yaml cannot be read.
@@ -34,26 +43,29 @@ def find_files(path: Path) -> tuple[list[Path], list[str]]:
     if not path.exists():
         raise BagError(f"no bag at {path}; give the folder that holds metadata.yaml, or one .mcap or .db3 file")
     if not path.is_dir():
-        return [path], []
+        return BagFiles([path], [])
     found = sorted((file for file in path.iterdir() if SUFFIXES.search(file.name)), key=_natural_order)
     # `ros2 bag play` leaves what it unpacked beside the file
     found = [file for file in found if not (file.suffix.startswith(".zst") and file.with_suffix("") in found)]
     metadata = path / METADATA
-    if not found:
-        raise BagError(
-            f"{path} holds no metadata.yaml and no .mcap or .db3 file; give a bag's own folder"
-            if not metadata.exists()
-            else f"{path} holds none of the files that its metadata.yaml names; give the folder that they are in"
-        )
     if not metadata.exists():
-        return found, [f"{path} holds no metadata.yaml; its files are read in the order of their names"]
-    named = [path / PurePath(name).name for name in _named_files(metadata)]
-    present = [file for file in named if file.exists()]
+        if not found:
+            raise BagError(f"{path} holds no metadata.yaml and no .mcap or .db3 file; give a bag's own folder")
+        return BagFiles(found, [f"{path} holds no metadata.yaml; its files are read in the order of their names"])
+    names, num_messages = _read_metadata(metadata)
+    # named as they lay when they were recorded: beside it, or somewhere else
+    named = [
+        next((file for file in (path / PurePath(name).name, path / name) if file.exists()), name) for name in names
+    ]
+    present = [file for file in named if isinstance(file, Path)]
     if not present:
-        return found, ["metadata.yaml names none of the files beside it; they are read in the order of their names"]
-    warnings = [f"{file.name} is missing, which metadata.yaml names" for file in named if file not in present]
+        if not found:
+            raise BagError(f"{path} holds no .mcap or .db3 file, and metadata.yaml names none that is there: {names}")
+        warning = "metadata.yaml names none of the files beside it; they are read in the order of their names"
+        return BagFiles(found, [warning], num_messages)
+    warnings = [f"{name} is missing, which metadata.yaml names" for name in named if isinstance(name, str)]
     warnings += [f"{file.name} is not read: metadata.yaml does not name it" for file in found if file not in present]
-    return present, warnings
+    return BagFiles(present, warnings, num_messages)
 
 
 def open_storage(path: Path, msgtypes: Collection[str], stack: ExitStack) -> Storage:
@@ -91,8 +103,9 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
 def _unpacked(path: Path, stack: ExitStack) -> Path:
     """Unpack a zstd-compressed file as far as it goes into a folder that goes with the stack."""
     target = Path(stack.enter_context(TemporaryDirectory(prefix="lwseg_bag_"))) / path.with_suffix("").name
+    max_bytes = MAX_PACKING * path.stat().st_size
     with open_zstd(path) as packed, target.open("wb") as unpacked:
-        while shutil.disk_usage(target.parent).free > MIN_FREE_BYTES:
+        while unpacked.tell() <= max_bytes and shutil.disk_usage(target.parent).free > MIN_FREE_BYTES:
             try:
                 data = packed.read1(COPY_BYTES)
             except EOFError:  # cut off, which the storage will notice
@@ -100,24 +113,27 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
             if not data:
                 return target
             unpacked.write(data)
-    raise BagError(f"{target.parent} has no room to unpack {path.name}; set TMPDIR, or unpack it with `unzstd`")
+    raise BagError(
+        f"{path.name} is left packed: {target.parent} has no room, or it is no recording, {MAX_PACKING} times as large "
+        "unpacked; set TMPDIR, or unpack it with `unzstd`"
+    )
 
 
-def _named_files(metadata: Path) -> list[str]:
-    """Read the list of files in a metadata.yaml; raises BagError."""
+def _read_metadata(path: Path) -> tuple[list[str], int | None]:
+    """Read from a metadata.yaml which files it names, and how many messages it counts; raises BagError."""
     try:
-        document = _load_yaml(metadata)
+        document = _load_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise BagError(
-            f"the bag {metadata.parent} cannot be opened: metadata.yaml cannot be read ({reason}); without it, the files "
-            "beside it are"
+            f"the bag {path.parent} cannot be opened: metadata.yaml cannot be read ({reason}); without it, the files beside "
+            "it are"
         ) from error
-    try:
-        names = document["rosbag2_bagfile_information"]["relative_file_paths"]
-        return [name for name in names if isinstance(name, str)]
-    except (KeyError, TypeError):
-        return []
+    information = document.get("rosbag2_bagfile_information") if isinstance(document, dict) else None
+    information = information if isinstance(information, dict) else {}
+    names, count = information.get("relative_file_paths"), information.get("message_count")
+    names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    return names, count if isinstance(count, int) else None
 
 
 def _load_yaml(path: Path) -> Any:

@@ -45,6 +45,7 @@ def write_metadata(folder: Path, *names: str, **other: object) -> None:
         ("storage_identifier", "rosbag3"),
         ("version", 99),
         ("message_count", 7),
+        ("message_count", "many"),
         ("topics_with_message_count", []),
         ("topics_with_message_count", None),
         ("duration", "long"),
@@ -80,12 +81,30 @@ def test_names_in_metadata_decide_where_they_are_there(tmp_path: Path) -> None:
     )
     write_metadata(folder, "bag_2.mcap", "bag_3.mcap", "bag_10.mcap", "copy.mcap")
     assert image_indices(folder) == ([0, 1, 2, 3, 4, 5], ["bag_3.mcap is missing, which metadata.yaml names"])
+    elsewhere = split_bag(tmp_path / "elsewhere", "other.mcap")
+    write_metadata(folder, str(elsewhere / "other.mcap"), "../elsewhere/gone.mcap")
+    found, warnings = image_indices(folder)
+    assert found == [0, 1]
+    assert warnings[0] == "../elsewhere/gone.mcap is missing, which metadata.yaml names"
     write_metadata(folder, "/elsewhere/rosbag2_0.mcap")
     found, warnings = image_indices(folder)
     assert found == [0, 1, 2, 3, 4, 5]
     assert warnings[0].startswith("metadata.yaml names none of the files beside it")
     (folder / "metadata.yaml").write_text("")
     assert image_indices(folder)[0] == [0, 1, 2, 3, 4, 5]
+
+
+def test_fewer_messages_than_metadata_counts_are_said(tmp_path: Path) -> None:
+    folder = split_bag(tmp_path / "bag", "bag_0.mcap")
+    for count, said in {5: [], 6: [], 7: ["metadata.yaml counts 7 messages, the files hold 6"]}.items():
+        write_metadata(folder, "bag_0.mcap", message_count=count)
+        assert image_indices(folder) == ([0, 1], said)
+
+
+def test_a_file_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bag.mcap.zstd").write_bytes(zstd.compress(bytes(100 << 20)))
+    with pytest.raises(BagError, match=r"bag\.mcap\.zstd is left packed"), Bag(tmp_path / "bag.mcap.zstd"):
+        pass
 
 
 def test_one_of_several_files_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:

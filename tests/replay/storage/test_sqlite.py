@@ -58,8 +58,13 @@ def test_the_newest_messages_lie_in_the_write_ahead_log(database: Path) -> None:
         assert found == [stamp_ns(index) for index in range(NUM_FRAMES)]
         assert not [warning for warning in warnings if "metadata" not in warning]
     assert wal.read_bytes() == before
+    # without it, nothing but metadata.yaml tells what is missing
+    shutil.copy(database.with_name("metadata.yaml"), crashed)
+    assert image_stamps(crashed)[1] == []
     wal.unlink()
-    assert len(image_stamps(crashed)[0]) == NUM_IN_DATABASE
+    found, warnings = image_stamps(crashed)
+    assert len(found) == NUM_IN_DATABASE
+    assert warnings == ["metadata.yaml counts 42 messages, the files hold 27"]
 
 
 @pytest.fixture
