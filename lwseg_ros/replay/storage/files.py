@@ -8,11 +8,12 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
 from lwseg_ros.errors import BagError
+from lwseg_ros.files import load_yaml
 from lwseg_ros.replay.storage import mcap, sqlite
 from lwseg_ros.replay.storage.base import Storage
 from lwseg_ros.replay.storage.compression import ZSTD_MAGIC, open_zstd
@@ -22,8 +23,6 @@ SUFFIXES = re.compile(r"\.(mcap|db3)(\.zstd?)?$")
 COPY_BYTES = 16 << 20
 MIN_FREE_BYTES = 1 << 30
 MAX_PACKING = 1000  # nothing that a sensor records becomes smaller than this part of itself
-MAX_METADATA_BYTES = 4 << 20
-MAX_METADATA_DEPTH = 20
 
 
 class BagFiles(NamedTuple):
@@ -122,8 +121,8 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
 def _read_metadata(path: Path) -> tuple[list[str], int | None]:
     """Read from a metadata.yaml which files it names, and how many messages it counts; raises BagError."""
     try:
-        document = _load_yaml(path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+        document = load_yaml(path)
+    except (OSError, yaml.YAMLError) as error:
         reason = str(error).strip().split("\n")[0]
         raise BagError(
             f"the bag {path.parent} cannot be opened: metadata.yaml cannot be read ({reason}); without it, the files beside "
@@ -134,16 +133,3 @@ def _read_metadata(path: Path) -> tuple[list[str], int | None]:
     names, count = information.get("relative_file_paths"), information.get("message_count")
     names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     return names, count if isinstance(count, int) else None
-
-
-def _load_yaml(path: Path) -> Any:
-    """Load YAML of bounded depth and without aliases, which the files that rosbag2 writes do not need."""
-    if not path.is_file() or path.stat().st_size > MAX_METADATA_BYTES:
-        raise ValueError(f"no file of up to {MAX_METADATA_BYTES} bytes")
-    text, depth = path.read_text(encoding="utf-8"), 0
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    for event in yaml.parse(text, Loader=loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_METADATA_DEPTH or isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"aliases, or more than {MAX_METADATA_DEPTH} levels")
-    return yaml.load(text, Loader=loader)
