@@ -63,6 +63,8 @@ setup(
         "pillow>=9.0",
         "onnx>=1.16",
         "rosbags>=0.11",
+        "lz4>=4.0",
+        "backports.zstd>=1.0; python_version < '3.14'",
         "jinja2>=3.0",
         "pyyaml>=6.0",
         "tqdm>=4.60",

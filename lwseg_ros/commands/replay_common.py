@@ -62,6 +62,8 @@ def finish(result: ReplayResult, folder: Path, *, as_json: bool) -> None:
     if Path(result.source).resolve() == SAMPLE_BAG.resolve():
         result = replace(result, note=SAMPLE_NOTE)
     page = write_report(result, folder)
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     figures = result.figures()
     if as_json:
         print(json.dumps(figures, indent=2))

@@ -1,25 +1,31 @@
-"""Read rosbag2 recordings, sqlite3 or MCAP, without ROS."""
+"""Read rosbag2 recordings, SQLite or MCAP, without ROS."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from lwseg_ros.errors import BagError, ImageError
 from lwseg_ros.imaging import messages
 from lwseg_ros.replay.cdr import header_stamp_ns
+from lwseg_ros.replay.storage.base import HEAD_BYTES, Storage, Stream
+from lwseg_ros.replay.storage.compression import ZSTD_MAGIC, unpack_zstd
+from lwseg_ros.replay.storage.files import find_files, open_storage
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+# Their definitions have not changed since Foxy, so that what a recording holds of definitions is not needed.
+READ_TYPES = {IMAGE, COMPRESSED_IMAGE, CAMERA_INFO}
 
 
 @dataclass(frozen=True)
@@ -31,49 +37,64 @@ class Topic:
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BagMessage:
-    """One recorded message, still serialized.
+    """One recorded message of an open bag, still serialized.
 
     Attributes:
         topic: the topic's name.
         msgtype: such as `sensor_msgs/msg/Image`.
         log_ns: when it was recorded, nanoseconds.
-        stamp_ns: the header's stamp, nanoseconds. Only types that begin with a std_msgs/Header are read here.
-        raw: the message in CDR, as it goes over the wire.
+        stamp_ns: the header's stamp, nanoseconds.
+        bag: the bag that it is read from.
+        storage: the file in the bag, and `place` where the message is in it.
     """
 
     topic: str
     msgtype: str
     log_ns: int
     stamp_ns: int
-    raw: bytes
+    bag: Bag
+    storage: Storage
+    place: tuple[int, ...]
+
+    @property
+    def raw(self) -> bytes:
+        """The message in CDR, as it goes over the wire; read anew each time. Raises BagError."""
+        return self.bag.read(self.storage, self.place)
 
 
 class Bag:
-    """An open recording. A context manager; every failure inside is a BagError that names the bag."""
+    """An open recording. A context manager; every failure inside is a BagError that names the bag.
+
+    Opening reads the files once from end to end: what they hold is counted, not what an index says of them. Only images
+    and camera_info have to be readable; all topics are listed.
+
+    Attributes:
+        path: as given.
+        warnings: what of the recording is missing, damaged or not where it should be, as sentences.
+    """
 
     def __init__(self, path: str | Path) -> None:
-        """Remember the folder (or single .mcap or .db3 file); `with` opens it."""
+        """Remember the folder (or single file); `with` opens it."""
         self.path = Path(path)
+        self.warnings: list[str] = []
         self._stack = ExitStack()
-        self._reader: Any = None
+        self._streams: list[tuple[Storage, Stream]] = []
+        self._typestore = get_typestore(Stores.ROS2_HUMBLE)
 
     def __enter__(self) -> Bag:
-        if not self.path.exists():
-            raise BagError(
-                f"no bag at {self.path}; give the folder that holds metadata.yaml, or one .mcap or .db3 file"
-            )
-        if self.path.suffix == ".bag":
-            raise BagError(f"{self.path} is a ROS 1 bag; convert it with `rosbags-convert --src {self.path} --dst DIR`")
-        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
-            raise BagError(f"{self.path} holds no metadata.yaml; give a bag's own folder, or `ros2 bag reindex` it")
-        with self._translated("cannot be opened"):
-            typestore = get_typestore(Stores.ROS2_HUMBLE)  # sqlite3 bags up to Humble hold no definitions
-            self._reader = self._stack.enter_context(AnyReader([self.path], default_typestore=typestore))
-        if not self.topics:
-            self._stack.close()
-            raise BagError(f"the bag {self.path} is empty: it holds no topics")
+        with self._stack, self._translated("cannot be opened"):
+            files = find_files(self.path)
+            self.warnings, self._streams = list(files.warnings), []
+            for file in files.paths:
+                self._open(file, is_only_one=len(files.paths) == 1)
+            count = sum(stream.count for _, stream in self._streams)
+            if files.num_messages is not None and count < files.num_messages:
+                self.warnings.append(f"metadata.yaml counts {files.num_messages} messages, the files hold {count}")
+            if not self._streams:
+                raise BagError(f"the bag {self.path} is empty: it holds no topics. {self._list_warnings()}".strip())
+            self._stack = self._stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,10 +103,14 @@ class Bag:
     @property
     def topics(self) -> dict[str, Topic]:
         """All topics by name."""
-        return {
-            name: Topic(name, info.msgtype or "several types", info.msgcount)
-            for name, info in sorted(self._reader.topics.items())
-        }
+        topics: dict[str, Topic] = {}
+        for _, stream in sorted(self._streams, key=lambda item: (item[1].topic, -item[1].count)):
+            if stream.topic in topics and not stream.count:
+                continue
+            other = topics.get(stream.topic, Topic(stream.topic, stream.msgtype, 0))
+            msgtype = stream.msgtype if stream.msgtype == other.msgtype else "several types"
+            topics[stream.topic] = Topic(stream.topic, msgtype, other.count + stream.count)
+        return topics
 
     def image_topic(self, requested: str | None = None, *, exclude: str | None = None) -> Topic:
         """Find the camera's topic: the requested one, or the only one that carries images.
@@ -124,28 +149,19 @@ class Bag:
         return topic if topic is not None and topic.msgtype == CAMERA_INFO and topic.count else None
 
     def messages(self, *topics: Topic) -> Iterator[BagMessage]:
-        """Yield the messages of the topics in the recorded order; raises BagError where the bag ends early."""
-        names = {topic.name for topic in topics}
-        connections = [c for c in self._reader.connections if c.topic in names]
-        with self._translated("is truncated or corrupt"):
-            stream = self._reader.messages(connections)
-        expected, seen = sum(topic.count for topic in topics), 0
-        while True:
-            with self._translated(f"is truncated or corrupt after {seen} of {expected} messages"):
-                item = next(stream, None)
-            if item is None:
-                break
-            connection, log_ns, raw = item
-            raw = bytes(raw)
-            yield BagMessage(connection.topic, connection.msgtype, log_ns, header_stamp_ns(raw), raw)
-            seen += 1
-        if seen < expected:
-            raise BagError(f"the bag {self.path} is truncated: {seen} of {expected} messages of {sorted(names)}")
+        """Yield the messages of the topics: each topic's in the recorded order, among topics by log time; raises BagError."""
+        return heapq.merge(*map(self._messages_of, topics), key=attrgetter("log_ns"))
+
+    def read(self, storage: Storage, place: tuple[int, ...]) -> bytes:
+        """Read the bytes of one message; raises BagError."""
+        with self._translated("cannot be read to its end"):
+            raw = storage.read(place)
+            return unpack_zstd(raw) if raw.startswith(ZSTD_MAGIC) else raw
 
     def deserialize(self, message: BagMessage) -> Any:
         """Turn the bytes into a message object with the fields of the ROS message; raises BagError."""
         with self._translated(f"holds a corrupt message on {message.topic} (stamp {message.stamp_ns} ns)"):
-            return self._reader.deserialize(message.raw, message.msgtype)
+            return self._typestore.deserialize_cdr(message.raw, message.msgtype)
 
     def image(self, message: BagMessage) -> np.ndarray:
         """Decode a camera image, uint8 BGR [H, W, 3]; raises ImageError, for which the caller counts a bad frame."""
@@ -186,23 +202,55 @@ class Bag:
                 + self._list_topics()
             )
         if not topic.count:
-            raise BagError(f"the bag {self.path} is empty: its {purpose} topic {name!r} holds no messages")
+            raise BagError(
+                f"the bag {self.path} is empty: its {purpose} topic {name!r} holds no messages. {self._list_topics()}"
+            )
         return topic
 
+    def _messages_of(self, topic: Topic) -> Iterator[BagMessage]:
+        if topic.msgtype not in READ_TYPES:
+            raise BagError(f"{topic.name} carries {topic.msgtype}; read are {', '.join(sorted(READ_TYPES))}")
+        for storage, stream in self._streams:
+            if stream.topic == topic.name:
+                for entry in stream.entries:
+                    head = entry.head
+                    if head.startswith(ZSTD_MAGIC):
+                        head = self.read(storage, entry.place)[:HEAD_BYTES]
+                    stamp_ns = header_stamp_ns(head)
+                    yield BagMessage(topic.name, stream.msgtype, entry.log_ns, stamp_ns, self, storage, entry.place)
+
+    def _open(self, file: Path, *, is_only_one: bool) -> None:
+        """Open one file; one of several that cannot be opened is left out."""
+        try:
+            storage = open_storage(file, READ_TYPES, self._stack)
+        except Exception as error:
+            reason = str(error) if isinstance(error, BagError) else f"{file.name} cannot be read ({_named(error)})"
+            if is_only_one:
+                raise BagError(f"the bag {self.path} cannot be opened: {reason}") from error
+            self.warnings.append(f"one file is left out: {reason}")
+        else:
+            self.warnings += storage.warnings
+            self._streams += [(storage, stream) for stream in storage.streams]
+
     def _list_topics(self) -> str:
-        return "Topics: " + ", ".join(f"{t.name} ({t.msgtype}, {t.count})" for t in self.topics.values())
+        topics = ", ".join(f"{t.name} ({t.msgtype}, {t.count})" for t in self.topics.values())
+        return f"Topics: {topics}. {self._list_warnings()}".rstrip(". ")
+
+    def _list_warnings(self) -> str:
+        return ". ".join(self.warnings)
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
-        # A damaged bag fails in whatever layer meets the damage first (YAML, SQLite, struct, zstd, lz4, CDR), so
-        # everything that reading raises means the same: this bag cannot be used.
+        # A damaged bag fails in whatever layer meets the damage first (SQLite, struct, zstd, lz4, CDR), so everything
+        # that reading raises means the same: this bag cannot be used.
         try:
             yield
-        except (BagError, GeneratorExit):
+        except BagError:
             raise
         except Exception as error:
-            detail = str(error).strip().split("\n")[0]
-            raise BagError(
-                f"the bag {self.path} {what} ({type(error).__name__}: {detail}); "
-                "if the recording was cut off, `mcap recover` or `ros2 bag reindex` may save the rest"
-            ) from error
+            raise BagError(f"the bag {self.path} {what} ({_named(error)})") from error
+
+
+def _named(error: Exception) -> str:
+    """Put an error of a lower layer into one line."""
+    return f"{type(error).__name__}: {str(error).strip()}".split("\n")[0]

@@ -11,7 +11,7 @@ import numpy as np
 from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import evaluate_bag
-from lwseg_ros.replay.pairing import Frame
+from lwseg_ros.replay.pairing import Frame, ambiguities
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
@@ -78,4 +78,5 @@ def replay_offline(
             inference_ms=tuple(inference_ms),
             evaluator=evaluator,
             kept=tuple(kept),
+            warnings=(*bag.warnings, *ambiguities(bag, image, truth)),
         )

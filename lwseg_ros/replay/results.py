@@ -53,6 +53,7 @@ class ReplayResult:
         evaluator: the metrics.
         kept: some frames to look at.
         note: what a reader of the figures has to know, or empty.
+        warnings: what of the bag was left out or changed, as sentences.
     """
 
     source: str
@@ -68,9 +69,10 @@ class ReplayResult:
     evaluator: Evaluator
     kept: tuple[KeptFrame, ...]
     note: str = ""
+    warnings: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Any]:
-        """Collect the figures for `report.json`; one that was not measured is None."""
+        """Collect the figures for `report.json`; one that was not measured is None, `warnings` is there if there are any."""
         return {
             "model": self.model.path.name,
             "backend": self.engine.backend,
@@ -83,6 +85,7 @@ class ReplayResult:
             },
             "engine_ms": percentiles(self.inference_ms, (50, 95)),
             **self.evaluator.metrics(),
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
     @property

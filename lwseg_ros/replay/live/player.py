@@ -23,9 +23,13 @@ from lwseg_ros.errors import BagError
 from lwseg_ros.replay.bag import Bag, BagMessage
 from lwseg_ros.replay.cdr import with_stamp_ns
 from lwseg_ros.replay.live.protocol import Commands, InputEndedError, emit, load_message_type, read_config
+from lwseg_ros.replay.live.topic_names import legal_topic
 
 # DDS tells both ends of a match one after the other; what is published in between reaches nobody.
 SETTLE_S = 0.5
+# A longer pause is not waited for: log time has gaps and jumps when the recorder's clock was set or simulated.
+MAX_PAUSE_NS = 10 * 10**9
+USUAL_PERIOD_NS = 10**8  # until two images have shown their own
 
 
 class Player(Node):
@@ -48,12 +52,18 @@ class Player(Node):
 
     def play(self) -> None:
         """Publish every image at its time; raises BagError, and InputEndedError at the end of standard input."""
-        start_ns, first_log_ns, last_stamp_ns = time.monotonic_ns(), None, 0
+        start_ns, last_stamp_ns, num_jumps = time.monotonic_ns(), 0, 0
+        last_log_ns, played_ns, period_ns = None, 0, USUAL_PERIOD_NS
         for index, (image, info) in enumerate(self._frames()):
             if self._rate is not None:
-                first_log_ns = image.log_ns if first_log_ns is None else first_log_ns
-                due_ns = start_ns + (image.log_ns - first_log_ns) / self._rate
-                self._commands.sleep((due_ns - time.monotonic_ns()) / 1e9)
+                if last_log_ns is not None:
+                    if 0 < image.log_ns - last_log_ns <= MAX_PAUSE_NS:
+                        period_ns = image.log_ns - last_log_ns
+                    else:
+                        num_jumps += 1
+                    played_ns += period_ns
+                last_log_ns = image.log_ns
+                self._commands.sleep((start_ns + played_ns / self._rate - time.monotonic_ns()) / 1e9)
             elif index:
                 self._commands.next()
             # stamps identify the answers, so no two may be equal
@@ -64,6 +74,12 @@ class Player(Node):
             publish_ns = time.monotonic_ns()
             self._image_publisher.publish(raw)
             emit(event="published", index=index, stamp_ns=stamp_ns, publish_ns=publish_ns)
+        if num_jumps:
+            emit(
+                event="warning",
+                message=f"the log time of {self._image.name} jumps, back or by more than {MAX_PAUSE_NS / 1e9:g} s, or "
+                f"stands still before {num_jumps} of its images: they followed at the usual interval instead",
+            )
 
     def _frames(self) -> Iterator[tuple[BagMessage, BagMessage | None]]:
         """Yield every image with the latest camera_info before it."""
@@ -75,7 +91,7 @@ class Player(Node):
                 info = message
 
     def _publisher(self, name: str, msgtype: str) -> Any:
-        return self.create_publisher(load_message_type(msgtype), name, qos_profile_sensor_data)
+        return self.create_publisher(load_message_type(msgtype), legal_topic(name), qos_profile_sensor_data)
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +30,7 @@ DOMAIN_IDS = range(1, 102)
 # From the domain's first port on: of all participants, for discovery by multicast, and of the first one.
 _PARTICIPANT_PORTS = (0, 10)
 FAST_DDS = "rmw_fastrtps"
+RMW = "RMW_IMPLEMENTATION"
 # What the user set for the vehicle's network, and what would come before a file of profiles.
 _NETWORK_SETTINGS = {
     "FASTDDS_BUILTIN_TRANSPORTS",
@@ -147,7 +148,7 @@ class Child:
                 self._events.put({**event, "source": self.name})
 
 
-def ros_environment(profiles: Path, domain_id: int | None = None) -> dict[str, str]:
+def ros_environment(profiles: Path, domain_id: int | None = None, *, ignored: Collection[str] = ()) -> dict[str, str]:
     """Copy this process's environment with a ROS domain of its own, confined to this machine.
 
     A vehicle on the same network must neither see the replayed images nor be seen.
@@ -155,16 +156,29 @@ def ros_environment(profiles: Path, domain_id: int | None = None) -> dict[str, s
     Args:
         profiles: the configuration of Fast DDS (`isolation.write_profiles`), which confines it.
         domain_id: the ROS domain; None picks one that nobody uses.
+        ignored: further variables that are not copied.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in _NETWORK_SETTINGS}
+    environment = {name: value for name, value in os.environ.items() if name not in {*_NETWORK_SETTINGS, *ignored}}
     environment["ROS_DOMAIN_ID"] = str(free_domain_id() if domain_id is None else domain_id)
-    if environment.get("RMW_IMPLEMENTATION", FAST_DDS).startswith(FAST_DDS):
+    if (environment.get(RMW) or FAST_DDS).startswith(FAST_DDS):
         # Under both names: Humble's Fast DDS knows the second one only.
         environment["FASTDDS_DEFAULT_PROFILES_FILE"] = environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profiles)
     else:
         environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         environment["ROS_LOCALHOST_ONLY"] = "1"  # the same, before ROS 2 Iron
     return environment
+
+
+def missing_middleware() -> str | None:
+    """Name the middleware that the environment asks for where ROS cannot find its library, or return None.
+
+    A vehicle's environment on a desk often asks for one that is not installed there, which stops every ROS process.
+    """
+    middleware = os.environ.get(RMW)
+    folders = filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))  # where ROS looks, and nowhere else
+    if not middleware or any(Path(folder, f"lib{middleware}.so").is_file() for folder in folders):
+        return None
+    return middleware
 
 
 def free_domain_id() -> int:

@@ -16,7 +16,7 @@ from lwseg_ros.replay.bag import Bag, Topic
 from lwseg_ros.replay.evaluation import evaluate_bag
 from lwseg_ros.replay.live.recording import LiveRecording
 from lwseg_ros.replay.live.session import LiveOptions, LiveReplayError, LiveSession
-from lwseg_ros.replay.pairing import Frame
+from lwseg_ros.replay.pairing import Frame, ambiguities
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 
 __all__ = ["LiveOptions", "LiveReplayError", "replay_live"]
@@ -56,7 +56,8 @@ def replay_live(
         truth = bag.label_topic(label_topic)
         image = bag.image_topic(topic, exclude=truth.name if truth else None)
         recording = LiveRecording(Path(folder) / "spool.bin")
-        LiveSession(path, image, _image_bytes(bag, image), options, Path(folder), recording, on_event).run()
+        session = LiveSession(path, image, _image_bytes(bag, image), options, Path(folder), recording, on_event)
+        warnings = [*bag.warnings, *session.run()]
         recording.index()
 
         def predict(frame: Frame, image: np.ndarray) -> Prediction | None:
@@ -84,6 +85,7 @@ def replay_live(
             inference_ms=tuple(recording.inference_ms),
             evaluator=evaluator,
             kept=tuple(kept),
+            warnings=(*warnings, *ambiguities(bag, image, truth)),
         )
 
 

@@ -15,8 +15,9 @@ from typing import Any
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, Topic
 from lwseg_ros.replay.live.isolation import write_profiles
-from lwseg_ros.replay.live.processes import Child, Events, interrupts_deferred, ros_environment
+from lwseg_ros.replay.live.processes import RMW, Child, Events, interrupts_deferred, missing_middleware, ros_environment
 from lwseg_ros.replay.live.recording import DIAGNOSTICS, LiveRecording, Published, Received
+from lwseg_ros.replay.live.topic_names import legal_topic
 
 NODE = "/segment"
 # The node's message for durations: that of the Autoware ecosystem where it is installed.
@@ -76,7 +77,8 @@ class LiveSession:
         self._events: Events = Events()
         profiles = folder / "fastdds_profiles.xml"
         write_profiles(profiles, image_bytes)
-        self._environment = ros_environment(profiles)
+        missing = missing_middleware()
+        self._environment = ros_environment(profiles, ignored=[RMW] if missing else [])
         self._children: dict[str, Child] = {}
         self._ready: set[str] = set()
         self._done = False
@@ -84,16 +86,25 @@ class LiveSession:
         self._num_dropped = 0  # by the node, for whatever reason
         self._num_lost = 0  # on their way, as far as one can tell
         self._progress_s = 0.0
+        self._warnings: list[str] = []
+        if missing:
+            self._warnings.append(f"{RMW}={missing} is not installed; the replay took the middleware that ROS chooses")
 
-    def run(self) -> None:
+    def run(self) -> list[str]:
         """Start all, wait until they are ready, play, and wait until every frame is answered or known to be dropped.
 
         Whatever happens, all processes have ended afterwards.
+
+        Returns:
+            What was played otherwise than it was recorded, as sentences.
 
         Raises:
             LiveReplayError: a process died, or the node did not get ready.
             BagError: the bag cannot be read to its end.
         """
+        name, played_name = self._image_topic.name, legal_topic(self._image_topic.name)
+        if played_name != name:
+            self._warnings.append(f"{name} was played as {played_name}: ROS 2 does not allow the recorded name")
         with ExitStack() as stack:
             with interrupts_deferred():
                 self._start_all(stack)
@@ -108,6 +119,7 @@ class LiveSession:
             self._wait_until(lambda: self._done)
             # a frame that the node neither answered nor counted as dropped was lost on its way
             self._wait_until(self._all_settled, SILENCE_S)
+        return self._warnings
 
     def _start_all(self, stack: ExitStack) -> None:
         self._start(stack, "node", ["-m", "lwseg_ros.node", *_node_arguments(self._image_topic, self._options)])
@@ -161,6 +173,8 @@ class LiveSession:
                 self._read_diagnostics(item)
         elif event["event"] == "done":
             self._done = True
+        elif event["event"] == "warning":
+            self._warnings.append(event["message"])
         elif event["event"] == "failed":
             raise BagError(event["message"])
 
@@ -215,7 +229,7 @@ class LiveSession:
 def _node_arguments(image_topic: Topic, options: LiveOptions) -> list[str]:
     """Remap the node's input to the recorded topic, and set its parameters."""
     compressed = image_topic.msgtype == COMPRESSED_IMAGE
-    remapping = f"image/compressed:={image_topic.name}" if compressed else f"image:={image_topic.name}"
+    remapping = f"image{'/compressed' if compressed else ''}:={legal_topic(image_topic.name)}"
     parameters = {
         "model": str(options.model),
         "backend": options.backend,

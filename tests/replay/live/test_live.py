@@ -171,3 +171,27 @@ def test_the_command_writes_the_report(tmp_path: Path, tiny_model: ModelFile) ->
     assert figures["frames"]["segmented"] == NUM_FRAMES
     assert figures["rate_hz"] == pytest.approx(30.0, rel=0.2)
     assert "<h2>Latency</h2>" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_jumps_of_log_time_are_not_waited_for_and_illegal_names_are_replaced(
+    tmp_path: Path, tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # before /clock came, in order, a gap of a day, back to the start, and twice the same
+    log_times_s = [0.0, 1.7e9, 1.7e9 + 0.1, 1.7e9 + 86400, 1.0, 1.1, 1.1]
+    messages = []
+    for index, log_s in enumerate(log_times_s):
+        for topic, _, message in painted_messages(index + 1)[3 * index :]:
+            messages.append((f"/0{topic.replace('cam', 'cam-1')}", int(log_s * 10**9), message))
+    # asked for by the vehicle that it was recorded on
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_of_a_vehicle_cpp")
+    bag = write_messages(tmp_path / "bag", messages)
+    start_s = time.monotonic()
+    result = replay_live(bag, options(tiny_model))
+    assert time.monotonic() - start_s < 60
+    figures = result.figures()
+    assert figures["frames"] == {"published": 7, "segmented": 7, "dropped": 0, "bad": 0}
+    assert figures["miou"] > 0.8
+    middleware, name, jumps = figures["warnings"]
+    assert middleware.startswith("RMW_IMPLEMENTATION=rmw_of_a_vehicle_cpp is not installed")
+    assert name.startswith("/0/cam-1/image/compressed was played as /_0/cam_1/image/compressed")
+    assert "stands still before 4 of its images" in jumps

@@ -102,6 +102,24 @@ def test_another_middleware_is_confined_its_own_way(monkeypatch: pytest.MonkeyPa
     assert "FASTDDS_DEFAULT_PROFILES_FILE" not in environment
 
 
+def test_a_middleware_that_is_not_installed_is_named_and_can_be_ignored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"/nowhere::{tmp_path}")
+    (tmp_path / "librmw_here_cpp.so").touch()
+    for name, missing in {"": None, "rmw_here_cpp": None, "rmw_gone_cpp": "rmw_gone_cpp", "../x": "../x"}.items():
+        monkeypatch.setenv("RMW_IMPLEMENTATION", name)
+        assert processes.missing_middleware() == missing
+    monkeypatch.delenv("RMW_IMPLEMENTATION")
+    assert processes.missing_middleware() is None
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_gone_cpp")
+    environment = ros_environment(tmp_path / "profiles.xml", ignored=["RMW_IMPLEMENTATION"])
+    assert "RMW_IMPLEMENTATION" not in environment
+    assert environment["FASTDDS_DEFAULT_PROFILES_FILE"] == str(tmp_path / "profiles.xml")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "")  # is as good as none
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" in ros_environment(tmp_path / "profiles.xml")
+
+
 @pytest.mark.parametrize(
     ("image_bytes", "free_bytes", "segment_bytes"),
     [(500, 1 << 34, 16 << 20), (20 << 20, 1 << 34, 80 << 20), (20 << 20, 64 << 20, 8 << 20)],

@@ -116,6 +116,14 @@ def test_what_was_not_measured_is_said_and_texts_are_escaped(result: ReplayResul
     assert figures_read["rate_hz"] is None
 
 
+def test_what_was_left_out_of_the_bag_is_said(result: ReplayResult, tmp_path: Path) -> None:
+    warned = replace(result, warnings=("bag.mcap has no end", "<b> was played as /_b_"))
+    text = write_report(warned, tmp_path).read_text()
+    assert "Warning: bag.mcap has no end." in text
+    assert "Warning: &lt;b&gt; was played as /_b_." in text
+    assert json.loads((tmp_path / "report.json").read_text())["warnings"] == list(warned.warnings)
+
+
 def test_a_report_that_cannot_be_written(result: ReplayResult, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(LwsegError, match=r"cannot write the report to .*file: .*; choose another with -o"):
