@@ -1,11 +1,23 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and files of others, which are data: reading one neither waits nor explodes."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+# A recipe has 1 kB, the metadata of a bag of a thousand files 200 kB.
+MAX_YAML_BYTES = 1 << 20
+MAX_YAML_NODES = 1 << 15
+MAX_YAML_DEPTH = 32
+MAX_YAML_SCALAR = 1 << 10  # characters without quotes: numbers take time by the square of their length
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first where PyYAML was built with libyaml
 
 
 def write_atomically(path: Path, data: bytes | memoryview, mode: int | None = None) -> None:
@@ -26,6 +38,66 @@ def write_atomically(path: Path, data: bytes | memoryview, mode: int | None = No
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file to read it; raises OSError, for a folder, FIFO, socket or device too, of which opening some would wait."""
+    _check_regular(path.stat(), path)  # opening a device may already set it off
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _check_regular(os.fstat(descriptor), path)  # it may have changed since
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def load_yaml(path: Path) -> Any:
+    """Read a YAML file, UTF-8, see `parse_yaml`; raises OSError or yaml.YAMLError, and nothing else."""
+    with open_regular(path) as file:
+        data = file.read(MAX_YAML_BYTES + 1)
+    try:
+        return parse_yaml(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise yaml.YAMLError(f"it is not UTF-8: {error}") from error
+
+
+def parse_yaml(text: str) -> Any:
+    """Read one YAML document of plain values.
+
+    Raises yaml.YAMLError, and nothing else, for what is no YAML, and for what a file that somebody wrote has no use for but that
+    costs time and memory without end: aliases, tags, deep nesting, and sizes above the limits of this module.
+    """
+    if len(text) > MAX_YAML_BYTES:
+        raise yaml.YAMLError(f"it is longer than {MAX_YAML_BYTES} characters")
+    depth = nodes = 0
+    try:
+        for event in yaml.parse(text, Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            nodes += isinstance(event, yaml.NodeEvent)
+            if isinstance(event, yaml.AliasEvent):
+                raise yaml.YAMLError(f"alias *{event.anchor}; write out what it stands for{event.start_mark}")
+            tag = getattr(event, "tag", None)
+            if tag is not None:
+                raise yaml.YAMLError(f"tag {tag}; write plain values{event.start_mark}")
+            if depth > MAX_YAML_DEPTH or nodes > MAX_YAML_NODES:
+                limit = f"{MAX_YAML_DEPTH} levels" if depth > MAX_YAML_DEPTH else f"{MAX_YAML_NODES} values"
+                raise yaml.YAMLError(f"more than {limit}{event.start_mark}")
+            if isinstance(event, yaml.ScalarEvent) and not event.style and len(event.value) > MAX_YAML_SCALAR:
+                raise yaml.YAMLError(
+                    f"a value of more than {MAX_YAML_SCALAR} characters without quotes{event.start_mark}"
+                )
+        return yaml.load(text, Loader)
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # PyYAML lets out what the constructors of dates, numbers and texts raise
+        raise yaml.YAMLError(f"a value cannot be read: {error}") from error
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def _default_mode() -> int:

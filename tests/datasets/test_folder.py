@@ -136,3 +136,19 @@ def test_the_earlier_key_of_images_is_read_with_a_warning(
     write_label("train/labels/a.png", 0)
     with pytest.warns(FutureWarning, match="'photos' is called 'images' now"):
         assert len(load("folder", "train").pairs) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: &a [*a]",
+        "name: " + "[" * 50_000,
+        "name: 2024-99-99",
+        "a: &a [x, x]\nb: &b [*a, *a]\nname: [*b, *b]",
+        "\0",
+    ],
+)
+def test_a_description_that_explodes_or_is_no_yaml(tmp_path: Path, load: Callable[..., Split], text: str) -> None:
+    (tmp_path / "dataset.yaml").write_text(text)
+    with pytest.raises(DatasetError, match=r"cannot read .*dataset\.yaml: "):
+        load("folder", "train")
