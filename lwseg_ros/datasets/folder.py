@@ -107,7 +107,10 @@ def _pairs(root: Path, split: str, entry: dict[str, Any], path: Path) -> list[tu
             _refuse(path, f"{key} of split {split} is {pattern!r}, expected a path relative to {root}")
     if "{name}" not in entry["labels"]:
         _refuse(path, f"labels of split {split} is {entry['labels']!r}, expected a path with {{name}} in it")
-    images = sorted(image for image in root.glob(entry["images"]) if image.is_file())
+    try:
+        images = sorted(image for image in root.glob(entry["images"]) if image.is_file())
+    except (OSError, ValueError) as error:  # a name that is too long; ** with something beside it
+        _refuse(path, f"images of split {split} is {entry['images']!r}, which cannot be searched for ({error})")
     if not images:
         raise DatasetError(
             f"no image of split {split!r} matches {root / entry['images']}; correct {path}, or add images"

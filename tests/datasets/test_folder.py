@@ -87,6 +87,14 @@ def test_without_an_ignored_id_every_pixel_counts(
             r"images of split train is '/data/\*\.jpg', expected a path relative to",
         ),
         (
+            {"splits": {"train": {"images": "**.jpg", "labels": "{name}.png"}}},
+            r"images of split train is '\*\*\.jpg', which cannot be searched for",
+        ),
+        (
+            {"splits": {"train": {"images": f"{'x' * 300}.jpg", "labels": "{name}.png"}}},
+            "images of split train is 'xxx.*', which cannot be searched for",
+        ),
+        (
             {"splits": {"train": {"images": "*.jpg", "labels": "label.png"}}},
             r"labels of split train is 'label\.png', expected a path with \{name\} in it",
         ),
