@@ -13,7 +13,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from lwseg_ros.node.launch_arguments import cameras_of_file, parameter_values, remappings
+from lwseg_ros.node.launch_arguments import cameras_of_file, parameter_values, remappings, switch
 from lwseg_ros.node.parameters import PARAMETERS
 
 SHARE = Path(get_package_share_directory("lwseg_ros"))
@@ -72,6 +72,7 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
         for name, value in parameters.items()
     }
+    use_sim_time = switch("use_sim_time", text("use_sim_time"))
     transports = text("fastdds_builtin_transports")
     cameras = parameters.get("cameras") or cameras_of_file(text("params_file"), text("name"), text("namespace"))
     node = Node(
@@ -79,7 +80,7 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         executable="segment",
         name=text("name"),
         namespace=text("namespace"),
-        parameters=[text("params_file"), {"use_sim_time": text("use_sim_time").lower() == "true", **typed}],
+        parameters=[text("params_file"), {"use_sim_time": use_sim_time, **typed}],
         remappings=remappings(cameras, text("image"), text("camera_info")),
         additional_env={"FASTDDS_BUILTIN_TRANSPORTS": transports} if transports else {},
         arguments=["--ros-args", "--log-level", text("log_level")],
@@ -91,7 +92,7 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         package="rviz2",
         executable="rviz2",
         arguments=["-d", text("rviz_config")],
-        parameters=[{"use_sim_time": text("use_sim_time").lower() == "true"}],
+        parameters=[{"use_sim_time": use_sim_time}],
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
     return [node, rviz]

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from lwseg_ros.classes import ClassInfo, is_int, is_triple, palette_bgr
+from lwseg_ros.classes import MAX_CLASS_ID, ClassInfo, is_int, is_triple, palette_bgr
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.imaging.resizing import MAX_SIDE
 
 FORMAT_VERSION = 1
+MAX_JSON_CHARACTERS = 1 << 18  # of the shipped models, 3,300
+MAX_INPUT_PIXELS = 1 << 23  # 3840 x 2160 fits
 PRECISIONS = ("fp32", "fp16", "int8")
 UNCERTAINTY_KINDS = ("least_confidence", "margin", "entropy", "low_scale")
 
@@ -69,6 +71,8 @@ class Manifest:
             and all(is_int(side, 1, MAX_SIDE) for side in self.input_size_hw),
             f"height and width in 1..{MAX_SIDE}",
         )
+        height, width = self.input_size_hw
+        self._demand("input_size_hw", height * width <= MAX_INPUT_PIXELS, f"at most {MAX_INPUT_PIXELS} pixels")
         self._demand("mean_rgb", is_triple(self.mean_rgb) and all(map(_is_finite, self.mean_rgb)), "three numbers")
         self._demand(
             "std_rgb",
@@ -87,14 +91,15 @@ class Manifest:
             isinstance(self.weights_sha256, str) and bool(re.fullmatch(r"([0-9a-f]{64})?", self.weights_sha256)),
             "64 lower-case hex digits",
         )
+        self.to_json()
 
     def _check_classes(self) -> None:
         self._demand(
             "classes",
             isinstance(self.classes, tuple)
-            and len(self.classes) >= 2
+            and 2 <= len(self.classes) <= MAX_CLASS_ID + 1
             and all(isinstance(info, ClassInfo) for info in self.classes),
-            "at least two classes",
+            f"two to {MAX_CLASS_ID + 1} classes",
         )
         _demand_unique("id", [str(info.id) for info in self.classes])
         _demand_unique("name", [info.name for info in self.classes])
@@ -120,15 +125,21 @@ class Manifest:
         return palette_bgr(self.classes)
 
     def to_json(self) -> str:
-        """Write as JSON; raises ModelFileError when training or validation hold what JSON cannot."""
+        """Write as JSON; raises ModelFileError when training or validation hold what JSON cannot, or a text what UTF-8 cannot."""
         try:
-            return json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False)
-        except (TypeError, ValueError) as error:
+            text = json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False)
+            text.encode()
+            return text
+        except (TypeError, ValueError, RecursionError) as error:
             raise ModelFileError(f"manifest cannot be written as JSON ({error}); use plain finite values") from error
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
         """Read what `to_json` wrote; unknown fields are refused. Raises ModelFileError."""
+        if len(text) > MAX_JSON_CHARACTERS:
+            raise ModelFileError(
+                f"its manifest has {len(text)} characters, at most {MAX_JSON_CHARACTERS} are accepted; export it again"
+            )
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -177,4 +188,7 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number above all floats
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -131,13 +132,17 @@ def test_every_truncation_is_refused(tmp_path: Path, tiny_model: ModelFile) -> N
 def test_missing_folder_huge_and_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelFileError, match=r"nothing\.onnx does not exist"):
         load_model(tmp_path / "nothing.onnx")
-    with pytest.raises(ModelFileError, match="is not a file"):
+    with pytest.raises(ModelFileError, match="cannot be read: it is not a regular file; give the path of an"):
         load_model(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(ModelFileError, match="cannot be read: "):
+            load_model(path)
     with pytest.raises(ModelFileError, match="cannot be read: File name too long"):
         load_model(tmp_path / ("x" * 300))
     path = write_tiny_model(tmp_path / "tiny.onnx").path
     monkeypatch.setattr(model_file, "MAX_FILE_BYTES", 1000)
-    with pytest.raises(ModelFileError, match="bytes, at most 1000 are accepted"):
+    with pytest.raises(ModelFileError, match="is too large, at most 1000 bytes are accepted"):
         load_model(path)
 
 
@@ -178,7 +183,7 @@ CAR = {"id": 1, "name": "car", "color_rgb": [4, 5, 6]}
         ({"network": ""}, "'network' is '', expected a text"),
         ({"dataset": 3}, "'dataset' is 3, expected a text"),
         ({"classes": {}}, "'classes' is {}, expected a list"),
-        ({"classes": [ROAD]}, "expected at least two classes"),
+        ({"classes": [ROAD]}, "expected two to 255 classes"),
         ({"classes": [ROAD, "car"]}, "'classes' holds 'car', expected an object"),
         ({"classes": [ROAD, {"id": 1, "name": "car"}]}, "a class lacks 'color_rgb'"),
         ({"classes": [ROAD, CAR | {"id": 0}]}, "class id '0' is used more than once"),
@@ -191,6 +196,7 @@ CAR = {"id": 1, "name": "car", "color_rgb": [4, 5, 6]}
         ({"input_size_hw": [48]}, "'input_size_hw' is"),
         ({"input_size_hw": [48, 0]}, "'input_size_hw' is"),
         ({"input_size_hw": [48, 64.5]}, "'input_size_hw' is"),
+        ({"input_size_hw": [16384, 16384]}, "'input_size_hw' is .*at most 8388608 pixels"),
         ({"input_size_hw": [50, 64]}, r"'image' has shape \[N, 48, 64, 3\].*asks for \[N, 50, 64, 3\]"),
         ({"mean_rgb": [0.5, 0.5]}, "'mean_rgb' is"),
         ({"mean_rgb": [0.5, 0.5, float("nan")]}, "'mean_rgb' is"),
@@ -199,6 +205,13 @@ CAR = {"id": 1, "name": "car", "color_rgb": [4, 5, 6]}
         ({"uncertainty_kind": "vibes"}, "'uncertainty_kind' is 'vibes', expected one of least_confidence"),
         ({"temperature": 0}, "'temperature' is 0, expected a number above 0"),
         ({"temperature": "warm"}, "'temperature' is 'warm'"),
+        ({"temperature": 10**400}, "'temperature' is 10000"),
+        ({"mean_rgb": [10**309, 0, 0]}, r"'mean_rgb' is \(10000"),
+        ({"classes": [ROAD, CAR | {"id": 10**400}]}, "class id 10000"),
+        ({"classes": [ROAD | {"id": i, "name": str(i)} for i in range(300)]}, "class id 255 is not in"),
+        ({"classes": [ROAD, CAR | {"name": "\ud800"}]}, "cannot be written as JSON .*surrogates"),
+        ({"training": {"recipe": "\udfff"}}, "cannot be written as JSON .*surrogates"),
+        ({"training": {"list": [0] * 200_000}}, "has [0-9]+ characters, at most 262144 are accepted"),
         ({"training": []}, r"'training' is \[\], expected an object"),
         ({"validation": None}, "'validation' is None"),
         ({"weights_sha256": "abc"}, "'weights_sha256' is 'abc'"),
@@ -248,6 +261,14 @@ def float_input(proto: onnx.ModelProto) -> None:
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
 
 
+def unknown_element_type(proto: onnx.ModelProto) -> None:
+    proto.graph.output[1].type.tensor_type.elem_type = (1 << 31) - 1
+
+
+def sequence_output(proto: onnx.ModelProto) -> None:
+    proto.graph.output[0].type.sequence_type.elem_type.CopyFrom(proto.graph.input[0].type)
+
+
 def third_output(proto: onnx.ModelProto) -> None:
     proto.graph.output.add().CopyFrom(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N"]))
 
@@ -285,6 +306,8 @@ def external_weights(proto: onnx.ModelProto) -> None:
         (third_output, r"outputs are \['label', 'uncertainty', 'logits'\], expected"),
         (second_input, r"inputs are \['image', 'mask'\], expected"),
         (float_input, "input 'image' is float, expected uint8"),
+        (unknown_element_type, "output 'uncertainty' is element type 2147483647, expected uint8"),
+        (sequence_output, "output 'label' is undefined, expected uint8"),
         (fix_batch, r"'image' has shape \[1, 48, 64, 3\].*with N dynamic"),
         (drop_channels, r"'image' has shape \[N, 48, 64\]"),
         (free_height, r"output 'label' has shape \[N, H, 64\]"),

@@ -1,6 +1,7 @@
 """Built TensorRT engines on disk, found again only by exactly what they were built from and for.
 
-An engine is machine code: a file that another user may have written is not used. Several processes may build and store
+An engine is machine code: a file that another user may have written is not used. For root, as in a container with a user's folder
+mounted, the owner of the folder may be anybody, and its files that owner's or root's. Several processes may build and store
 the same engine at once; each file is whole whenever it is seen, and the last one stays.
 """
 
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lwseg_ros.errors import BackendError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.files import open_regular, write_atomically
 
 ANY = "any"
 MAGIC = b"LWSEGENGINE\x00\x00\x00\x00\x01"
@@ -80,10 +81,9 @@ class EngineCache:
         """Return the engine of a key, or None, with a warning in the log, where there is none that can be trusted."""
         path = self.path_of(key)
         try:
-            with path.open("rb") as file:
-                status = os.fstat(file.fileno())
+            with open_regular(path) as file:
                 # The folder counts too: who may write it can put another file in the place of ours.
-                if not (_is_private(status) and _is_private(self.folder.stat())):
+                if not _is_private(os.fstat(file.fileno()), self.folder.stat()):
                     logger.warning("engine %s is not used: it may be written by others; it is built again", path)
                     return None
                 data = file.read()
@@ -102,7 +102,8 @@ class EngineCache:
         path = self.path_of(key)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not _is_private(self.folder.stat()):
+            status = self.folder.stat()
+            if not _is_private(status, status):
                 raise BackendError(
                     f"engine cache {self.folder} belongs to, or may be written by, others; `chmod 700` it or choose another"
                 )
@@ -112,8 +113,14 @@ class EngineCache:
         return path
 
 
-def _is_private(status: os.stat_result) -> bool:
-    return status.st_uid == os.getuid() and not status.st_mode & OTHERS_MAY_WRITE
+def _is_private(status: os.stat_result, folder: os.stat_result) -> bool:
+    """Tell whether nobody but us, and the owner of the folder where we are root, may write a file in it, or the folder itself.
+
+    Root could not keep that owner out anyway, who may have mounted the folder into the container that we are root of.
+    """
+    us = os.getuid()
+    owners = {us, folder.st_uid} if us == 0 else {us}
+    return {status.st_uid, folder.st_uid} <= owners and not (status.st_mode | folder.st_mode) & OTHERS_MAY_WRITE
 
 
 def _pack(key: EngineKey, engine: bytes) -> bytes:

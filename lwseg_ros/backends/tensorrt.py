@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -50,11 +51,13 @@ def open(model: ModelFile, options: BackendOptions) -> Backend:
     return TensorRtBackend(model, options)
 
 
-def cached_engine(model: ModelFile, options: BackendOptions, device: cuda.CudaDevice) -> bytes | None:
-    """Return the engine of a model for a device from the cache, None where there is none."""
+def cached_engines(model: ModelFile, options: BackendOptions, device: cuda.CudaDevice) -> Iterator[bytes]:
+    """Yield the engines of a model for a device that are in the cache, best first."""
     cache = EngineCache(options.cache_dir)
-    found = (cache.load(key) for key in device_keys(model, options, load_library(), device))
-    return next((engine for engine in found if engine is not None), None)
+    for key in device_keys(model, options, load_library(), device):
+        engine = cache.load(key)
+        if engine is not None:
+            yield engine
 
 
 def build_for_device(model: ModelFile, options: BackendOptions, device: cuda.CudaDevice) -> bytes:
@@ -155,12 +158,11 @@ class TensorRtBackend:
             self.close()
 
     def _open_engine(self, model: ModelFile, options: BackendOptions, device: cuda.CudaDevice) -> tuple[Any, Any, Any]:
-        engine = cached_engine(model, options, device)
-        if engine is not None:
+        for engine in cached_engines(model, options, device):
             try:
                 return self._deserialize(engine)
             except BackendError as error:  # such as after an update of the driver
-                logger.warning("%s; it is built again", error)
+                logger.warning("%s; the next one is tried, or it is built again", error)
         return self._deserialize(build_for_device(model, options, device))
 
     def _deserialize(self, data: bytes) -> tuple[Any, Any, Any]:

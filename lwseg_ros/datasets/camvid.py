@@ -8,9 +8,11 @@ that citation.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from lwseg_ros.classes import ClassInfo
+from lwseg_ros.datasets.listing import check_folders, check_present
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
@@ -34,8 +36,10 @@ CAMVID_IGNORE_ID = 11  # void
 CAMVID_TREE = """\
   DIR/train/0001TP_006690.png       images, 8-bit colour
   DIR/trainannot/0001TP_006690.png  labels of the same names, 8-bit grey, one class id a pixel (11 = ignored)
-  DIR/train.txt                     optional: `image label` pairs relative to DIR, in playing order
-  and the same for val"""
+  DIR/train.txt                     optional: `image label` pairs in playing order; what their paths begin with, such as
+                                    /SegNet/CamVid/ as published, does not matter
+  and the same for val and test"""
+LISTED = re.compile(r"\S.*?\.png(?=\s|$)", re.IGNORECASE)  # folders may have spaces in their names
 
 
 @register_dataset("camvid")
@@ -48,24 +52,32 @@ def list_camvid(root: Path, split: str) -> Split:
         pairs = _listed_pairs(root, listing)
     else:
         images, labels = root / split, root / f"{split}annot"
-        if not images.is_dir() or not labels.is_dir():
-            raise DatasetError(f"{root} holds no split {split!r}; expected\n{CAMVID_TREE}")
+        check_folders(root, split, [images, labels], CAMVID_TREE)
         pairs = [(image, labels / image.name) for image in sorted(images.glob("*.png"))]
     if not pairs:
         raise DatasetError(f"the split {split!r} in {root} is empty; expected\n{CAMVID_TREE}")
-    for path in (path for pair in pairs for path in pair):
-        if not path.is_file():
-            raise DatasetError(f"{path} is missing; expected\n{CAMVID_TREE}")
+    check_present((path for pair in pairs for path in pair if not path.is_file()), CAMVID_TREE)
     return Split("camvid", split, CAMVID_CLASSES, CAMVID_IGNORE_ID, tuple(pairs))
 
 
 def _listed_pairs(root: Path, listing: Path) -> list[tuple[Path, Path]]:
+    try:
+        lines = listing.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read the list {listing}: {error}; expected\n{CAMVID_TREE}") from error
     pairs = []
-    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        names = line.split()
-        if len(names) != 2:
+        listed = LISTED.findall(line)
+        if len(listed) != 2 or LISTED.sub("", line).strip():
             raise DatasetError(f"{listing}, line {number}: {line!r} is not `image label`; expected\n{CAMVID_TREE}")
-        pairs.append((root / names[0], root / names[1]))
+        pairs.append((_placed(root, listed[0]), _placed(root, listed[1])))
     return pairs
+
+
+def _placed(root: Path, listed: str) -> Path:
+    """Find a listed file under the folder that it is in now: as much of its path as is there, at least folder and name."""
+    parts = [part for part in listed.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    ends = (root.joinpath(*parts[start:]) for start in range(max(1, len(parts) - 1)))
+    return next((path for path in ends if path.is_file()), root.joinpath(*parts[-2:]))

@@ -14,6 +14,7 @@ from lwseg_ros.datasets.listing import check_present
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
+from lwseg_ros.files import load_yaml
 
 FILE_NAME = "dataset.yaml"
 MAX_CLASSES = 255  # a label is 8-bit, and one value is for what does not count
@@ -73,10 +74,10 @@ def _current_keys(entry: Any, path: Path) -> Any:
 
 def _load(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return load_yaml(path)
     except FileNotFoundError as error:
         raise DatasetError(f"no file {path}; expected one such as\n{EXAMPLE}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError) as error:
         raise DatasetError(f"cannot read {path}: {error}; expected a file such as\n{EXAMPLE}") from error
 
 
@@ -106,7 +107,10 @@ def _pairs(root: Path, split: str, entry: dict[str, Any], path: Path) -> list[tu
             _refuse(path, f"{key} of split {split} is {pattern!r}, expected a path relative to {root}")
     if "{name}" not in entry["labels"]:
         _refuse(path, f"labels of split {split} is {entry['labels']!r}, expected a path with {{name}} in it")
-    images = sorted(image for image in root.glob(entry["images"]) if image.is_file())
+    try:
+        images = sorted(image for image in root.glob(entry["images"]) if image.is_file())
+    except (OSError, ValueError) as error:  # a name that is too long; ** with something beside it
+        _refuse(path, f"images of split {split} is {entry['images']!r}, which cannot be searched for ({error})")
     if not images:
         raise DatasetError(
             f"no image of split {split!r} matches {root / entry['images']}; correct {path}, or add images"

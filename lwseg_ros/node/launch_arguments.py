@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.node.parameters import PARAMETERS
+from lwseg_ros.files import load_yaml, parse_yaml
+from lwseg_ros.node.parameters import PARAMETERS, Parameter
 
 
 class LaunchArgumentError(LwsegError):
@@ -26,17 +28,40 @@ def parameter_values(texts: Mapping[str, str]) -> dict[str, Any]:
         if not text:
             continue
         parameter = PARAMETERS[name]
-        value: Any = text
-        if isinstance(parameter.default, tuple):
-            value = [camera.strip() for camera in text.strip("[]").split(",")]
-        elif not isinstance(parameter.default, str):
-            with contextlib.suppress(yaml.YAMLError):  # what is no YAML stays a text, which does not fit
-                value = yaml.safe_load(text)
+        value = _value(text, parameter)
         fault = parameter.fault(name, value)
         if fault:
             raise LaunchArgumentError(fault)
         values[name] = value if isinstance(value, list) else parameter.convert(value)
     return values
+
+
+def switch(name: str, text: str) -> bool:
+    """Read a launch argument that is no parameter of the node as a YAML truth value; raises LaunchArgumentError."""
+    value: Any = None
+    with contextlib.suppress(yaml.YAMLError):
+        value = parse_yaml(text)
+    if not isinstance(value, bool):
+        raise LaunchArgumentError(f"{name} is {text!r}; accepted: true or false")
+    return value
+
+
+def _value(text: str, parameter: Parameter) -> Any:
+    """Read a text as YAML where the parameter's type asks for it; what does not fit is left to `Parameter.fault`."""
+    value: Any = text
+    with contextlib.suppress(yaml.YAMLError):  # what is no YAML stays a text
+        value = parse_yaml(text)
+    if isinstance(parameter.default, tuple):
+        if isinstance(value, list):
+            return value or [""]
+        return [name.strip() for name in (value if isinstance(value, str) else text).split(",")]
+    if isinstance(parameter.default, str):
+        # A file called 123 or "a: b" is one all the same; only what somebody quoted is not meant as it stands.
+        return value if isinstance(value, str) and text.strip()[0] in "'\"" else text
+    if isinstance(parameter.default, float) and isinstance(value, str) and "_" not in text:
+        with contextlib.suppress(ValueError):  # YAML 1.1, unlike ROS, takes 1e3 for a text
+            return float(value)
+    return value
 
 
 def cameras_of_file(path: str, name: str, namespace: str) -> list[str]:
@@ -48,6 +73,9 @@ def cameras_of_file(path: str, name: str, namespace: str) -> list[str]:
 
     node = f"{namespace.rstrip('/')}/{name}"
     try:
+        load_yaml(
+            Path(path)
+        )  # which refuses what rclpy, and the node's own reader after it, would take for ever to read
         parameters = parameter_dict_from_yaml_file(path, use_wildcard=True, target_nodes=[node])
     except RuntimeError:  # nothing in it is for this node
         return []

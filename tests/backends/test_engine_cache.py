@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,67 @@ def test_what_others_may_write_is_not_used(cache: EngineCache, caplog: pytest.Lo
     cache.folder.chmod(0o777)
     assert cache.load(KEY) is None
     with pytest.raises(BackendError, match="may be written by, others; `chmod 700` it or choose another"):
+        cache.store(KEY, ENGINE)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "link to nothing"])
+def test_what_is_no_file_is_not_opened(cache: EngineCache, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = cache.store(KEY, ENGINE)
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path, 0o600)
+    elif kind == "folder":
+        path.mkdir(mode=0o700)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else "nothing")
+    assert cache.load(KEY) is None
+    if kind != "link to nothing":
+        assert "not a regular file); it is built again" in caplog.text.replace(f": '{path}'", "")
+    if kind != "folder":
+        cache.store(KEY, ENGINE)
+        assert cache.load(KEY) == ENGINE
+
+
+@pytest.fixture
+def as_root(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Be root, or believe to be, and give files to another user, who is ourselves where we only believe it."""
+    truly = os.getuid() == 0
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+
+    def give_away(path: Path) -> None:
+        if truly:
+            os.chown(path, 12345, 12345)
+
+    return give_away
+
+
+def test_root_uses_the_folder_of_a_user(cache: EngineCache, as_root: Callable[[Path], None]) -> None:
+    cache.folder.mkdir(mode=0o755, parents=True)
+    as_root(cache.folder)
+    path = cache.store(KEY, ENGINE)
+    assert cache.load(KEY) == ENGINE
+    as_root(path)
+    assert cache.load(KEY) == ENGINE
+    for mode in (0o775, 0o757):
+        cache.folder.chmod(mode)
+        assert cache.load(KEY) is None
+        with pytest.raises(BackendError, match="may be written by, others"):
+            cache.store(KEY, ENGINE)
+    cache.folder.chmod(0o755)
+    path.chmod(0o620)
+    assert cache.load(KEY) is None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_files_of_a_third_user_are_not_used(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = cache.store(KEY, ENGINE)
+    os.chown(path, 12345, 12345)
+    assert cache.load(KEY) is None, "root's folder, a user's file"
+    os.chown(cache.folder, 54321, 54321)
+    assert cache.load(KEY) is None, "a user's folder, another user's file"
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert cache.load(KEY) is None, "our file in another user's folder"
+    with pytest.raises(BackendError, match="belongs to, or may be written by, others"):
         cache.store(KEY, ENGINE)
 
 

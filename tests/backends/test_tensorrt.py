@@ -102,12 +102,40 @@ def test_tensorrt_engines_are_for_one_gpu_and_rtx_engines_are_portable(tiny_mode
 
 def test_an_engine_built_elsewhere_is_found(tiny_model: ModelFile, tmp_path: Path) -> None:
     options = BackendOptions(cache_dir=tmp_path / "engines")
-    assert tensorrt.cached_engine(tiny_model, options, ORIN) is None
-    key = tensorrt.device_keys(tiny_model, options, load_library(), ORIN)[-1]
-    EngineCache(options.cache_dir).store(key, b"an engine")
-    assert tensorrt.cached_engine(tiny_model, options, ORIN) == b"an engine"
+    assert list(tensorrt.cached_engines(tiny_model, options, ORIN)) == []
+    tuned, portable = tensorrt.device_keys(tiny_model, options, load_library(), ORIN)
+    EngineCache(options.cache_dir).store(portable, b"an engine")
+    assert list(tensorrt.cached_engines(tiny_model, options, ORIN)) == [b"an engine"]
+    EngineCache(options.cache_dir).store(tuned, b"a better one")
+    assert list(tensorrt.cached_engines(tiny_model, options, ORIN)) == [b"a better one", b"an engine"]
     other_batch = BackendOptions(cache_dir=options.cache_dir, max_batch=2)
-    assert tensorrt.cached_engine(tiny_model, other_batch, ORIN) is None
+    assert list(tensorrt.cached_engines(tiny_model, other_batch, ORIN)) == []
+
+
+def test_every_engine_in_the_cache_is_tried_before_one_is_built(
+    tiny_model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = BackendOptions(cache_dir=tmp_path / "engines")
+    for key, engine in zip(
+        tensorrt.device_keys(tiny_model, options, load_library(), ORIN), [b"tuned", b"portable"], strict=True
+    ):
+        EngineCache(options.cache_dir).store(key, engine)
+    tried: list[bytes] = []
+    loadable = {b"portable"}
+
+    def deserialize(self: Any, data: bytes) -> tuple[Any, Any, Any]:
+        tried.append(data)
+        if data not in loadable:
+            raise BackendError("the driver is another one")
+        return None, data, None
+
+    monkeypatch.setattr(tensorrt.TensorRtBackend, "_deserialize", deserialize)
+    monkeypatch.setattr(tensorrt, "build_for_device", lambda *_: b"built")
+    backend = object.__new__(tensorrt.TensorRtBackend)
+    assert backend._open_engine(tiny_model, options, ORIN)[1] == b"portable"
+    loadable = {b"built"}
+    assert backend._open_engine(tiny_model, options, ORIN)[1] == b"built"
+    assert tried == [b"tuned", b"portable", b"tuned", b"portable", b"built"]
 
 
 def test_without_a_device_the_reason_and_the_remedy_are_named(tiny_model: ModelFile, tmp_path: Path) -> None:

@@ -87,6 +87,14 @@ def test_without_an_ignored_id_every_pixel_counts(
             r"images of split train is '/data/\*\.jpg', expected a path relative to",
         ),
         (
+            {"splits": {"train": {"images": "**.jpg", "labels": "{name}.png"}}},
+            r"images of split train is '\*\*\.jpg', which cannot be searched for",
+        ),
+        (
+            {"splits": {"train": {"images": f"{'x' * 300}.jpg", "labels": "{name}.png"}}},
+            "images of split train is 'xxx.*', which cannot be searched for",
+        ),
+        (
             {"splits": {"train": {"images": "*.jpg", "labels": "label.png"}}},
             r"labels of split train is 'label\.png', expected a path with \{name\} in it",
         ),
@@ -136,3 +144,19 @@ def test_the_earlier_key_of_images_is_read_with_a_warning(
     write_label("train/labels/a.png", 0)
     with pytest.warns(FutureWarning, match="'photos' is called 'images' now"):
         assert len(load("folder", "train").pairs) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: &a [*a]",
+        "name: " + "[" * 50_000,
+        "name: 2024-99-99",
+        "a: &a [x, x]\nb: &b [*a, *a]\nname: [*b, *b]",
+        "\0",
+    ],
+)
+def test_a_description_that_explodes_or_is_no_yaml(tmp_path: Path, load: Callable[..., Split], text: str) -> None:
+    (tmp_path / "dataset.yaml").write_text(text)
+    with pytest.raises(DatasetError, match=r"cannot read .*dataset\.yaml: "):
+        load("folder", "train")

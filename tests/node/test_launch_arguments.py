@@ -13,6 +13,7 @@ from lwseg_ros.node.launch_arguments import (
     cameras_of_file,
     parameter_values,
     remappings,
+    switch,
 )
 from lwseg_ros.node.parameters import PARAMETERS
 
@@ -26,6 +27,28 @@ LAUNCH = Path(__file__).parents[2] / "launch"
         ("model", "123", "123"),
         ("cameras", "[front, left]", ["front", "left"]),
         ("cameras", "front,left", ["front", "left"]),
+        ("cameras", "['front', 'left']", ["front", "left"]),
+        ("cameras", '["front", "rear/left"]', ["front", "rear/left"]),
+        ("cameras", " [ 'front' ] ", ["front"]),
+        ("cameras", "- front\n- left", ["front", "left"]),
+        ("cameras", "'front'", ["front"]),
+        ("cameras", "'front, left'", ["front", "left"]),
+        ("cameras", "front", ["front"]),
+        ("cameras", "on", ["on"]),
+        ("cameras", "[]", [""]),
+        ("cameras", "['']", [""]),
+        ("model", "'model.onnx'", "model.onnx"),
+        ("model", '"/models/a b.onnx"', "/models/a b.onnx"),
+        ("model", "/models/a #1: b.onnx", "/models/a #1: b.onnx"),
+        ("model", "'half", "'half"),
+        ("transport", "'compressed'", "compressed"),
+        ("max_age_ms", "1e3", 1000.0),
+        ("max_age_ms", "5.e+2", 500.0),
+        ("overlay_alpha", "5E-1", 0.5),
+        ("overlay_alpha", ".5", 0.5),
+        ("num_threads", "0x10", 16),
+        ("autostart", "TRUE", True),
+        ("autostart", "off", False),
         ("max_age_ms", "200", 200.0),
         ("num_threads", "2", 2),
         ("autostart", "false", False),
@@ -47,11 +70,34 @@ def test_texts_become_values(name: str, text: str, value: Any) -> None:
         ("backend", "abacus"),
         ("autostart", "2"),
         ("cameras", "a,a"),
+        ("cameras", "['a', 'a']"),
+        ("cameras", "[front, 2]"),
+        ("cameras", "['front', ['left']]"),
+        ("cameras", "{front: left}"),
+        ("cameras", "[front, left"),
+        ("cameras", "&a [front, *a]"),
+        ("num_threads", "1e1"),
+        ("num_threads", "2.0"),
+        ("max_age_ms", "nan"),
+        ("max_age_ms", "1e400"),
+        ("max_age_ms", "1_000e0"),
+        ("max_age_ms", "2024-99-99"),
+        ("max_age_ms", "[1]"),
+        ("max_age_ms", "true"),
+        ("autostart", "'true'"),
     ],
 )
 def test_wrong_texts_are_refused(name: str, text: str) -> None:
     with pytest.raises(LaunchArgumentError, match=rf"^{name} .*accepted: "):
         parameter_values({name: text})
+
+
+def test_switches() -> None:
+    assert [switch("use_sim_time", text) for text in ("true", "True", "on", "yes", " TRUE ")] == [True] * 5
+    assert [switch("use_sim_time", text) for text in ("false", "False", "off", "no")] == [False] * 4
+    for text in ("", "1", "ture", "[true]", "'true'", "{"):
+        with pytest.raises(LaunchArgumentError, match=r"use_sim_time is .*; accepted: true or false"):
+            switch("use_sim_time", text)
 
 
 def test_remappings() -> None:
@@ -111,7 +157,9 @@ def test_the_shipped_parameters_file_names_no_camera() -> None:
     assert cameras_of_file(str(LAUNCH.parent / "config" / "segment.params.yaml"), "segment", "") == [""]
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "- 1", "/**: 3"])
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "- 1", "/**: 3", "[" * 50_000, "/**: &a {ros__parameters: *a}", "/**: 2024-99-99", "\0"]
+)
 def test_what_is_no_parameters_file(text: str | None, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "params.yaml").write_text(text)

@@ -98,6 +98,9 @@ def test_overrides_change_single_values_and_are_read_as_yaml(tmp_path: Path) -> 
         ("optimizer.lr", "'optimizer.lr' is not key=value, such as optimizer.lr=0.01"),
         ("batch_size.x=3", "'batch_size.x=3': batch_size is a value, not a section"),
         ("seed=[1", "'seed=\\[1': the value is not YAML"),
+        ("seed=2024-99-99", "the value is not YAML"),
+        ("seed=" + "[" * 50_000, "the value is not YAML"),
+        ("seed=&a [*a]", "the value is not YAML"),
         ("optimizer.speed=3", "optimizer.speed = 3: Extra inputs are not permitted"),
         ("optimiser.lr=3", "optimiser = {'lr': 3}: Extra inputs are not permitted"),
         ("=3", "Extra inputs are not permitted"),
@@ -177,6 +180,10 @@ def test_files_that_are_no_recipe_are_refused(tmp_path: Path) -> None:
     path.write_text("network: {name: [")
     with pytest.raises(RecipeError, match=r"cannot read the recipe .*recipe\.yaml"):
         load_recipe(path)
+    for explosive in ("[" * 50_000, "network: &a [*a]", "network: 2024-99-99"):
+        path.write_text(explosive)
+        with pytest.raises(RecipeError, match=r"cannot read the recipe .*recipe\.yaml"):
+            load_recipe(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match=r"cannot read the recipe .*recipe\.yaml"):
         load_recipe(path)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lwseg_ros.errors import RecipeError
+from lwseg_ros.files import load_yaml, parse_yaml
 from lwseg_training.config.renamed_keys import current_key, with_current_keys
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
@@ -249,8 +250,8 @@ def _read_with_base(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any
     if path in derived:
         raise RecipeError(f"the recipe {path} is its own base: {' -> '.join(p.name for p in (*derived, path))}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = load_yaml(path)
+    except (OSError, yaml.YAMLError) as error:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"the recipe {path} is not a mapping of sections such as network, dataset and schedule")
@@ -340,6 +341,6 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(target, dict):
             raise RecipeError(f"{override!r}: {section} is a value, not a section")
     try:
-        target[name] = yaml.safe_load(text)
+        target[name] = parse_yaml(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"{override!r}: the value is not YAML: {error}") from error
