@@ -60,6 +60,7 @@ setup(
         "numpy>=1.23",
         "opencv-python-headless>=4.6",  # the same cv2, without the window library that bare machines lack
         "simplejpeg>=1.6",
+        "pillow>=9.0",
         "onnx>=1.16",
         "rosbags>=0.11",
         "jinja2>=3.0",

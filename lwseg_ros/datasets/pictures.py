@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL.PngImagePlugin import PngImageFile
 
 from lwseg_ros.datasets.labels import CodedPath, ColorCode, check_grey
 from lwseg_ros.errors import DatasetError
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, PALETTE = 0, 3  # colour types in a PNG's header
+MAX_PALETTE_PIXELS = 1 << 30  # as many as OpenCV unpacks of other pictures
 
 
 def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarray, np.ndarray]:
@@ -70,33 +68,15 @@ def _read_picture(path: Path, flags: int) -> np.ndarray | None:
 def _read_numbers(path: Path) -> np.ndarray | None:
     """Read a picture as stored; of a PNG with a palette the numbers, uint8 [H, W], which OpenCV would turn into colours."""
     try:
-        with path.open("rb") as file:
-            header = file.read(26)
-            if not (header.startswith(PNG_SIGNATURE) and len(header) == 26 and header[25] == PALETTE):
+        with PngImageFile(path) as png:  # not Image.open, which warns of pictures far smaller than OpenCV takes
+            if png.mode != "P":
                 return _read_picture(path, cv2.IMREAD_UNCHANGED)
-            data = header + file.read()
+            if png.width * png.height > MAX_PALETTE_PIXELS:
+                return None
+            png.verify()  # the checksums, which unpacking leaves out
+        with PngImageFile(path) as png:
+            return np.array(png)
+    except (SyntaxError, ValueError):  # another format, or a header that OpenCV may read all the same
+        return _read_picture(path, cv2.IMREAD_UNCHANGED)
     except OSError:
         return None
-    depth = header[24]
-    try:
-        grey = cv2.imdecode(np.frombuffer(_as_grey(data), np.uint8), cv2.IMREAD_UNCHANGED)
-    except (cv2.error, struct.error):
-        return None
-    # Greys of fewer than 8 bits are spread over 0..255 when they are read.
-    return None if grey is None or depth not in (1, 2, 4, 8) else grey // np.uint8(255 // (2**depth - 1))
-
-
-def _as_grey(data: bytes) -> bytes:
-    """Declare a PNG with a palette to be a grey one: the same pixels, without the chunks that speak of the palette."""
-    kept, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
-    while at < len(data):
-        length, name = struct.unpack_from(">I4s", data, at)
-        chunk = data[at : at + 12 + length]
-        if name == b"IHDR":
-            body = bytearray(chunk[4:-4])
-            body[4 + 9] = GREY
-            chunk = chunk[:4] + bytes(body) + struct.pack(">I", zlib.crc32(body))
-        if name in (b"IHDR", b"IDAT", b"IEND"):
-            kept.append(chunk)
-        at += 12 + length
-    return b"".join(kept)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lwseg_ros.datasets import CodedPath, read_pair
 from lwseg_ros.datasets.labels import ColorCode, IdCode
@@ -49,12 +51,41 @@ def test_a_palette_gives_numbers_and_not_colors(depth: int, tmp_path: Path) -> N
     label.write_bytes(palette_png(numbers, depth))
     read = read_pair(image, label)[1]
     assert read.dtype == np.uint8
+    assert read.flags.writeable
     assert np.array_equal(read, numbers)
     table = IdCode({value: 255 - value for value in range(256)})
     assert np.array_equal(read_pair(image, CodedPath(label, table))[1], 255 - numbers)
     label.write_bytes(label.read_bytes()[:60])
     with pytest.raises(DatasetError, match=r"cannot read .*label\.png"):
         read_pair(image, label)
+
+
+def test_a_palette_with_a_wrong_bit_is_refused(tmp_path: Path) -> None:
+    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
+    sound = palette_png(np.arange(48).reshape(6, 8) % 4, 2)
+    for position in range(len(sound)):
+        damaged = bytearray(sound)
+        damaged[position] ^= 4
+        label.write_bytes(damaged)
+        if position < len(sound) - 12:  # nothing depends on what the end marker holds
+            with pytest.raises(DatasetError):
+                read_pair(photo, label)
+
+
+def test_a_large_palette_is_read_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
+    label.write_bytes(palette_png(np.ones((6, 8), int), 8))
+    for limit in (10, 30):  # Pillow's own: an error above twice as many pixels, a warning above it
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert (read_pair(photo, label)[1] == 1).all()
+
+
+def test_grey_of_16_bits_is_refused(tmp_path: Path) -> None:
+    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint16))
+    with pytest.raises(DatasetError, match=r"label\.png is uint16 \(6, 8\); it has to be 8-bit grey"):
+        read_pair(photo, label)
 
 
 def test_colors_are_read_by_their_published_rgb(tmp_path: Path) -> None:
