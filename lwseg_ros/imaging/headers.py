@@ -5,17 +5,13 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+import simplejpeg
+
 from lwseg_ros.errors import ImageError
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
-
-_JPEG_END = b"\xff\xd9"
-# Start-of-frame markers carry the size; 0xC4, 0xC8 and 0xCC are other segments in the same range.
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_SCAN = 0xDA
-# Markers without a length field: TEM and the restart markers.
-_JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
+JPEG_END = b"\xff\xd9"
 
 
 class UnknownFormatError(ImageError):
@@ -53,25 +49,12 @@ def _read_png_header(data: bytes) -> EncodedImage:
 
 
 def _read_jpeg_header(data: bytes) -> EncodedImage:
-    size_hw: tuple[int, int] | None = None
-    position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            break
-        marker = data[position + 1]
-        if marker == 0xFF or marker in _JPEG_BARE:  # a fill byte, or a marker with nothing after it
-            position += 1 if marker == 0xFF else 2
-            continue
-        (length,) = struct.unpack_from(">H", data, position + 2)
-        if marker in _JPEG_FRAMES and position + 9 <= len(data):
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            size_hw = (height, width)
-        position += 2 + length
-        if marker == _JPEG_SCAN:
-            # Inside a scan 0xFF is always escaped, so this can only be the real end.
-            if data.rfind(_JPEG_END, position) < 0:
-                raise ImageError(f"the JPEG of {len(data)} bytes has no end marker; it was truncated on its way")
-            if size_hw is None:
-                break
-            return EncodedImage("jpeg", *size_hw)
-    raise ImageError(f"the JPEG of {len(data)} bytes is corrupt: its header breaks off at byte {position}")
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    except (ValueError, RuntimeError) as error:
+        raise ImageError(
+            f"the JPEG of {len(data)} bytes is corrupt: its header breaks off or is of a kind that cannot be decoded ({error})"
+        ) from error
+    if data.rfind(JPEG_END) < 0:
+        raise ImageError(f"the JPEG of {len(data)} bytes has no end marker; it was truncated on its way")
+    return EncodedImage("jpeg", height, width)

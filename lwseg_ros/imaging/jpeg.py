@@ -30,16 +30,16 @@ def decode_jpeg(data: bytes, as_stored: bool = False) -> npt.NDArray[np.uint8]:
     """
     try:
         *_, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if colours in ("CMYK", "YCCK"):
-            return _decode_print_colours(data)
-        target = "GRAY" if as_stored and colours == "Gray" else "BGR"
-        image: npt.NDArray[np.uint8]
+        stored = {"Gray": "GRAY" if as_stored else "BGR", "CMYK": "CMYK", "YCCK": "CMYK"}
+        target = stored.get(colours, "BGR")
         try:
             image = simplejpeg.decode_jpeg(data, target)
         except ValueError as error:
             if not _only_stray_bytes(data, str(error)):
                 raise
             image = simplejpeg.decode_jpeg(data, target, strict=False)
+        if target == "CMYK":
+            image = _decode_print_colours(data)
     except (ValueError, RuntimeError) as error:
         raise ImageError(f"the JPEG of {len(data)} bytes is damaged: {error}") from error
     return image[:, :, 0] if target == "GRAY" else image

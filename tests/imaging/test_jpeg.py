@@ -25,6 +25,7 @@ def by_opencv(data: bytes, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
 
 
 PLAIN = encode(IMAGE)
+CMYK = simplejpeg.encode_jpeg(np.dstack([IMAGE, IMAGE[..., 0]]), colorspace="CMYK")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ PLAIN = encode(IMAGE)
         encode(IMAGE, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
         encode(IMAGE, cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
         encode(IMAGE[..., 0]),
-        simplejpeg.encode_jpeg(np.dstack([IMAGE, IMAGE[..., 0]]), colorspace="CMYK"),
+        CMYK,
     ],
     ids=["baseline", "progressive", "4:4:4", "restart markers", "grey", "CMYK"],
 )
@@ -66,6 +67,16 @@ def test_a_damaged_scan_is_noticed() -> None:
     noticed = outcomes[f"the JPEG of {len(PLAIN)} bytes is damaged"]
     assert noticed >= 0.9 * outcomes.total(), outcomes
     assert noticed + outcomes["not noticed"] == outcomes.total(), outcomes
+
+
+@pytest.mark.parametrize("data", [PLAIN, CMYK], ids=["YCbCr", "CMYK"])
+def test_a_lost_end_is_noticed_behind_a_thumbnail_that_has_one(data: bytes) -> None:
+    thumbnail = encode(IMAGE[:8, :8])
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    whole = data[:2] + segment + data[2:]
+    assert decode_jpeg(whole).shape == IMAGE.shape
+    with pytest.raises(ImageError, match="is damaged: Premature end of JPEG file"):
+        decode_jpeg(whole[: len(whole) // 2])
 
 
 @pytest.mark.parametrize("stray", [bytes(5), bytes(300), bytes(range(1, 6))], ids=["zeros", "many zeros", "five"])
