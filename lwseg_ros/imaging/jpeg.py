@@ -23,11 +23,15 @@ MAX_SCANNED_PIXELS = 10 << 26
 # Huffman codes take at least one bit for a block of 8 x 8.
 MAX_PIXELS_PER_BYTE = 8 * 64
 
+EXIF = b"Exif\0\0"
+
 Pixels = npt.NDArray[np.uint8]
 
 
-def decode_jpeg(data: bytes, as_stored: bool = False) -> Pixels:
-    """Decode a JPEG to uint8 BGR [H, W, 3]; with ``as_stored`` a grey one to [H, W]. Orientation tags are ignored.
+def decode_jpeg(data: bytes, as_stored: bool = False, upright: bool = False) -> Pixels:
+    """Decode a JPEG to uint8 BGR [H, W, 3]; with ``as_stored`` a grey one to [H, W].
+
+    upright: turn the image by its EXIF orientation, which otherwise is ignored.
 
     Raises ImageError where pixels are damaged or missing, and before decoding where the stream is too short for its size
     or has too many scans. Stray bytes before a marker, anything after the last block, and a missing end marker are
@@ -39,6 +43,8 @@ def decode_jpeg(data: bytes, as_stored: bool = False) -> Pixels:
         image = _decode_sound_blocks(stream)
     except (ValueError, RuntimeError) as error:
         raise ImageError(f"the JPEG of {len(data)} bytes is damaged: {error}") from error
+    if upright and EXIF in data:
+        return _decode_upright(stream)
     channels = image.shape[2]
     if channels == 1:
         return image[:, :, 0] if as_stored else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
@@ -83,6 +89,16 @@ def _decode(data: bytes, size_hw: tuple[int, int] | None = None) -> Pixels:
     target = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(colours, "BGR")
     image: Pixels = simplejpeg.decode_jpeg(data, target)
     return image
+
+
+def _decode_upright(stream: JpegStream) -> Pixels:
+    """Let OpenCV, which turns images wherever it reads them, decode a stream that is known to be sound."""
+    image = cv2.imdecode(np.frombuffer(stream.join(stream.entropies()), np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ImageError(
+            f"the JPEG of {len(stream.data)} bytes cannot be turned by its EXIF orientation, as OpenCV does not decode it"
+        )
+    return np.asarray(image, np.uint8)
 
 
 def _print_colours_to_bgr(cmyk: Pixels) -> Pixels:

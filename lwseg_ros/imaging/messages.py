@@ -240,9 +240,21 @@ def decode_as_stored(msg: Any) -> np.ndarray:
     return _decode_data(msg, _LAYOUTS["mono8"], as_stored=True)
 
 
-def decode_stream(data: bytes) -> npt.NDArray[np.uint8]:
-    """Decode a JPEG or PNG to uint8 BGR [H, W, 3]; raises ImageError."""
-    return _to_uint8(_decode(data, _LAYOUTS["bgr8"], as_stored=False))
+def decode_stream(data: bytes, *, upright: bool = False) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG or PNG to uint8 BGR [H, W, 3], with ``upright`` turned by its EXIF orientation.
+
+    Raises UnknownFormatError where it is of another kind, ImageError where it cannot be used.
+    """
+    return _to_uint8(_decode(data, _LAYOUTS["bgr8"], upright=upright))
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise ImageError for an image that is larger than any that is accepted."""
+    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
+        raise ImageError(
+            f"an image of height {height} and width {width} is too large: "
+            f"at most {MAX_PIXELS} pixels and {MAX_SIDE} to a side are accepted"
+        )
 
 
 def fill(msg: Any, image: np.ndarray, encoding: str) -> None:
@@ -267,18 +279,18 @@ def _decode_data(msg: Any, layout: _Layout, as_stored: bool) -> np.ndarray:
             f"a compressed image of {len(msg.data)} bytes is too large: at most {MAX_STREAM_BYTES} are accepted"
         )
     try:
-        return _decode(_as_bytes(msg.data).tobytes(), layout, as_stored)
+        return _decode(_as_bytes(msg.data).tobytes(), layout, as_stored=as_stored)
     except UnknownFormatError as error:
         raise ImageError(
             f"the data of format {msg.format[:MAX_NAME]!r} is {error}; publish sensor_msgs/CompressedImage with format jpeg or png"
         ) from error
 
 
-def _decode(data: bytes, layout: _Layout, as_stored: bool) -> np.ndarray:
+def _decode(data: bytes, layout: _Layout, *, as_stored: bool = False, upright: bool = False) -> np.ndarray:
     header = read_header(data)
     _check_size(header.height, header.width, layout, header.kind)
-    image = (decode_jpeg if header.kind == "jpeg" else decode_png)(data, as_stored)
-    if image.shape[:2] != (header.height, header.width):
+    image = (decode_jpeg if header.kind == "jpeg" else decode_png)(data, as_stored, upright)
+    if sorted(image.shape[:2]) != sorted((header.height, header.width)):
         raise ImageError(
             f"the {header.kind} decodes to shape {image.shape}, but its header says {header.height} x {header.width}"
         )
@@ -291,11 +303,7 @@ def _check_size(height: int, width: int, layout: _Layout, encoding: str) -> None
             f"an image of height {height} and width {width} in {encoding} is empty or too small; "
             f"at least {layout.minimum} x {layout.minimum} pixels are needed"
         )
-    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
-        raise ImageError(
-            f"an image of height {height} and width {width} is too large: "
-            f"at most {MAX_PIXELS} pixels and {MAX_SIDE} to a side are accepted"
-        )
+    check_size(height, width)
     if height % layout.multiple_hw[0] or width % layout.multiple_hw[1]:
         raise ImageError(
             f"an image of height {height} and width {width} cannot be {encoding}: "

@@ -18,18 +18,21 @@ MAX_CHUNKS = 1 << 16
 
 # All others can be left out without changing a pixel, and some hold compressed data of their own.
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})
+_ORIENTATION_CHUNK = b"eXIf"
 _END_CHUNK = struct.pack(">I4sI", 0, b"IEND", 0xAE426082)
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _GREY = 0
 
 
-def decode_png(data: bytes, as_stored: bool = False) -> np.ndarray:
+def decode_png(data: bytes, as_stored: bool = False, upright: bool = False) -> np.ndarray:
     """Decode a PNG to uint8 BGR [H, W, 3]; with ``as_stored`` a grey one to [H, W], uint8 or uint16, never fewer bits.
+
+    upright: turn the image by its EXIF orientation, which otherwise is ignored.
 
     data: a PNG whose size `read_header` has read. Raises ImageError where pixels are damaged or missing, and before unpacking
     where chunks are longer than the stream, or the pixels more than the stream can hold or than are accepted.
     """
-    chunks = _pixel_chunks(data)
+    chunks = _chunks(data, _PIXEL_CHUNKS | {_ORIENTATION_CHUNK} if upright else _PIXEL_CHUNKS)
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][8:-4])
     unpacked = height * (1 + -(-width * _CHANNELS.get(colour, 4) * depth // 8))
     if unpacked * (2 if interlaced else 1) > MAX_UNPACKED_BYTES:
@@ -44,9 +47,11 @@ def decode_png(data: bytes, as_stored: bool = False) -> np.ndarray:
     if as_stored and depth < 8:
         raise ImageError(f"the png has {depth} bits a pixel, expected 8 or 16")  # OpenCV spreads them over 0..255
     flags = cv2.IMREAD_ANYDEPTH if as_stored and colour == _GREY else cv2.IMREAD_COLOR
+    if not upright:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
     stream = b"".join([PNG_SIGNATURE, *chunks, _END_CHUNK])
     try:
-        image = cv2.imdecode(np.frombuffer(stream, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(stream, np.uint8), flags)
     except cv2.error as error:
         raise ImageError(f"the png of {len(data)} bytes cannot be decoded: {error.err}") from error
     if image is None:
@@ -54,14 +59,14 @@ def decode_png(data: bytes, as_stored: bool = False) -> np.ndarray:
     return image
 
 
-def _pixel_chunks(data: bytes) -> list[bytes]:
-    """Return the chunks that pixels depend on, each with length and checksum; raises ImageError."""
+def _chunks(data: bytes, names: frozenset[bytes]) -> list[bytes]:
+    """Return the chunks of these names, each with length and checksum; raises ImageError."""
     chunks: list[bytes] = []
     position = len(PNG_SIGNATURE)
     for _ in range(MAX_CHUNKS):
         length, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         end = position + 12 + length
-        if name in _PIXEL_CHUNKS:
+        if name in names:
             if end > len(data):
                 raise ImageError(
                     f"the png of {len(data)} bytes has a chunk of {length} bytes at byte {position}; it was truncated on its way"
