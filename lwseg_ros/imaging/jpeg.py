@@ -83,7 +83,10 @@ def _decode_sound_blocks(stream: JpegStream) -> Pixels:
 
 def _decode(data: bytes, size_hw: tuple[int, int] | None = None) -> Pixels:
     """Decode to uint8 [H, W, C] of one grey, three BGR or four CMYK channels; raises ValueError at libjpeg's first warning."""
-    height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except KeyError as error:
+        raise ValueError("its colours are sampled as no camera samples them") from error
     if size_hw not in (None, (height, width)):
         raise ValueError(f"its header can be read as {height} x {width} and as {size_hw} pixels")
     target = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(colours, "BGR")

@@ -54,17 +54,22 @@ def number_of_stray_bytes(warning: str) -> int:
 
 
 def _trim_scans(stream: JpegStream, decode: Decode) -> list[bytes]:
-    """Take off the end of every scan what no block needs, where it is padding or the scan ends as an encoder ends it."""
+    """Take off the end of every scan what no block needs, where it is padding or the scan ends as an encoder ends it.
+
+    Stray bytes before restart markers are left, and stay an error.
+    """
     trimmed: list[bytes] = []
     for entropy in stream.entropies():
+        *before, last = _RESTART.split(entropy)
+        kept = b"".join(before)
 
-        def decode_scan(coded: bytes) -> npt.NDArray[np.uint8]:
-            return decode(stream.join([*trimmed, _stuffed(coded)]))
+        def decode_scan(coded: bytes, kept: bytes = kept) -> npt.NDArray[np.uint8]:
+            return decode(stream.join([*trimmed, kept + _stuffed(coded)]))
 
-        interval = _interval(decode_scan, entropy)
+        interval = _interval(decode_scan, last)
         if not (_is_padding(interval.rest) or _is_filled_up(decode_scan, interval.coded)):
             raise ValueError(f"a decoder that has lost its place leaves {len(interval.rest)} bytes of image data")
-        trimmed.append(_stuffed(interval.coded))
+        trimmed.append(kept + _stuffed(interval.coded))
     return trimmed
 
 
@@ -113,8 +118,11 @@ def _intervals(stream: JpegStream, decode: Decode, pieces: Sequence[bytes]) -> I
 
 def _interval(decode: Decode, entropy: bytes) -> _Interval:
     coded = entropy.rstrip(b"\xff").replace(b"\xff\0", b"\xff")
-    reported = number_of_stray_bytes(_warning(decode, coded))
-    length = _length(decode, coded, max(0, len(coded) - reported - READ_AHEAD_BYTES))
+    warning = _warning(decode, coded)
+    reported = number_of_stray_bytes(warning)
+    if warning and not reported:
+        raise ValueError(warning)
+    length = _length(decode, coded, max(1, len(coded) - reported - READ_AHEAD_BYTES))
     coded, rest = coded[:length], coded[length:]
     if len(rest) > 1 and set(rest) == set(coded[-1:]):  # zeros decode to something
         raise ValueError("its last block is made of the padding that follows")

@@ -46,7 +46,8 @@ def _same(image: np.ndarray) -> np.ndarray:
 def _nv24_to_bgr(planes: np.ndarray) -> np.ndarray:
     height = planes.shape[0] // 3
     chroma = planes[height:].reshape(height, -1, 2)
-    return cv2.transform(np.dstack([planes[:height], chroma]), _BT601)
+    luma = np.maximum(planes[:height], 16)  # black, as OpenCV has it for the other layouts
+    return cv2.transform(np.dstack([luma, chroma]), _BT601)
 
 
 class _Layout(NamedTuple):
