@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --progress-bar off -c constraints.tx
 # Two processes share two cores without waiting for each other's threads.
 PYTEST := $(BIN)/python -m pytest --durations 10
 
-.PHONY: help setup setup-all demo check lint test bench clean
+.PHONY: help setup setup-all demo check lint test fuzz bench clean
 
 help:
 	@echo "make setup      .venv with what the node, the replay and their tests need; no torch"
@@ -17,6 +17,7 @@ help:
 	@echo "make demo       the sample bag through the live node; report in out/demo/"
 	@echo "make check      lint, types and the fast tests, in parallel: under a minute"
 	@echo "make test       lint, types and all tests"
+	@echo "make fuzz       a million damaged messages, images, models and bags, in minutes; FUZZ_SEED=N to repeat"
 	@echo "make bench      every performance figure; tables in out/bench/"
 
 setup: $(STAMP)
@@ -55,6 +56,9 @@ lint: setup-all
 test: lint
 	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist worksteal -m "not integration"
 	$(PYTEST) -m integration
+
+fuzz: setup
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 bench: setup-all
 	$(BIN)/python -m benchmarks --out out/bench

@@ -17,6 +17,7 @@ EXTRAS = {
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5",
+        "hypothesis>=6",
         "ruff>=0.8",
         "mypy>=1.13",
         "import-linter>=2.5",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.errors import ImageError, LwsegError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.imaging.drawing import overlay
-from lwseg_ros.imaging.messages import decode_stream
+from lwseg_ros.imaging.headers import UnknownFormatError
+from lwseg_ros.imaging.messages import check_size, decode_stream
 from lwseg_ros.imaging.video import read_frames, write_video
 from lwseg_ros.segmenter import Segmentation, Segmenter
 
@@ -25,7 +28,7 @@ EXAMPLE = "lwseg predict dwrseg_b_camvid street.jpg drive.mp4 -o out/predicted"
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
-HEADER_CHECKED_SUFFIXES = (".jpeg", ".jpg", ".png")
+OTHER_FORMATS = ("BMP", "PPM", "TIFF", "WEBP")  # in the words of Pillow, which tells sizes without decoding
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,10 @@ def predict_image(segmenter: Segmenter, source: Source, output: Path, alpha: flo
 
 
 def predict_video(segmenter: Segmenter, source: Source, output: Path, alpha: float, *, each_frame: bool) -> None:
-    """Write NAME_overlay.mp4 and, when asked, NAME_frames/000000_label.png and so on; raises ImageError."""
+    """Write NAME_overlay.mp4 and, when asked, NAME_frames/000000_label.png and so on; raises ImageError.
+
+    A header that counts more frames than can be decoded is mentioned, no failure: many recorders only estimate.
+    """
     video = read_frames(source.path)
     palette = segmenter.manifest.palette_bgr
     frames_folder = output / f"{source.name}_frames"
@@ -138,24 +144,33 @@ def predict_video(segmenter: Segmenter, source: Source, output: Path, alpha: flo
 
     written = write_video(output / f"{source.name}_overlay.mp4", overlays(), video.rate_hz)
     if video.num_frames is not None and written < video.num_frames:
-        raise ImageError(f"{source.path} ends after {written} of {video.num_frames} frames; those are segmented")
+        print(
+            f"lwseg predict: {source.path} ends after {written} of the {video.num_frames} frames that its header counts; "
+            "these are segmented",
+            file=sys.stderr,
+        )
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image as uint8 BGR [H, W, 3]; raises ImageError."""
+    """Read an image as uint8 BGR [H, W, 3], turned by its EXIF orientation; raises ImageError."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}") from error
-    if path.suffix.lower() in HEADER_CHECKED_SUFFIXES:
-        try:
-            return decode_stream(data)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}") from error
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error as error:
-        raise ImageError(f"{path} cannot be decoded: {error.err}") from error
+        return decode_stream(data, upright=True)
+    except UnknownFormatError:
+        pass
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+    try:
+        with Image.open(io.BytesIO(data), formats=OTHER_FORMATS) as header:
+            check_size(header.height, header.width)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except (ImageError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: {error}") from error
+    except (cv2.error, OSError):
+        image = None
     if image is None:
         raise ImageError(f"{path} is not an image, or a damaged one")
     return image

@@ -18,10 +18,19 @@ import numpy.typing as npt
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging.headers import UnknownFormatError, read_header
 from lwseg_ros.imaging.jpeg import decode_jpeg
+from lwseg_ros.imaging.png import decode_png
 from lwseg_ros.imaging.resizing import MAX_SIDE
 
+# A message's texts are shown up to here.
+MAX_NAME = 40
+# Longer than the largest image is without compression.
+MAX_STREAM_BYTES = 1 << 28
 # 8192 x 8192; a larger size in a message is a broken header, not a camera.
 MAX_PIXELS = 1 << 26
+
+# From Y, U, V and 1 to blue, green, red.
+_BT601 = np.array([[1.164, 2.018, 0.0], [1.164, -0.391, -0.813], [1.164, 0.0, 1.596]])
+_BT601 = np.column_stack([_BT601, -_BT601 @ (16, 128, 128)])
 
 Converter = Callable[[np.ndarray], np.ndarray]
 
@@ -34,14 +43,23 @@ def _same(image: np.ndarray) -> np.ndarray:
     return image
 
 
+def _nv24_to_bgr(planes: np.ndarray) -> np.ndarray:
+    height = planes.shape[0] // 3
+    chroma = planes[height:].reshape(height, -1, 2)
+    luma = np.maximum(planes[:height], 16)  # black, as OpenCV has it for the other layouts
+    return cv2.transform(np.dstack([luma, chroma]), _BT601)
+
+
 class _Layout(NamedTuple):
     """How one encoding lies in memory and becomes BGR."""
 
     to_bgr: Converter
     channels: int = 1
     itemsize: int = 1
-    # Rows of bytes per row of pixels, as a fraction: NV12 and NV21 carry half as many rows of chroma below the luma.
+    # Rows of bytes per row of pixels, as a fraction: NV12 and its like carry half as many rows of chroma below the luma.
     rows: tuple[int, int] = (1, 1)
+    # Chroma rows are not as long as the luma's, so that padding would have no one meaning.
+    unpadded: bool = False
     # Width and height must be multiples of these.
     multiple_hw: tuple[int, int] = (1, 1)
     minimum: int = 1
@@ -55,6 +73,10 @@ def _bayer(code: int, itemsize: int = 1) -> _Layout:
 # YUV is BT.601 in video range, as OpenCV and cv_bridge read it.
 _UYVY = _Layout(_cvt(cv2.COLOR_YUV2BGR_UYVY), channels=2, multiple_hw=(1, 2))
 _YUYV = _Layout(_cvt(cv2.COLOR_YUV2BGR_YUY2), channels=2, multiple_hw=(1, 2))
+_YVYU = _Layout(_cvt(cv2.COLOR_YUV2BGR_YVYU), channels=2, multiple_hw=(1, 2))
+_I420 = _Layout(_cvt(cv2.COLOR_YUV2BGR_I420), rows=(3, 2), unpadded=True, multiple_hw=(2, 2))
+_YV12 = _Layout(_cvt(cv2.COLOR_YUV2BGR_YV12), rows=(3, 2), unpadded=True, multiple_hw=(2, 2))
+_NV24 = _Layout(_nv24_to_bgr, rows=(3, 1), unpadded=True)
 _NV12 = _Layout(_cvt(cv2.COLOR_YUV2BGR_NV12), rows=(3, 2), multiple_hw=(2, 2))
 _NV21 = _Layout(_cvt(cv2.COLOR_YUV2BGR_NV21), rows=(3, 2), multiple_hw=(2, 2))
 _MONO = _cvt(cv2.COLOR_GRAY2BGR)
@@ -87,42 +109,91 @@ _LAYOUTS = {
     "uyvy": _UYVY,
     "yuv422_yuy2": _YUYV,
     "yuyv": _YUYV,
+    "yvyu": _YVYU,
     "nv12": _NV12,
     "nv21": _NV21,
+    "nv24": _NV24,
+    "i420": _I420,
+    "yv12": _YV12,
     **{f"bayer_{pattern}8": _bayer(code) for pattern, code in _BAYER_CODES.items()},
     **{f"bayer_{pattern}16": _bayer(code, itemsize=2) for pattern, code in _BAYER_CODES.items()},
 }
 
 SUPPORTED_ENCODINGS = tuple(_LAYOUTS)
 
+# What V4L2, GenICam, GStreamer and FFmpeg call them, in lower-case letters and digits. Names are left out that mean different
+# orders to different people, such as rgb888.
+_OTHER_NAMES = {
+    "bgr8": ("bgr", "bgr24"),
+    "rgb8": ("rgb", "rgb24"),
+    "bgra8": ("bgra",),
+    "rgba8": ("rgba",),
+    "mono8": ("mono", "gray", "grey", "gray8", "grey8", "y8", "y800"),
+    "mono16": ("gray16", "grey16", "y16"),
+    "uyvy": ("uyvy422", "yuv422uyvy", "yuv4228uyvy"),
+    "yuyv": ("yuy2", "yuyv422", "yuv422yuyv", "yuv4228"),
+    "yvyu": ("yvyu422",),
+    "i420": ("iyuv", "yu12", "yuv420", "yuv420p"),
+    **{
+        f"bayer_{pattern}{bits}": (f"bayer{pattern[:2]}{bits}", f"s{pattern}{bits}")
+        for pattern in _BAYER_CODES
+        for bits in (8, 16)
+    },
+}
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name[:MAX_NAME].lower()))
+
+
+_STANDARD_NAMES = {_plain(encoding): encoding for encoding in _LAYOUTS} | {
+    name: encoding for encoding, names in _OTHER_NAMES.items() for name in names
+}
+
+
+def _standard_name(encoding: str) -> str | None:
+    """Return the name in the table for what drivers write; None for an encoding that it lacks."""
+    return encoding if encoding in _LAYOUTS else _STANDARD_NAMES.get(_plain(encoding))
+
+
+def _unsupported(encoding: str) -> ImageError:
+    return ImageError(
+        f"encoding {encoding[:MAX_NAME]!r} is not supported; there are: {', '.join(SUPPORTED_ENCODINGS)}; other spellings of these "
+        "are read too"
+    )
+
 
 def view(msg: Any) -> np.ndarray:
     """Look at the pixels of a sensor_msgs/Image without copying them.
 
     Returns a read-only array in the message's own encoding: uint8, or uint16 in the message's byte order; [H, W], or
-    [H, W, C] for interleaved channels; [H * 3 / 2, W] for nv12 and nv21, luma above chroma. Padded rows become strides.
+    [H, W, C] for interleaved channels; [H * 3 / 2, W] for nv12 and its like, [H * 3, W] for nv24, luma above chroma. Padded
+    rows become strides. The encoding's name may be in another spelling, and step 0 where the rows have no padding.
     Raises ImageError when the encoding is unknown or the fields contradict each other.
     """
-    layout = _LAYOUTS.get(msg.encoding)
-    if layout is None:
-        raise ImageError(f"encoding {msg.encoding!r} is not supported; there are: {', '.join(SUPPORTED_ENCODINGS)}")
+    encoding = _standard_name(msg.encoding)
+    if encoding is None:
+        raise _unsupported(msg.encoding)
+    layout = _LAYOUTS[encoding]
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
-    _check_size(height, width, layout, msg.encoding)
+    _check_size(height, width, layout, encoding)
     rows = height * layout.rows[0] // layout.rows[1]
     row_bytes = width * layout.channels * layout.itemsize
     data_bytes = len(msg.data)
-    if layout.rows != (1, 1) and step == row_bytes * 3 // 2 and data_bytes == step * height:
-        step = row_bytes  # some drivers spread the chroma over the step of the luma rows
+    if data_bytes == rows * row_bytes and step in (0, data_bytes / height):
+        step = row_bytes  # left out, or the chroma is spread over the step of the luma rows, as some drivers do
     if step < row_bytes:
         raise ImageError(
-            f"step {step} is too small: a row of {width} pixels in {msg.encoding} takes {row_bytes} bytes; "
+            f"step {step} is too small: a row of {width} pixels in {encoding} takes {row_bytes} bytes; "
             "set step to that plus the padding"
         )
+    if layout.unpadded and step != row_bytes:
+        raise ImageError(f"step {step} of {encoding} has to be {row_bytes}: rows with padding are not supported for it")
     if data_bytes not in (rows * step, (rows - 1) * step + row_bytes):
         kind = "truncated" if data_bytes < rows * step else "longer than its step allows"
         raise ImageError(
             f"the image data is {kind}: {data_bytes} bytes, but {rows} rows of step {step} "
-            f"({width} x {height} {msg.encoding}) take {rows * step}"
+            f"({width} x {height} {encoding}) take {rows * step}"
         )
     byte_order = "|" if layout.itemsize == 1 else ">" if msg.is_bigendian else "<"
     shape = (rows, width) if layout.channels == 1 else (rows, width, layout.channels)
@@ -140,47 +211,51 @@ def to_bgr(msg: Any) -> npt.NDArray[np.uint8]:
     bgr8 and 8UC3 give a read-only view of the message. 16-bit values are scaled from 0..65535 to 0..255 and rounded. An
     encoding that the table lacks is left to cv_bridge where that is installed. Raises ImageError.
     """
-    if msg.encoding not in _LAYOUTS:
+    encoding = _standard_name(msg.encoding)
+    if encoding is None:
         bridged = _cv_bridge_bgr(msg)
         if bridged is not None:
             return bridged
+        raise _unsupported(msg.encoding)
     pixels = view(msg)
     if pixels.itemsize > 1:  # OpenCV reads neither foreign byte order nor rows at odd addresses
         pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
-    return _to_uint8(_LAYOUTS[msg.encoding].to_bgr(pixels))
+    return _to_uint8(_LAYOUTS[encoding].to_bgr(pixels))
 
 
 def decode_compressed(msg: Any) -> npt.NDArray[np.uint8]:
     """Decode a sensor_msgs/CompressedImage that holds a JPEG or PNG to uint8 BGR [H, W, 3].
 
-    The size is read and checked before anything is unpacked. An orientation tag is ignored: camera_info is about the
-    pixels as the sensor delivers them. A mosaic that was compressed as it is ("bayer_rggb8; png compressed") is
-    demosaiced. Raises ImageError.
+    The size, and what else decides the cost, is read and checked before anything is unpacked. An orientation tag is ignored:
+    camera_info is about the pixels as the sensor delivers them. A mosaic that was compressed as it is ("bayer_rggb8; png
+    compressed") is demosaiced. Raises ImageError.
     """
-    try:
-        return decode_stream(_as_bytes(msg.data).tobytes(), msg.format.partition(";")[0].strip())
-    except UnknownFormatError as error:
-        raise ImageError(
-            f"the data of format {msg.format!r} is {error}; publish sensor_msgs/CompressedImage with format jpeg or png"
-        ) from error
+    source_encoding = _standard_name(msg.format.partition(";")[0]) or ""
+    mosaic = _LAYOUTS[source_encoding] if source_encoding.startswith("bayer_") else None
+    image = _decode_data(msg, mosaic or _LAYOUTS["bgr8"], as_stored=mosaic is not None)
+    return _to_uint8(mosaic.to_bgr(image) if mosaic and image.ndim == 2 else image)
 
 
-def decode_stream(data: bytes, source_encoding: str = "") -> npt.NDArray[np.uint8]:
-    """Decode a JPEG or PNG to uint8 BGR [H, W, 3]; with a Bayer ``source_encoding`` a grey one is demosaiced.
+def decode_as_stored(msg: Any) -> np.ndarray:
+    """Decode a sensor_msgs/CompressedImage like `decode_compressed`, a grey one to [H, W] in 8 or 16 bits; raises ImageError."""
+    return _decode_data(msg, _LAYOUTS["mono8"], as_stored=True)
 
-    Raises ImageError.
+
+def decode_stream(data: bytes, *, upright: bool = False) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG or PNG to uint8 BGR [H, W, 3], with ``upright`` turned by its EXIF orientation.
+
+    Raises UnknownFormatError where it is of another kind, ImageError where it cannot be used.
     """
-    header = read_header(data)
-    is_mosaic = source_encoding.startswith("bayer_") and source_encoding in _LAYOUTS
-    _check_size(header.height, header.width, _LAYOUTS[source_encoding if is_mosaic else "bgr8"], header.kind)
-    image = (decode_jpeg if header.kind == "jpeg" else _decode_png)(data, as_stored=is_mosaic)
-    if is_mosaic and image.ndim == 2:
-        image = _LAYOUTS[source_encoding].to_bgr(image)
-    if image.shape != (header.height, header.width, 3):
+    return _to_uint8(_decode(data, _LAYOUTS["bgr8"], upright=upright))
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise ImageError for an image that is larger than any that is accepted."""
+    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
         raise ImageError(
-            f"the {header.kind} decodes to shape {image.shape}, but its header says {header.height} x {header.width}"
+            f"an image of height {height} and width {width} is too large: "
+            f"at most {MAX_PIXELS} pixels and {MAX_SIDE} to a side are accepted"
         )
-    return _to_uint8(image)
 
 
 def fill(msg: Any, image: np.ndarray, encoding: str) -> None:
@@ -199,14 +274,27 @@ def fill(msg: Any, image: np.ndarray, encoding: str) -> None:
     msg.data = data
 
 
-def _decode_png(data: bytes, as_stored: bool) -> np.ndarray:
-    channels = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if as_stored else cv2.IMREAD_COLOR
+def _decode_data(msg: Any, layout: _Layout, as_stored: bool) -> np.ndarray:
+    if len(msg.data) > MAX_STREAM_BYTES:
+        raise ImageError(
+            f"a compressed image of {len(msg.data)} bytes is too large: at most {MAX_STREAM_BYTES} are accepted"
+        )
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), channels | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise ImageError(f"the png of {len(data)} bytes cannot be decoded: {error.err}") from error
-    if image is None:
-        raise ImageError(f"the png of {len(data)} bytes is corrupt: it cannot be decoded")
+        return _decode(_as_bytes(msg.data).tobytes(), layout, as_stored=as_stored)
+    except UnknownFormatError as error:
+        raise ImageError(
+            f"the data of format {msg.format[:MAX_NAME]!r} is {error}; publish sensor_msgs/CompressedImage with format jpeg or png"
+        ) from error
+
+
+def _decode(data: bytes, layout: _Layout, *, as_stored: bool = False, upright: bool = False) -> np.ndarray:
+    header = read_header(data)
+    _check_size(header.height, header.width, layout, header.kind)
+    image = (decode_jpeg if header.kind == "jpeg" else decode_png)(data, as_stored, upright)
+    if sorted(image.shape[:2]) != sorted((header.height, header.width)):
+        raise ImageError(
+            f"the {header.kind} decodes to shape {image.shape}, but its header says {header.height} x {header.width}"
+        )
     return image
 
 
@@ -216,11 +304,7 @@ def _check_size(height: int, width: int, layout: _Layout, encoding: str) -> None
             f"an image of height {height} and width {width} in {encoding} is empty or too small; "
             f"at least {layout.minimum} x {layout.minimum} pixels are needed"
         )
-    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
-        raise ImageError(
-            f"an image of height {height} and width {width} is too large: "
-            f"at most {MAX_PIXELS} pixels and {MAX_SIDE} to a side are accepted"
-        )
+    check_size(height, width)
     if height % layout.multiple_hw[0] or width % layout.multiple_hw[1]:
         raise ImageError(
             f"an image of height {height} and width {width} cannot be {encoding}: "

@@ -10,7 +10,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
@@ -174,21 +173,20 @@ class Bag:
     def label(self, message: BagMessage) -> np.ndarray:
         """Decode a ground-truth label, uint8 [H, W] class ids; raises BagError."""
         decoded = self.deserialize(message)
-        if message.msgtype == COMPRESSED_IMAGE:
-            try:
-                label = cv2.imdecode(np.frombuffer(decoded.data, np.uint8), cv2.IMREAD_UNCHANGED)
-            except cv2.error:  # empty, or larger than OpenCV unpacks
-                label = None
-        else:
-            try:
+        where = f"the label on {message.topic} at {message.stamp_ns} ns"
+        try:
+            if message.msgtype == COMPRESSED_IMAGE:
+                label = messages.decode_as_stored(decoded)
+                is_plane = label.ndim == 2
+            else:
                 label = messages.view(decoded)
-            except ImageError as error:
-                raise BagError(f"the label on {message.topic} at {message.stamp_ns} ns: {error}") from error
-        if label is None or label.ndim != 2 or label.dtype != np.uint8:
-            found = "no picture" if label is None else f"{label.dtype} {label.shape}"
+                is_plane = label.shape == (decoded.height, decoded.width)
+        except ImageError as error:
+            found = " is no picture" if message.msgtype == COMPRESSED_IMAGE else ""
+            raise BagError(f"{where}{found}: {error}") from error
+        if not is_plane or label.dtype != np.uint8:
             raise BagError(
-                f"the label on {message.topic} at {message.stamp_ns} ns is {found}; "
-                "it has to be mono8 with one class id a pixel (PNG when compressed)"
+                f"{where} is {label.dtype} {label.shape}; it has to be mono8 with one class id a pixel (PNG when compressed)"
             )
         return label
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import struct
+import time
+import zlib
 from pathlib import Path
 
 import cv2
@@ -10,8 +14,8 @@ import pytest
 from support.tiny_model import painted_image
 
 from lwseg_ros.cli import main
-from lwseg_ros.commands.predict import find_sources
-from lwseg_ros.errors import LwsegError
+from lwseg_ros.commands.predict import find_sources, read_image
+from lwseg_ros.errors import ImageError, LwsegError
 from lwseg_ros.imaging.drawing import overlay
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
@@ -109,6 +113,70 @@ def test_bad_files_cost_themselves_only(
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
+def exif(orientation: int) -> bytes:
+    return b"MM\0*\0\0\0\x08" + struct.pack(">HHHIHH", 1, 0x0112, 3, 1, orientation, 0) + bytes(4)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("oddity", ["", "no end", "a marker nobody knows"])
+def test_a_photo_is_turned_as_opencv_turns_it(tmp_path: Path, orientation: int, oddity: str) -> None:
+    path = tmp_path / "photo.jpg"
+    write_image(path)
+    data = path.read_bytes()
+    tags = b"Exif\0\0" + exif(orientation)
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(tags) + 2) + tags + data[2:]
+    path.write_bytes(data)
+    expected = cv2.imread(str(path))
+    assert (expected.shape[0] == 80) == (orientation in range(5, 9))
+    path.write_bytes({"": data, "no end": data[:-2], "a marker nobody knows": data[:-2] + b"\xff\2ab\xff\xd9"}[oddity])
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_a_png_is_turned_too(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    write_image(path)
+    data = path.read_bytes()
+    body = b"eXIf" + exif(6)
+    path.write_bytes(
+        data[:33] + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
+    )
+    np.testing.assert_array_equal(read_image(path), cv2.imread(str(path)))
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".ppm", ".tif", ".webp"])
+def test_what_a_picture_may_cost_is_read_first(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"photo{suffix}"
+    image = write_image(path)
+    assert read_image(path).shape == image.shape
+    data = bytearray(path.read_bytes())
+    if suffix == ".bmp":
+        data[18:26] = struct.pack("<II", 30000, 30000)
+    elif suffix == ".ppm":
+        data = data.replace(b"80 60", b"30000 30000")
+    elif suffix == ".webp":
+        assert cv2.imwrite(str(path), np.zeros((16380, 4100, 3), np.uint8), [cv2.IMWRITE_WEBP_QUALITY, 1])
+        data = bytearray(path.read_bytes())
+    else:
+        for tag in (b"\0\1\3\0", b"\1\1\3\0"):
+            at = data.index(tag)
+            data[at : at + 12] = tag[:2] + struct.pack("<HII", 4, 1, 30000)
+    path.write_bytes(data)
+    began = time.process_time()
+    with pytest.raises(ImageError, match=r"is too large|exceeds limit"):
+        read_image(path)
+    assert time.process_time() - began < 1
+
+
+def test_the_contents_decide_what_a_picture_is(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "photo.png")
+    data = (tmp_path / "photo.png").read_bytes()
+    (tmp_path / "photo.bmp").write_bytes(data)
+    np.testing.assert_array_equal(read_image(tmp_path / "photo.bmp"), image)
+    (tmp_path / "photo.bmp").write_bytes(data[:33] + b"\xff\xff\xff\xf0" + data[37:])
+    with pytest.raises(ImageError, match="a chunk of 4294967280 bytes"):
+        read_image(tmp_path / "photo.bmp")
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_video(tiny_model: ModelFile, tmp_path: Path) -> None:
     write_film(tmp_path / "drive.mp4", 6)
@@ -135,6 +203,25 @@ def test_a_video_without_frames_leaves_nothing(
     assert predict(tiny_model, film, "-o", tmp_path / "out") == 1
     assert "drive.mp4" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_video_shorter_than_its_header_says(
+    tiny_model: ModelFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (80, 60))
+    for seed in range(12):
+        writer.write(painted_image((60, 80), seed)[0])
+    writer.release()
+    film.write_bytes(film.read_bytes()[: film.stat().st_size * 2 // 3])
+    assert predict(tiny_model, film, "-o", tmp_path / "out") == 0
+    printed = capsys.readouterr()
+    said = re.search(r"drive\.avi ends after (\d+) of the 12 frames that its header counts", printed.err)
+    assert said is not None
+    assert "1 of 1 inputs segmented" in printed.out
+    capture = cv2.VideoCapture(str(tmp_path / "out" / "drive_overlay.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == int(said[1]) > 0
+    capture.release()
 
 
 def test_an_output_that_cannot_be(tiny_model: ModelFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,7 +122,8 @@ def test_16_bit_encodings_in_both_byte_orders(make: Any, encoding: str, big: int
 
 @pytest.mark.parametrize("padding", [0, 6])
 @pytest.mark.parametrize(
-    ("encoding", "order"), [("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv"), ("yuyv", "yuyv")]
+    ("encoding", "order"),
+    [("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv"), ("yuyv", "yuyv"), ("yvyu", "yvyu")],
 )
 def test_yuv422(make: Any, encoding: str, order: str, padding: int) -> None:
     y = RNG.integers(16, 236, (HEIGHT, WIDTH), dtype=np.uint8)
@@ -149,10 +150,94 @@ def test_yuv420(make: Any, encoding: str, padding: int) -> None:
 
 def test_yuv420_with_the_chroma_spread_over_the_step(make: Any) -> None:
     planes = RNG.integers(16, 236, (HEIGHT * 3 // 2, WIDTH), dtype=np.uint8)
-    message = make(planes, "nv12")
+    for encoding in ("nv12", "i420"):
+        message = make(planes, encoding)
+        expected = messages.to_bgr(message)
+        message.step = WIDTH * 3 // 2
+        np.testing.assert_array_equal(messages.to_bgr(message), expected)
+
+
+@pytest.mark.parametrize("encoding", ["i420", "yv12"])
+@pytest.mark.parametrize("height", [HEIGHT, HEIGHT + 2])
+def test_yuv420_in_three_planes(make: Any, encoding: str, height: int) -> None:
+    y = RNG.integers(16, 236, (height, WIDTH), dtype=np.uint8)
+    u, v = (RNG.integers(16, 241, (height // 2, WIDTH // 2), dtype=np.uint8) for _ in "uv")
+    chroma = [u, v] if encoding == "i420" else [v, u]
+    planes = np.concatenate([plane.ravel() for plane in (y, *chroma)]).reshape(height * 3 // 2, WIDTH)
+    expected = yuv_to_bgr(y, *(plane.repeat(2, axis=0).repeat(2, axis=1) for plane in (u, v)))
+    np.testing.assert_allclose(messages.to_bgr(make(planes, encoding, height=height)), expected, atol=2)
+    with pytest.raises(ImageError, match=f"step 26 of {encoding} has to be 20: rows with padding"):
+        messages.to_bgr(make(planes, encoding, height=height, padding=6))
+
+
+@pytest.mark.parametrize("width", [WIDTH, WIDTH + 1])
+def test_yuv444(make: Any, width: int) -> None:
+    y, u, v = (RNG.integers(16, 236, (HEIGHT, width), dtype=np.uint8) for _ in "yuv")
+    planes = np.concatenate([y.ravel(), np.dstack([u, v]).ravel()]).reshape(HEIGHT * 3, width)
+    message = make(planes, "nv24", width=width)
+    np.testing.assert_allclose(messages.to_bgr(message), yuv_to_bgr(y, u, v), atol=2)
+    message.step = width * 3
+    np.testing.assert_allclose(messages.to_bgr(message), yuv_to_bgr(y, u, v), atol=2)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("BGR8", "bgr8"),
+        ("RGB8", "rgb8"),
+        ("Mono8", "mono8"),
+        ("8uc3", "8UC3"),
+        ("bgr8\0", "bgr8"),
+        ("rgb24", "rgb8"),
+        ("GREY", "mono8"),
+        ("Y16", "mono16"),
+        ("bayerrg8", "bayer_rggb8"),
+        ("BayerBG8", "bayer_bggr8"),
+        ("BayerGB16", "bayer_gbrg16"),
+        ("bayer_gr8", "bayer_grbg8"),
+        ("bayer_RGGB8", "bayer_rggb8"),
+        ("SBGGR16", "bayer_bggr16"),
+        ("UYVY", "uyvy"),
+        ("YUY2", "yuyv"),
+        ("yuv422_yuyv", "yuyv"),
+        ("YUV422_8_UYVY", "uyvy"),
+        ("YUV422_YUY2", "yuv422_yuy2"),
+        ("NV12", "nv12"),
+        ("nv24", "nv24"),
+        ("yuv420p", "i420"),
+        ("YV12", "yv12"),
+    ],
+)
+def test_names_that_drivers_use(make: Any, written: str, meant: str) -> None:
+    itemsize = 2 if "16" in meant else 1
+    channels = {"bgr8": 3, "rgb8": 3, "8UC3": 3, "uyvy": 2, "yuyv": 2, "yuv422_yuy2": 2}.get(meant, 1)
+    rows = {"nv12": 18, "i420": 18, "yv12": 18, "nv24": 36}.get(meant, HEIGHT)
+    data = RNG.integers(0, 256, (rows, WIDTH * channels * itemsize), dtype=np.uint8)
+    np.testing.assert_array_equal(messages.to_bgr(make(data, written)), messages.to_bgr(make(data, meant)))
+
+
+@pytest.mark.parametrize(
+    "unknown", ["bayer8", "rgb888", "BayerRG12Packed", "mono12", "jpeg", "yuv444p", "__", "x" * 10**6]
+)
+def test_a_name_that_may_mean_several_things_is_refused(make: Any, unknown: str) -> None:
+    with pytest.raises(ImageError, match="is not supported; there are: bgr8, ") as caught:
+        messages.to_bgr(make(BGR, unknown))
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("encoding", [*PACKED, "nv12", "i420", "nv24", "bayer_rggb8"])
+def test_a_step_that_was_left_out(make: Any, encoding: str) -> None:
+    source = PACKED[encoding][0] if encoding in PACKED else None
+    if source is None:
+        rows = {"nv12": 18, "i420": 18, "nv24": 36}.get(encoding, HEIGHT)
+        source = RNG.integers(0, 256, (rows, WIDTH), dtype=np.uint8)
+    message = make(source, encoding)
     expected = messages.to_bgr(message)
-    message.step = WIDTH * 3 // 2
+    message.step = 0
     np.testing.assert_array_equal(messages.to_bgr(message), expected)
+    message.data = message.data[:-1]
+    with pytest.raises(ImageError, match="step 0 is too small"):
+        messages.to_bgr(message)
 
 
 @pytest.mark.parametrize("big", [0, 1])
@@ -173,7 +258,7 @@ def test_bayer_channels_are_in_place(make: Any, pattern: str, bits: int, big: in
 
 
 def test_every_supported_encoding_is_tested() -> None:
-    yuv = {"yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21"}
+    yuv = {"yuv422", "uyvy", "yuv422_yuy2", "yuyv", "yvyu", "nv12", "nv21", "nv24", "i420", "yv12"}
     bayer = {f"bayer_{pattern}{bits}" for pattern in BAYER_SITES for bits in (8, 16)}
     assert set(messages.SUPPORTED_ENCODINGS) == {*PACKED, *PACKED16, *yuv, *bayer}
 
@@ -222,7 +307,7 @@ def test_truncated_data(make: Any, encoding: str, lost: int) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"step": 0}, "step 0 is too small: a row of 20 pixels in bgr8 takes 60 bytes"),
+        ({"step": 0, "height": 11}, "step 0 is too small: a row of 20 pixels in bgr8 takes 60 bytes"),
         ({"step": 59}, "step 59 is too small"),
         ({"step": 64}, "truncated: 720 bytes, but 12 rows of step 64"),
         ({"height": 6}, "longer than its step allows: 720 bytes"),
@@ -326,10 +411,10 @@ def test_an_orientation_tag_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
-@pytest.mark.parametrize("kept", [0.01, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("kept", [0.01, 0.1, 0.5, 0.9, 0.99])
 def test_truncated_stream(extension: str, kept: float) -> None:
     data = encode(extension, SMOOTH)
-    with pytest.raises(ImageError, match=r"truncated|breaks off|neither JPEG nor PNG"):
+    with pytest.raises(ImageError, match=r"truncated|breaks off|premature end|neither JPEG nor PNG"):
         messages.decode_compressed(compressed(data[: int(len(data) * kept)]))
 
 

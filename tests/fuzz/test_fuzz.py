@@ -1,0 +1,72 @@
+"""A share of `make fuzz` with seeds that stay, and what its runner notices."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from fuzz import raw
+from fuzz.runner import KINDS, Kind, run
+
+
+@pytest.mark.parametrize(("name", "count"), [("raw", 3000), ("compressed", 600), ("model_files", 150), ("bags", 30)])
+def test_a_share_of_the_inputs(name: str, count: int) -> None:
+    report = run(KINDS[name], seed=1, count=count, num_workers=1)
+    assert report.failures == {}
+    assert report.outcomes.total() == count
+    assert len(report.outcomes) > 1, "all inputs end alike: nothing is tried"
+
+
+def test_the_runner_notices_what_must_not_happen() -> None:
+    report = run(Kind("misbehaving", 9), seed=0, count=9, num_workers=2)
+    assert sorted(report.failures) == [1, 2, 3, 4, 5]
+    for seed, words in {
+        1: "KeyError",
+        2: "Memory",
+        3: "exit code -11",
+        4: "s of CPU time",
+        5: "a wrong answer",
+    }.items():
+        assert words in report.failures[seed]
+
+
+def test_the_same_seed_makes_the_same_input() -> None:
+    made = [raw.sound_message(np.random.default_rng(7)) for _ in range(2)]
+    assert made[0] == made[1]
+
+
+sides = st.integers(0, 40) | st.sampled_from([255, 256, 8192, 16384, 2**31, 2**32 - 1])
+
+
+@hypothesis.settings(max_examples=500, deadline=None, derandomize=True)
+@hypothesis.given(
+    encoding=st.sampled_from(raw.KNOWN) | st.sampled_from(raw.UNKNOWN) | st.text(max_size=20),
+    height=sides,
+    width=sides,
+    step=st.none() | st.integers(0, 2**32 - 1),
+    padding=st.integers(0, 5),
+    missing=st.integers(0, 3),
+    is_bigendian=st.integers(0, 255),
+)
+def test_fields_that_may_contradict_each_other(
+    encoding: str, height: int, width: int, step: int | None, padding: int, missing: int, is_bigendian: int
+) -> None:
+    """The smallest message that is read otherwise than the reference reads it would be shown here."""
+    known = encoding in raw.KNOWN
+    row_bytes = width * (raw.bytes_per_pixel(encoding) if known else 3) + padding
+    rows = raw.rows_of(encoding, height) if known else height
+    size = max(0, min(rows * row_bytes, 10**6) - missing)
+    data = np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8).tobytes()
+    fields = {"height": height, "width": width, "encoding": encoding, "step": row_bytes if step is None else step}
+    message = SimpleNamespace(**fields, is_bigendian=is_bigendian, data=data)
+    if known or not _is_another_spelling(encoding):
+        raw.judge(message)
+
+
+def _is_another_spelling(encoding: str) -> bool:
+    plain = {"".join(filter(str.isalnum, name.lower())) for name in raw.KNOWN}
+    return "".join(filter(str.isalnum, encoding.lower())) in plain
