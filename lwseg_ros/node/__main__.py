@@ -18,13 +18,18 @@ from rclpy.utilities import remove_ros_args
 from lwseg_ros.node.parameters import help_text
 from lwseg_ros.node.process import spin_until_signal
 from lwseg_ros.node.segment_node import SegmentNode
+from lwseg_ros.node.shared_memory import room_for_images
 
 USAGE = "usage: segment [--ros-args -p NAME:=VALUE -r image:=/camera/image_raw ...]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; return 0 then, 1 when it cannot start or run, 2 for wrong usage."""
-    arguments = list(sys.argv if argv is None else argv)
+    with room_for_images():
+        return _run(list(sys.argv if argv is None else argv))
+
+
+def _run(arguments: list[str]) -> int:
     try:
         own = remove_ros_args(arguments)[1:]
         if own and own[0] in ("-h", "--help"):

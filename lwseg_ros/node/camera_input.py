@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lwseg_ros.node.diagnostics import InputState
 from lwseg_ros.node.frame import Frame, frame_age
+from lwseg_ros.node.image_subscription import RELIABLE, ImageSubscription
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.parameters import Settings
+from lwseg_ros.node.publishers import LATCHED_QOS
 from lwseg_ros.node.statistics import FrameStatistics
 
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
-except ImportError:  # its name until ROS 2 Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+# How often to look whether publishers have come or gone; no event tells on every ROS distribution.
+FOLLOW_PERIOD_S = 0.5
 
 
 class CameraInput:
@@ -30,67 +31,85 @@ class CameraInput:
         self.foreign_stamps = False
         self._node = node
         self._camera = camera
-        self._compressed = settings.transport == "compressed"
-        self._message_type = CompressedImage if self._compressed else Image
-        self._qos = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=settings.input_depth,
-            reliability=ReliabilityPolicy[settings.input_reliability.upper()],
-        )
+        self._settings = settings
+        self._message_type = CompressedImage if settings.transport == "compressed" else Image
         self._mailbox: Mailbox[Frame] | None = None
-        self._subscriptions: list[Any] = []
+        self._images: ImageSubscription | None = None
+        self._info_subscriptions: list[Any] = []
+        self._timer: Any = None
         self._camera_info: CameraInfo | None = None
-        self._incompatible_qos = ""
-        self._lost = 0
+        self._prefix = f"{camera}/" if camera else ""
 
     def open(self, mailbox: Mailbox[Frame]) -> None:
         """Subscribe, and leave every image in the mailbox."""
         self._mailbox = mailbox
-        self._incompatible_qos = ""
         self.statistics.restart(time.monotonic())
-        prefix = f"{self._camera}/" if self._camera else ""
         # Subscribed first, so that a frame finds the calibration that waits beside it.
-        self._subscriptions.append(
-            self._node.create_subscription(
-                CameraInfo, f"{prefix}camera_info", self._on_camera_info, qos_profile_sensor_data
-            )
-        )
+        self._subscribe_info(qos_profile_sensor_data)
         # Resolved first, so that remapping `image` moves `image/compressed` along, as image_transport does.
-        base = f"{prefix}image"
-        topic = f"{self._node.resolve_topic_name(base)}/compressed" if self._compressed else base
-        self._subscriptions.append(self._subscribe(topic))
+        topic = f"{self._prefix}image"
+        if self._message_type is CompressedImage:
+            topic = f"{self._node.resolve_topic_name(topic)}/compressed"
+        self._images = ImageSubscription(
+            self._node,
+            self._message_type,
+            topic,
+            depth=self._settings.input_depth,
+            setting=self._settings.input_reliability,
+            on_message=self._on_image,
+            on_lost=self.statistics.add_lost,
+        )
+        self._timer = self._node.create_timer(
+            FOLLOW_PERIOD_S, self._follow, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._follow()
 
     def close(self) -> None:
         """Unsubscribe."""
-        while self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.pop())
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+        if self._images is not None:
+            self._images.close()
+            self._images = None
+        while self._info_subscriptions:
+            self._node.destroy_subscription(self._info_subscriptions.pop())
         self._mailbox = None
 
     def state(self) -> InputState:
         """Ask the middleware who publishes on the topic, and how that fits."""
-        topic = self._topic
-        publishers = self._node.get_publishers_info_by_topic(topic) if topic else []
+        message_type = f"sensor_msgs/msg/{self._message_type.__name__}"
+        if self._images is None:
+            return InputState("", message_type)
+        self._images.follow()
+        publishers = self._images.publishers()
         return InputState(
-            topic=topic,
-            message_type=f"sensor_msgs/msg/{self._message_type.__name__}",
+            topic=self._images.topic_name,
+            message_type=message_type,
             publisher_types=tuple(publisher.topic_type for publisher in publishers),
-            incompatible_qos=self._incompatible_qos if publishers else "",
-            lost=self._lost,
+            incompatible_qos=self._images.incompatible_qos if publishers else "",
+            reliability=self._images.choice.reliability.name.lower(),
+            reliability_reason=self._images.choice.reason,
+            all_reliable=all(publisher.qos_profile.reliability == RELIABLE for publisher in publishers),
+            info_topic=self._info_subscriptions[0].topic_name,
+            calibration=_describe(self._camera_info),
         )
 
-    @property
-    def _topic(self) -> str:
-        """The topic of the images, as remapped; empty while closed."""
-        return self._subscriptions[-1].topic_name if self._subscriptions else ""
+    def _follow(self) -> None:
+        """Keep up with what the publishers offer that have come or gone."""
+        if self._images is None:
+            return
+        self._images.follow()
+        infos = self._node.get_publishers_info_by_topic(self._info_subscriptions[0].topic_name)
+        latched = any(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in infos)
+        # What was published once before we came is kept for those alone who ask for it, and asking for it excludes others.
+        if latched and len(self._info_subscriptions) == 1:
+            self._subscribe_info(LATCHED_QOS)
 
-    def _subscribe(self, topic: str) -> Any:
-        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos, message_lost=self._on_lost)
-        try:
-            return self._node.create_subscription(
-                self._message_type, topic, self._on_image, self._qos, event_callbacks=events
-            )
-        except UnsupportedEventTypeError:  # not every middleware reports these
-            return self._node.create_subscription(self._message_type, topic, self._on_image, self._qos)
+    def _subscribe_info(self, qos: Any) -> None:
+        self._info_subscriptions.append(
+            self._node.create_subscription(CameraInfo, f"{self._prefix}camera_info", self._on_camera_info, qos)
+        )
 
     def _on_image(self, message: Any) -> None:
         mailbox = self._mailbox
@@ -109,12 +128,8 @@ class CameraInput:
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera_info = message
 
-    def _on_incompatible_qos(self, event: Any) -> None:
-        self._incompatible_qos = QoSPolicyKind(event.last_policy_kind).name
-        self._node.get_logger().warning(
-            f"a publisher on {self._topic} does not fit in {self._incompatible_qos}; nothing will come from it. "
-            "Check the parameter input_reliability, or the publisher's QoS"
-        )
 
-    def _on_lost(self, event: Any) -> None:
-        self._lost = event.total_count
+def _describe(info: CameraInfo | None) -> str:
+    if info is None:
+        return "none has come"
+    return "received" if info.k[0] else "received, but the camera is not calibrated (k[0] is 0)"

@@ -24,8 +24,15 @@ class InputState:
     """The type of every publisher on the topic."""
     incompatible_qos: str = ""
     """The QoS policy in which a publisher does not fit, or empty."""
-    lost: int = 0
-    """Messages that the middleware reports as lost on their way."""
+    reliability: str = ""
+    """The subscription's, reliable or best_effort."""
+    reliability_reason: str = ""
+    all_reliable: bool = False
+    """Whether every publisher offers reliable."""
+    info_topic: str = ""
+    """The topic of the calibration."""
+    calibration: str = ""
+    """What has come on it, in words."""
 
 
 def inference_status(
@@ -83,6 +90,9 @@ def camera_status(
     elif new_drops["bad"] or new_drops["stale"]:
         level = DiagnosticStatus.WARN
         message = f"dropped since the last report: {new_drops['bad']} bad frames, {new_drops['stale']} stale ones"
+    elif active and snapshot.lost > previous.lost:
+        level = DiagnosticStatus.WARN
+        message = f"{snapshot.lost - previous.lost} images lost on their way since the last report: {_remedy(source)}"
     elif active and source.incompatible_qos:
         level = DiagnosticStatus.WARN
         message = f"a publisher on {source.topic} does not fit in {source.incompatible_qos}; nothing comes from it"
@@ -100,7 +110,11 @@ def camera_status(
         "received": snapshot.received,
         "segmented": snapshot.segmented,
         **{f"dropped_{cause}": count for cause, count in snapshot.dropped.items()},
-        "lost_in_transport": source.lost,
+        "lost_in_transport": snapshot.lost,
+        "input_reliability": source.reliability,
+        "input_reliability_reason": source.reliability_reason,
+        "camera_info_topic": source.info_topic,
+        "calibration": source.calibration,
         "silence_s": snapshot.silence_s,
         "incompatible_qos": source.incompatible_qos,
         "latency_from": "arrival" if foreign_stamps else "stamp",
@@ -109,7 +123,7 @@ def camera_status(
 
 
 def silence_reason(snapshot: FrameSnapshot, source: InputState, input_timeout_s: float) -> str | None:
-    """Say why no image comes, as far as one can tell; None while images come."""
+    """Say why no image comes, as far as one can tell, and what helps; None while images come."""
     if snapshot.silence_s <= input_timeout_s:
         return None
     prefix = f"no image on {source.topic} for {snapshot.silence_s:.1f} s"
@@ -128,10 +142,21 @@ def silence_reason(snapshot: FrameSnapshot, source: InputState, input_timeout_s:
             f"{prefix}: its publisher does not fit in {source.incompatible_qos}; check the parameter input_reliability"
         )
     return (
-        f"{prefix}, though it has a publisher: either that is silent, or its images are too large for the transport; "
-        "with Fast DDS set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for publisher and node, and leave "
-        "ROS_AUTOMATIC_DISCOVERY_RANGE at its default"
+        f"{prefix}, though it has a publisher: either that is silent, or its images are too large for the transport: "
+        f"{_remedy(source)}"
     )
+
+
+def _remedy(source: InputState) -> str:
+    """Say what helps against images that are lost on their way."""
+    if source.reliability == "best_effort" and source.all_reliable:
+        return "set the parameter input_reliability to auto, since the publisher offers reliable"
+    remedies = ["with Fast DDS start it with FASTDDS_DEFAULT_PROFILES_FILE set to lwseg_ros's config/fastdds.xml"]
+    if source.reliability == "best_effort":
+        remedies.insert(0, "let the publisher offer reliable QoS")
+    if source.message_type == "sensor_msgs/msg/Image":
+        remedies.append("take its compressed images (parameter transport)")
+    return f"{', or '.join(remedies)}; docs/middleware.md tells more"
 
 
 def _status(level: bytes, name: str, message: str, hardware_id: str, values: dict[str, object]) -> DiagnosticStatus:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
 
 Change = Literal["any time", "unconfigured", "at start"]
+InputReliability = Literal["auto", "reliable", "best_effort"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Settings:
     backend: str = "auto"
     cameras: tuple[str, ...] = ("",)
     transport: Literal["raw", "compressed"] = "raw"
-    input_reliability: Literal["best_effort", "reliable"] = "best_effort"
+    input_reliability: InputReliability = "auto"
     input_depth: int = 5
     cuda_device: int = 0
     num_threads: int = 0
@@ -143,9 +144,10 @@ PARAMETERS = _table(
         "Subscribe Image on `image`, or CompressedImage on `image/compressed`.", "unconfigured", ("raw", "compressed")
     ),
     input_reliability=Parameter(
-        "QoS reliability of the image subscription; best_effort receives from every publisher.",
+        "QoS reliability of the image subscription; auto is reliable while every publisher offers that, else best_effort, which "
+        "receives from every publisher.",
         "unconfigured",
-        ("best_effort", "reliable"),
+        ("auto", "reliable", "best_effort"),
     ),
     input_depth=Parameter("QoS history depth of the image subscription.", "unconfigured", minimum=1, maximum=100),
     cuda_device=Parameter("Which CUDA device TensorRT runs on.", "unconfigured", minimum=0, maximum=63),

@@ -30,6 +30,8 @@ class FrameSnapshot:
     latency_p99_ms: float | None
     silence_s: float
     """Seconds since the last frame came in, or since counting began."""
+    lost: int
+    """Frames that the middleware reports as lost on their way; not among those received."""
 
 
 class FrameStatistics:
@@ -45,6 +47,7 @@ class FrameStatistics:
         self._received = 0
         self._segmented = 0
         self._dropped = dict.fromkeys(DROP_CAUSES, 0)
+        self._lost = 0
         self._arrivals_s: deque[float] = deque()
         self._outputs: deque[tuple[float, float]] = deque()
 
@@ -76,6 +79,11 @@ class FrameStatistics:
         with self._lock:
             self._dropped[cause] += 1
 
+    def add_lost(self, count: int) -> None:
+        """Count frames that were lost on their way."""
+        with self._lock:
+            self._lost += count
+
     def snapshot(self, now_s: float) -> FrameSnapshot:
         """Take all figures at one moment."""
         with self._lock:
@@ -91,6 +99,7 @@ class FrameStatistics:
                 latency_p50_ms=latency["p50"],
                 latency_p99_ms=latency["p99"],
                 silence_s=now_s - self._last_arrival_s,
+                lost=self._lost,
             )
 
 

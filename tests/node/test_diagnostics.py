@@ -18,7 +18,17 @@ from lwseg_ros.node.worker import Timing
 from lwseg_ros.segmenter import Segmenter
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-WELL = InputState("/front/image", IMAGE, (IMAGE,))
+WELL = InputState(
+    "/front/image",
+    IMAGE,
+    (IMAGE,),
+    reliability="reliable",
+    reliability_reason="every publisher offers it",
+    all_reliable=True,
+    info_topic="/front/camera_info",
+    calibration="received",
+)
+BEST_EFFORT = replace(WELL, reliability="best_effort", all_reliable=False)
 SNAPSHOT = FrameSnapshot(
     received=100,
     segmented=90,
@@ -28,6 +38,7 @@ SNAPSHOT = FrameSnapshot(
     latency_p50_ms=23.456,
     latency_p99_ms=41.0,
     silence_s=0.05,
+    lost=7,
 )
 
 
@@ -73,6 +84,11 @@ def test_a_camera_that_works() -> None:
         "received": "100",
         "segmented": "90",
         **{f"dropped_{cause}": "2" for cause in DROP_CAUSES},
+        "lost_in_transport": "7",
+        "input_reliability": "reliable",
+        "input_reliability_reason": "every publisher offers it",
+        "camera_info_topic": "/front/camera_info",
+        "calibration": "received",
     }
     assert values(found).items() >= expected.items()
 
@@ -94,6 +110,36 @@ def test_troubles(arguments: dict[str, object], level: bytes, message: str) -> N
     assert message in found.message
 
 
+PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+COMPRESS = "compressed images (parameter transport)"
+OFFER_RELIABLE = "let the publisher offer reliable"
+SET_AUTO = "set the parameter input_reliability to auto"
+
+
+@pytest.mark.parametrize(
+    ("source", "remedies"),
+    [
+        (BEST_EFFORT, {OFFER_RELIABLE, PROFILE, COMPRESS}),
+        (replace(BEST_EFFORT, all_reliable=True), {SET_AUTO}),
+        (WELL, {PROFILE, COMPRESS}),
+        (replace(BEST_EFFORT, message_type=COMPRESSED, publisher_types=(COMPRESSED,)), {OFFER_RELIABLE, PROFILE}),
+    ],
+)
+def test_lost_images_are_a_warning_with_what_helps(source: InputState, remedies: set[str]) -> None:
+    found = status(replace(SNAPSHOT, lost=12), source=source)
+    assert found.level == DiagnosticStatus.WARN
+    assert found.message.startswith("5 images lost on their way since the last report: ")
+    assert {text for text in (OFFER_RELIABLE, PROFILE, COMPRESS, SET_AUTO) if text in found.message} == remedies
+    silent = status(replace(SNAPSHOT, lost=12, silence_s=9.0), source=source)
+    assert silent.level == DiagnosticStatus.ERROR
+    assert all(remedy in silent.message for remedy in remedies)
+
+
+def test_lost_images_of_the_past_are_no_trouble() -> None:
+    assert status(source=BEST_EFFORT).level == DiagnosticStatus.OK
+    assert status(replace(SNAPSHOT, lost=12), active=False).level == DiagnosticStatus.OK
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
@@ -106,7 +152,7 @@ def test_troubles(arguments: dict[str, object], level: bytes, message: str) -> N
             replace(WELL, incompatible_qos="RELIABILITY"),
             "does not fit in RELIABILITY; check the parameter input_reliability",
         ),
-        (WELL, "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA"),
+        (WELL, "its images are too large for the transport: with Fast DDS"),
     ],
 )
 def test_silence_is_explained(source: InputState, reason: str) -> None:

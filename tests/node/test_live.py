@@ -336,7 +336,7 @@ def test_silence_is_diagnosed(node: NodeProcess, probe: Probe) -> None:
         assert "nobody publishes it" in status.message
         probe.publisher("/image", Image)
         status = probe.status("segment: camera", lambda status: "it has a publisher" in status.message)
-        assert "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA" in status.message
+        assert "FASTDDS_DEFAULT_PROFILES_FILE" in status.message
         assert "no image on /image" in node.output
         assert probe.set_parameters(input_timeout_s=5.0) == (True, "")
         probe.connect("/image", lambda: any_image(probe), LABEL)

@@ -15,7 +15,10 @@ def test_every_frame_is_accounted_for() -> None:
         statistics.add_drop(cause)
     statistics.add_output(0.5, 12.0)
     statistics.add_output(0.6, 14.0)
+    for count in (2, 3):
+        statistics.add_lost(count)
     snapshot = statistics.snapshot(0.9)
+    assert snapshot.lost == 5
     assert snapshot.dropped == dict.fromkeys(DROP_CAUSES, 1)
     assert snapshot.received == 8
     assert snapshot.segmented + sum(snapshot.dropped.values()) == 7  # one is still on its way

@@ -18,10 +18,10 @@ def load(name: str) -> Any:
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("job", ["check", "test"])
+@pytest.mark.parametrize("job", ["check", "test", "test-jazzy"])
 def test_a_job_runs_one_target_on_the_oldest_and_the_newest_python(job: str) -> None:
     jobs = load(".github/workflows/ci.yml")["jobs"]
-    assert set(jobs) == {"check", "test"}
+    assert set(jobs) == {"check", "test", "test-jazzy"}
     assert [step["run"] for step in jobs[job]["steps"] if "run" in step] == [f"make {job}"]
     assert re.search(rf"^{job}:", MAKEFILE, flags=re.MULTILINE)
     pythons = jobs[job]["strategy"]["matrix"]["python"]

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.imaging.transport import PROFILES_VARIABLES
 from lwseg_ros.replay.live.protocol import parse_event
 
 Events = queue.SimpleQueue[dict[str, Any]]  # the JSON of one line, and "source": the child's name
@@ -161,8 +162,7 @@ def ros_environment(profiles: Path, domain_id: int | None = None, *, ignored: Co
     environment = {name: value for name, value in os.environ.items() if name not in {*_NETWORK_SETTINGS, *ignored}}
     environment["ROS_DOMAIN_ID"] = str(free_domain_id() if domain_id is None else domain_id)
     if (environment.get(RMW) or FAST_DDS).startswith(FAST_DDS):
-        # Under both names: Humble's Fast DDS knows the second one only.
-        environment["FASTDDS_DEFAULT_PROFILES_FILE"] = environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profiles)
+        environment |= dict.fromkeys(PROFILES_VARIABLES, str(profiles))
     else:
         environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         environment["ROS_LOCALHOST_ONLY"] = "1"  # the same, before ROS 2 Iron

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.imaging import transport
 from lwseg_ros.replay.live import isolation, processes
 from lwseg_ros.replay.live.processes import Child, Events, free_domain_id, interrupts_deferred, ros_environment
 
@@ -128,7 +129,7 @@ def test_shared_memory_has_room_for_images_as_far_as_there_is_some(
     image_bytes: int, free_bytes: int, segment_bytes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=free_bytes)
-    monkeypatch.setattr(isolation.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(transport.shutil, "disk_usage", lambda path: usage)
     isolation.write_profiles(tmp_path / "profiles.xml", image_bytes)
     assert f"<segment_size>{segment_bytes}</segment_size>" in (tmp_path / "profiles.xml").read_text()
 

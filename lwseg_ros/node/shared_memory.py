@@ -1,0 +1,56 @@
+"""Room in shared memory for what the node publishes, unless the user has decided how the middleware sends."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lwseg_ros.imaging.transport import PROFILES_VARIABLES, affordable_segment_bytes, fastdds_profiles
+
+FAST_DDS = "rmw_fastrtps"
+# Labels, uncertainty, overlay and colours of a camera of 1920 x 1080 take 16 MB a frame.
+SEGMENT_BYTES = 32 << 20
+DEFAULT_SEGMENT_BYTES = 512 << 10  # what Fast DDS takes by itself
+# By any of these the user decides: variables, and files in the working folder that Fast DDS reads.
+_DECISIONS = (*PROFILES_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "ROS2_EASY_MODE")
+_DECIDING_FILES = ("DEFAULT_FASTDDS_PROFILES.xml", "DEFAULT_FASTRTPS_PROFILES.xml")
+
+
+@contextlib.contextmanager
+def room_for_images() -> Iterator[None]:
+    """Give the Fast DDS of this process a larger segment of shared memory: what is created in the block sends through it.
+
+    Does nothing where the user set profiles or transports, where another middleware runs, and where shared memory has no more
+    room than Fast DDS takes by itself.
+    """
+    segment_bytes = affordable_segment_bytes(SEGMENT_BYTES)
+    if _user_decided() or segment_bytes <= DEFAULT_SEGMENT_BYTES:
+        yield
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="lwseg_ros_fastdds_", suffix=".xml") as file:
+        file.write(fastdds_profiles(segment_bytes))
+        file.flush()
+        variable = _profiles_variable()
+        os.environ[variable] = file.name
+        try:
+            yield
+        finally:
+            del os.environ[variable]
+
+
+def _user_decided() -> bool:
+    return (
+        not os.environ.get("RMW_IMPLEMENTATION", FAST_DDS).startswith(FAST_DDS)
+        or any(os.environ.get(name) for name in _DECISIONS)
+        or any(Path(name).exists() for name in _DECIDING_FILES)
+    )
+
+
+def _profiles_variable() -> str:
+    """Name the variable that this distribution's Fast DDS reads. Setting both would make the later ones warn of the earlier."""
+    later, until_jazzy = PROFILES_VARIABLES
+    return later if int(importlib.metadata.version("rclpy").split(".")[0]) >= 9 else until_jazzy

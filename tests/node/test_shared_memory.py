@@ -1,0 +1,80 @@
+"""When the node gives itself more shared memory, and when it leaves things to the user."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
+
+from lwseg_ros.imaging.transport import PROFILES_VARIABLES
+from lwseg_ros.node import shared_memory
+from lwseg_ros.node.shared_memory import room_for_images
+
+
+@pytest.fixture(autouse=True)
+def nothing_decided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in (*PROFILES_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "ROS2_EASY_MODE", "RMW_IMPLEMENTATION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rclpy_version", "variable"),
+    [
+        ("3.3.16", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+        ("7.1.5", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+        ("9.1.2", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("10.0.0", "FASTDDS_DEFAULT_PROFILES_FILE"),
+    ],
+)
+@pytest.mark.parametrize("middleware", [None, "rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp"])
+def test_a_profile_is_there_under_the_name_that_the_distribution_knows(
+    rclpy_version: str, variable: str, middleware: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if middleware:
+        monkeypatch.setenv("RMW_IMPLEMENTATION", middleware)
+    monkeypatch.setattr(shared_memory.importlib.metadata, "version", lambda name: rclpy_version)
+    before = dict(os.environ)
+    with room_for_images():
+        assert set(os.environ) - set(before) == {variable}
+        path = Path(os.environ[variable])
+        assert f"<segment_size>{32 << 20}</segment_size>" in path.read_text(encoding="utf-8")
+    assert dict(os.environ) == before
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        {"FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"},
+        {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"},
+        {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"},
+        {"ROS2_EASY_MODE": "10.0.0.7"},
+        {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"},
+        {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp"},
+    ],
+)
+def test_what_the_user_set_stays(decision: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in decision.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with room_for_images():
+        assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("name", ["DEFAULT_FASTDDS_PROFILES.xml", "DEFAULT_FASTRTPS_PROFILES.xml"])
+def test_profiles_in_the_working_folder_stay(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    before = dict(os.environ)
+    with room_for_images():
+        assert dict(os.environ) == before
+
+
+def test_where_shared_memory_is_scarce_nothing_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_memory, "affordable_segment_bytes", lambda wanted: 512 << 10)
+    before = dict(os.environ)
+    with room_for_images():
+        assert dict(os.environ) == before
