@@ -7,7 +7,6 @@ CamVid's size: the trainer keeps them decoded, so what is on them costs nothing.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -24,9 +23,9 @@ from lwseg_training.distributed import training_process
 from lwseg_training.engine.fit import LOG_EVERY_STEPS, fit
 from lwseg_training.engine.segmentation import SegmentationTask
 
+from benchmarks.program import argument_parser, comparison, run
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.machine import machine
-from lwseg_ros.files import write_atomically
 
 RECIPE = "dwrseg_b_camvid"
 STEPS = 2 * LOG_EVERY_STEPS  # the first half starts the workers and is not counted
@@ -45,7 +44,7 @@ def measure(recipe: str = RECIPE, data: Path | None = None) -> dict[str, Any]:
             name: measure_stage(stage, root, folder / f"run{number}")
             for number, (name, stage) in enumerate(stages_of(whole).items())
         }
-    share = max(stage["wait_share"] for stage in stages.values())
+    share, wanted = max(stage["wait_share"] for stage in stages.values()), f"under {MAX_WAIT_SHARE}"
     return {
         "benchmark": "training_loader",
         "recipe": recipe,
@@ -54,12 +53,7 @@ def measure(recipe: str = RECIPE, data: Path | None = None) -> dict[str, Any]:
         "batch_size": whole.batch_size,
         "stages": stages,
         "comparisons": [
-            {
-                "name": "share of a step waiting for samples",
-                "value": round(share, 4),
-                "wanted": f"under {MAX_WAIT_SHARE}",
-                "met": share < MAX_WAIT_SHARE,
-            }
+            comparison("share of a step waiting for samples", share, wanted, share < MAX_WAIT_SHARE, digits=4)
         ],
         "machine": machine(),
     }
@@ -139,21 +133,11 @@ def table(figures: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print a table (or JSON), and write `training_loader.json`; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--recipe", default=RECIPE, help="default: %(default)s")
     parser.add_argument("--data", type=Path, help="folder of the recipe's data set (default: noise)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")
     args = parser.parse_args(argv)
-    try:
-        figures = measure(args.recipe, args.data)
-    except LwsegError as error:
-        print(f"training_loader: {error}", file=sys.stderr)
-        return 1
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.out / "training_loader.json", (json.dumps(figures, indent=2) + "\n").encode())
-    print(json.dumps(figures, indent=2) if args.json else table(figures))
-    return 0
+    return run("training_loader", args, lambda: measure(args.recipe, args.data), table)
 
 
 if __name__ == "__main__":
