@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lwseg_ros.classes import ClassInfo, number_classes
 from lwseg_ros.errors import DatasetError
 
 IGNORE_ID = 255  # of the data sets whose files have no ignored id of their own
@@ -82,6 +83,17 @@ class ColorCode:
 
 
 LabelCode = IdCode | ColorCode
+
+
+def listed(text: str) -> list[str]:
+    """Split a list at its commas, whatever the lines it stands in."""
+    return [" ".join(item.split()) for item in text.split(",")]
+
+
+def named_colors(text: str) -> tuple[ClassInfo, ...]:
+    """Read classes from a list of `name red green blue`, in the order of their ids."""
+    entries = [item.rsplit(maxsplit=3) for item in listed(text)]
+    return number_classes([name for name, *_ in entries], [(int(r), int(g), int(b)) for _, r, g, b in entries])
 
 
 @dataclass(frozen=True)
