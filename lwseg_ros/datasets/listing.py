@@ -80,10 +80,15 @@ def check_present(missing: Iterable[Path], tree: str) -> None:
 
 def read_names(listing: Path, tree: str) -> list[str]:
     """Read a list of names, one a line; raises DatasetError where it cannot be read or is empty."""
-    try:
-        names = listing.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read the list {listing}: {error}; expected\n{tree}") from error
+    names = [name for line in read_lines(listing, tree, "the list ") for name in line.split()]
     if not names:
         raise DatasetError(f"the list {listing} is empty; expected\n{tree}")
     return names
+
+
+def read_lines(path: Path, tree: str, kind: str = "") -> list[str]:
+    """Read a text's lines; raises DatasetError where it cannot be read. kind: of text, in front of its path."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read {kind}{path}: {error}; expected\n{tree}") from error
