@@ -63,10 +63,7 @@ def stages_of(recipe: Recipe) -> dict[str, Recipe]:
     """Split a recipe into one that trains at a single size for each part of its schedule."""
     stages = {}
     if recipe.early is not None:
-        early = {"crop_hw": recipe.early.crop_hw, "scale": recipe.early.scale}
-        stages["early"] = recipe.model_copy(
-            update={"early": None, "augmentation": recipe.augmentation.model_copy(update=early)}
-        )
+        stages["early"] = recipe.model_copy(update={"early": None, "augmentation": recipe.early_augmentation})
     stages["full size"] = recipe.model_copy(update={"early": None})
     return stages
 

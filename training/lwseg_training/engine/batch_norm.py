@@ -1,4 +1,4 @@
-"""Batch normalisation over the batches of all processes; `nn.SyncBatchNorm` does it on GPUs and refuses CPUs."""
+"""Batch normalisation over the batches of all processes (`nn.SyncBatchNorm` does it on GPUs and refuses CPUs), or frozen."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def synchronize_batch_norm(network: nn.Module, device: torch.device) -> nn.Modul
                 f"{name} is a {type(module).__name__}; among CPU processes only BatchNorm2d is synchronised"
             )
     return network
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """Let every batch normalisation use its running statistics and train none of its parameters (PMSDSEN: supplement, B).
+
+    ``network.train()`` brings the batch's statistics back, so this is to be called after it; the rest of the network stays in
+    the mode it is in.
+    """
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+            module.requires_grad_(False)
 
 
 class SynchronizedBatchNorm2d(nn.BatchNorm2d):

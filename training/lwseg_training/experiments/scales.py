@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.files import write_atomically
+from lwseg_ros.imaging.resizing import resize_label
 from lwseg_training.config.recipe import InferenceSection
 from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.samples import LabelledImages
-from lwseg_training.engine.evaluation import at_image_size, at_inference_size
+from lwseg_training.engine.evaluation import at_inference_size
 from lwseg_training.export.inference_graph import uncertainty_levels
 from lwseg_training.networks import Combine, TwoScaleNetwork, combine_scales
 from lwseg_training.networks.normalization import Normalize
@@ -72,7 +73,7 @@ def compare_scales(
             probabilities = combine_scales(high, low, combine).softmax(dim=1)
             label = probabilities[0].argmax(dim=0).byte()
             levels = uncertainty_levels(low if kind == "low_scale" else probabilities, kind)[0]
-            at_full_size = (at_image_size(output.cpu().numpy(), ground_truth.shape) for output in (label, levels))
+            at_full_size = (resize_label(output.cpu().numpy(), ground_truth.shape) for output in (label, levels))
             evaluator.add(Prediction(*at_full_size), ground_truth)
     results = []
     for (combine, kind), evaluator in evaluators.items():
