@@ -21,13 +21,9 @@ MAX_STRAY_SHARE = 0.01
 
 @dataclass(frozen=True, eq=False)
 class IdCode:
-    """Labels that are stored as one number a pixel.
+    """Labels that are stored as one number a pixel."""
 
-    Attributes:
-        ids: the class id, or the ignored id, of every number that may be stored; numbers are 0..255.
-    """
-
-    ids: Mapping[int, int]
+    ids: Mapping[int, int]  # the class id, or the ignored id, of every number in 0..255 that may be stored
 
     def decode(self, stored: np.ndarray, path: Path) -> np.ndarray:
         """Return uint8 [H, W] ids for stored uint8 [H, W] numbers; raises DatasetError for another picture or number."""
@@ -50,15 +46,10 @@ class IdCode:
 
 @dataclass(frozen=True, eq=False)
 class ColorCode:
-    """Labels that are stored as one colour a pixel.
+    """Labels that are stored as one colour a pixel."""
 
-    Attributes:
-        ids: the class id, or the ignored id, of every RGB colour that may be stored.
-        ignore_id: the id of stray colours, of which a label may hold one in a hundred pixels.
-    """
-
-    ids: Mapping[tuple[int, int, int], int]
-    ignore_id: int
+    ids: Mapping[tuple[int, int, int], int]  # the class id, or the ignored id, of every RGB colour that may be stored
+    ignore_id: int  # of stray colours, of which a label may hold one in a hundred pixels
 
     def decode(self, stored: np.ndarray, path: Path) -> np.ndarray:
         """Return uint8 [H, W] ids for stored uint8 BGR [H, W, 3]; raises DatasetError where too many colours are unknown."""

@@ -12,19 +12,12 @@ from lwseg_ros.errors import DatasetError
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a folder that end in a suffix; what stands before it, folders in between included, is their name.
-
-    Attributes:
-        folder: where they lie.
-        suffix: how they end, such as `_L.png`.
-        under: a pattern of the folders in between, such as `*/`.
-        code: what the values of labels mean; None for images, and for labels that hold class ids.
-    """
+    """The files of a folder that end in a suffix; what stands before it, folders in between included, is their name."""
 
     folder: Path
-    suffix: str
-    under: str = ""
-    code: LabelCode | None = None
+    suffix: str  # such as `_L.png`
+    under: str = ""  # a pattern of the folders in between, such as `*/`
+    code: LabelCode | None = None  # what the values of labels mean; None for images, and where labels hold class ids
 
     def names(self) -> set[str]:
         """Return the names of the files that are there."""

@@ -53,12 +53,10 @@ class ClassificationTask:
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
     def build_network(self) -> nn.Module:
-        """Build the network with random weights drawn from PyTorch's seed."""
         section = self.recipe.network
         return build_classifier(section.name, len(self.class_names), **section.options)
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
         length, schedule = self.length, self.recipe.schedule
         power = schedule.power if schedule.kind == "poly" else None
         return self.recipe.optimizer.lr * learning_rate_factor(step, length.total_steps, length.warmup_steps, power)
