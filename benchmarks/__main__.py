@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.program import write_json
 from lwseg_ros.evaluation.machine import library_versions, machine
+from lwseg_ros.files import write_json
 from lwseg_ros.model_file import DEFAULT_MODEL
 
 BENCHMARKS = ("inference", "live_latency", "training_loader")

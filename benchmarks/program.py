@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.files import write_json
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
@@ -42,8 +42,3 @@ def run(
 def comparison(name: str, value: float, wanted: str, met: bool, digits: int = 3) -> dict[str, Any]:
     """Return a row of the summary."""
     return {"name": name, "value": round(value, digits), "wanted": wanted, "met": met}
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())

@@ -11,7 +11,6 @@ import json
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +36,12 @@ CAMVID_SIZE_HW = (360, 480)
 def measure(recipe: str = RECIPE, data: Path | None = None) -> dict[str, Any]:
     """Train at each size of the schedule and return the figures; raises LwsegError."""
     whole = load_recipe(resolve_recipe(recipe), [f"schedule={{steps: {STEPS}}}", "evaluate_every_epochs=1000"])
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         root = data or write_noise(folder / "data")
         stages = {
-            name: measure_stage(stage, root, folder / f"run{number}")
-            for number, (name, stage) in enumerate(stages_of(whole).items())
+            title: measure_stage(stage, root, folder / f"run{number}")
+            for number, (title, stage) in enumerate(stages_of(whole).items())
         }
     share, wanted = max(stage["wait_share"] for stage in stages.values()), f"under {MAX_WAIT_SHARE}"
     return {

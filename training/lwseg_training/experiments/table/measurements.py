@@ -15,7 +15,7 @@ from lwseg_ros.errors import BackendError
 from lwseg_ros.evaluation.latency import MEASURED, ROUNDS, random_images, summary, take_turns
 from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.evaluation.split import evaluate_split
-from lwseg_ros.files import write_atomically
+from lwseg_ros.files import write_json
 from lwseg_ros.manifest import Manifest
 from lwseg_ros.model_file import ModelFile, load_model
 from lwseg_ros.segmenter import Segmenter
@@ -184,8 +184,3 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
