@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -26,6 +27,11 @@ def write_atomically(path: Path, data: bytes | memoryview, mode: int | None = No
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def _default_mode() -> int:
