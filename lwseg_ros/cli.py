@@ -66,7 +66,9 @@ def _output_has_no_reader() -> bool:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    warnings.formatwarning = lambda message, category, *_, **__: f"{category.__name__}: {message}\n"  # for users, not where
+    warnings.formatwarning = lambda message, category, *_, **__: (
+        f"{category.__name__}: {message}\n"
+    )  # for users, not where
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = installed_commands()
     if not arguments or arguments[0] in ("-h", "--help"):
