@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lwseg_ros.evaluation.machine import library_versions, machine
-from lwseg_ros.files import write_atomically
+from lwseg_ros.files import write_json
 from lwseg_ros.model_file import DEFAULT_MODEL
 
 BENCHMARKS = ("inference", "live_latency", "arrival", "training_loader")
@@ -29,22 +29,6 @@ def run_benchmark(name: str, model: str, out: Path) -> dict[str, Any] | None:
         return None
     figures: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return figures
-
-
-def comparisons(name: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a benchmark's ratios with what is wanted of them."""
-    if "comparisons" in figures:
-        return [{"benchmark": name, **row} for row in figures["comparisons"]]
-    wanted = figures["target_ratio"]
-    return [
-        {
-            "benchmark": name,
-            "name": "live latency p50 vs engine p50",
-            "value": round(figures["ratio"], 3),
-            "wanted": f"at most {wanted}",
-            "met": figures["ratio"] <= wanted,
-        }
-    ]
 
 
 def table(summary: dict[str, Any]) -> str:
@@ -79,11 +63,16 @@ def main(argv: list[str] | None = None) -> int:
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
         "libraries": library_versions(),
-        "comparisons": [row for name, figures in results.items() if figures for row in comparisons(name, figures)],
+        "comparisons": [
+            {"benchmark": name, **row}
+            for name, figures in results.items()
+            if figures is not None
+            for row in figures["comparisons"]
+        ],
         "failed": [name for name, figures in results.items() if figures is None],
         "results": results,
     }
-    write_atomically(args.out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    write_json(args.out / "summary.json", summary)
     print(table(summary))
     return 1 if summary["failed"] else 0
 

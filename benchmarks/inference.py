@@ -11,33 +11,29 @@ product or convolution reaches here in that precision.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 from lwseg_training.config.recipe import parse_recipe
 from lwseg_training.export.inference_graph import InferenceGraph
 from lwseg_training.networks import build_network
 from lwseg_training.networks.count import count_network
 from lwseg_training.networks.normalization import Normalize
-from tqdm import tqdm
 
+from benchmarks.program import argument_parser, comparison, run
 from lwseg_ros.backends import BackendOptions, load_runtime
-from lwseg_ros.errors import LwsegError
+from lwseg_ros.evaluation.latency import random_images, take_turns
 from lwseg_ros.evaluation.machine import machine
-from lwseg_ros.files import write_atomically
 from lwseg_ros.model_file import DEFAULT_MODEL, ModelFile, load_model, resolve_model
 
 ROUNDS = 12
-WARM_UP_CALLS = 2
 Call = Callable[[], object]
 
 # How many times as fast as a baseline the default is wanted to be, and how much dearer than its network alone a graph may be.
@@ -55,7 +51,7 @@ def measure(model: str = DEFAULT_MODEL, seconds: float = 4.0) -> dict[str, Any]:
     lowest = "bf16" if openvino_has_bf16() else "fp32"
     whole, bare = f"openvino, {lowest}", f"openvino, {lowest}, bare network"
     calls, precisions = contenders(model_file, network, lowest)
-    rounds = take_turns(calls, seconds / ROUNDS)
+    rounds = take_turns(calls, seconds / ROUNDS, ROUNDS)
     peak = peak_multiply_adds_per_s(torch.bfloat16 if lowest == "bf16" else torch.float32)
     p50_ms = {name: 1e3 * median([call_s for turn in turns for call_s in turn]) for name, turns in rounds.items()}
     limit_ms = 1e3 * multiply_adds / peak
@@ -108,11 +104,6 @@ def network_of(model: ModelFile) -> torch.nn.Module:
     return build_network(manifest.network, manifest.num_classes, **options).eval()
 
 
-def comparison(name: str, value: float, wanted: str, met: bool) -> dict[str, Any]:
-    """Return a row of the summary."""
-    return {"name": name, "value": round(value, 3), "wanted": wanted, "met": met}
-
-
 def openvino_has_bf16() -> bool:
     """Whether this processor computes in bf16."""
     import openvino
@@ -122,18 +113,17 @@ def openvino_has_bf16() -> bool:
 
 def contenders(model: ModelFile, network: torch.nn.Module, lowest: str) -> tuple[dict[str, Call], dict[str, str]]:
     """Return by name a call that segments one image, and the precision it computes in."""
-    height, width = model.manifest.input_size_hw
-    image = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+    image = random_images(model, 1)
     calls: dict[str, Call] = {}
     precisions: dict[str, str] = {}
     runtimes = {DEFAULT: ("openvino", "auto"), "onnxruntime": ("onnxruntime", "auto")}
     for precision in dict.fromkeys(("fp32", lowest)):
         runtimes[f"openvino, {precision}"] = ("openvino", precision)
         name = f"openvino, {precision}, bare network"
-        calls[name], precisions[name] = bare_network(network, (height, width), precision), precision
+        calls[name], precisions[name] = bare_network(network, model.manifest.input_size_hw, precision), precision
     for name, (runtime, cpu_precision) in runtimes.items():
         backend = load_runtime(runtime).open(model, BackendOptions(cpu_precision=cpu_precision))
-        calls[name] = lambda backend=backend: backend.infer(image)  # type: ignore[misc]
+        calls[name] = partial(backend.infer, image)
         precisions[name] = backend.precision
 
     graph = InferenceGraph(network, Normalize(), model.manifest.temperature, model.manifest.uncertainty_kind).eval()
@@ -164,25 +154,6 @@ def bare_network(network: torch.nn.Module, size_hw: tuple[int, int], precision: 
     request = compiled.create_infer_request()
     inputs = {0: example.numpy()}
     return lambda: request.infer(inputs, share_inputs=True, share_outputs=True)
-
-
-def take_turns(calls: dict[str, Call], turn_s: float) -> dict[str, list[list[float]]]:
-    """Time each call for ``turn_s`` in each of ROUNDS rounds; return the seconds of every call by name and round."""
-    rounds: dict[str, list[list[float]]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in tqdm(range(ROUNDS), desc="inference", unit="round", leave=False):
-        for name, call in calls.items():
-            for _ in range(WARM_UP_CALLS):
-                call()
-            turn: list[float] = []
-            end = time.perf_counter() + turn_s
-            while not turn or time.perf_counter() < end:
-                started = time.perf_counter()
-                call()
-                turn.append(time.perf_counter() - started)
-            rounds[name].append(turn)
-    return rounds
 
 
 def round_ratio(slower: list[list[float]], faster: list[list[float]]) -> float:
@@ -233,23 +204,13 @@ def table(figures: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print a table (or JSON), and write `inference.json`; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=4.0, help="a contender (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")
     args = parser.parse_args(argv)
     if not args.seconds > 0:
         parser.error(f"--seconds is {args.seconds}, expected more than 0")
-    try:
-        figures = measure(args.model, args.seconds)
-    except LwsegError as error:
-        print(f"inference: {error}", file=sys.stderr)
-        return 1
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.out / "inference.json", (json.dumps(figures, indent=2) + "\n").encode())
-    print(json.dumps(figures, indent=2) if args.json else table(figures))
-    return 0
+    return run("inference", args, lambda: measure(args.model, args.seconds), table)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,13 @@ one process to receiving its label in another; it holds JPEG decoding, both ways
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
+from benchmarks.program import argument_parser, comparison, run
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.machine import machine
-from lwseg_ros.files import write_atomically
 from lwseg_ros.model_file import DEFAULT_MODEL, resolve_model
 from lwseg_ros.replay.live.run import LiveOptions, replay_live
 from lwseg_ros.replay.sample import SAMPLE_BAG
@@ -29,6 +26,7 @@ def measure(model: str = DEFAULT_MODEL, backend: str = "auto", rate: float = 1.0
     latency_ms, engine_ms = figures["latency_ms"], figures["engine_ms"]
     if latency_ms["p50"] is None or engine_ms["p50"] is None:
         raise LwsegError(f"no label came back, so there is no latency: {figures['frames']}")
+    ratio, wanted = latency_ms["p50"] / engine_ms["p50"], f"at most {TARGET_RATIO}"
     return {
         "benchmark": "live_latency",
         "size_hw": [360, 480],
@@ -36,8 +34,9 @@ def measure(model: str = DEFAULT_MODEL, backend: str = "auto", rate: float = 1.0
         "latency_ms": latency_ms,
         "engine_ms": engine_ms,
         "overhead_ms": latency_ms["p50"] - engine_ms["p50"],
-        "ratio": latency_ms["p50"] / engine_ms["p50"],
+        "ratio": ratio,
         "target_ratio": TARGET_RATIO,
+        "comparisons": [comparison("live latency p50 vs engine p50", ratio, wanted, ratio <= TARGET_RATIO)],
         "machine": machine(),
     }
 
@@ -57,21 +56,11 @@ def table(figures: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print a table (or JSON), and write `live_latency.json`; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="default: %(default)s")
     parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")
     args = parser.parse_args(argv)
-    try:
-        figures = measure(args.model, args.backend)
-    except LwsegError as error:
-        print(f"live_latency: {error}", file=sys.stderr)
-        return 1
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.out / "live_latency.json", (json.dumps(figures, indent=2) + "\n").encode())
-    print(json.dumps(figures, indent=2) if args.json else table(figures))
-    return 0
+    return run("live_latency", args, lambda: measure(args.model, args.backend), table)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,10 @@ CamVid's size: the trainer keeps them decoded, so what is on them costs nothing.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +22,9 @@ from lwseg_training.distributed import training_process
 from lwseg_training.engine.fit import LOG_EVERY_STEPS, fit
 from lwseg_training.engine.segmentation import SegmentationTask
 
+from benchmarks.program import argument_parser, comparison, run
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.machine import machine
-from lwseg_ros.files import write_atomically
 
 RECIPE = "dwrseg_b_camvid"
 STEPS = 2 * LOG_EVERY_STEPS  # the first half starts the workers and is not counted
@@ -38,14 +36,14 @@ CAMVID_SIZE_HW = (360, 480)
 def measure(recipe: str = RECIPE, data: Path | None = None) -> dict[str, Any]:
     """Train at each size of the schedule and return the figures; raises LwsegError."""
     whole = load_recipe(resolve_recipe(recipe), [f"schedule={{steps: {STEPS}}}", "evaluate_every_epochs=1000"])
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         root = data or write_noise(folder / "data")
         stages = {
-            name: measure_stage(stage, root, folder / f"run{number}")
-            for number, (name, stage) in enumerate(stages_of(whole).items())
+            title: measure_stage(stage, root, folder / f"run{number}")
+            for number, (title, stage) in enumerate(stages_of(whole).items())
         }
-    share = max(stage["wait_share"] for stage in stages.values())
+    share, wanted = max(stage["wait_share"] for stage in stages.values()), f"under {MAX_WAIT_SHARE}"
     return {
         "benchmark": "training_loader",
         "recipe": recipe,
@@ -54,12 +52,7 @@ def measure(recipe: str = RECIPE, data: Path | None = None) -> dict[str, Any]:
         "batch_size": whole.batch_size,
         "stages": stages,
         "comparisons": [
-            {
-                "name": "share of a step waiting for samples",
-                "value": round(share, 4),
-                "wanted": f"under {MAX_WAIT_SHARE}",
-                "met": share < MAX_WAIT_SHARE,
-            }
+            comparison("share of a step waiting for samples", share, wanted, share < MAX_WAIT_SHARE, digits=4)
         ],
         "machine": machine(),
     }
@@ -69,10 +62,7 @@ def stages_of(recipe: Recipe) -> dict[str, Recipe]:
     """Split a recipe into one that trains at a single size for each part of its schedule."""
     stages = {}
     if recipe.early is not None:
-        early = {"crop_hw": recipe.early.crop_hw, "scale": recipe.early.scale}
-        stages["early"] = recipe.model_copy(
-            update={"early": None, "augmentation": recipe.augmentation.model_copy(update=early)}
-        )
+        stages["early"] = recipe.model_copy(update={"early": None, "augmentation": recipe.early_augmentation})
     stages["full size"] = recipe.model_copy(update={"early": None})
     return stages
 
@@ -139,21 +129,11 @@ def table(figures: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print a table (or JSON), and write `training_loader.json`; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--recipe", default=RECIPE, help="default: %(default)s")
     parser.add_argument("--data", type=Path, help="folder of the recipe's data set (default: noise)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")
     args = parser.parse_args(argv)
-    try:
-        figures = measure(args.recipe, args.data)
-    except LwsegError as error:
-        print(f"training_loader: {error}", file=sys.stderr)
-        return 1
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.out / "training_loader.json", (json.dumps(figures, indent=2) + "\n").encode())
-    print(json.dumps(figures, indent=2) if args.json else table(figures))
-    return 0
+    return run("training_loader", args, lambda: measure(args.recipe, args.data), table)
 
 
 if __name__ == "__main__":

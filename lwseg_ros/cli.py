@@ -104,12 +104,9 @@ def _run(argv: Sequence[str] | None) -> int:
         return int(stop.code or 0)
     try:
         return command.run(args)
-    except LwsegError as error:
-        print(f"lwseg {name}: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # is for `main`
         raise
-    except OSError as error:  # its text names the file
+    except (LwsegError, OSError) as error:  # the text of an OSError names the file
         print(f"lwseg {name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

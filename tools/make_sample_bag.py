@@ -30,6 +30,11 @@ HORIZONTAL_FOV_DEG = 50.0
 
 TYPESTORE = get_typestore(Stores.ROS2_HUMBLE)
 TYPES = TYPESTORE.types
+TOPICS = (
+    ("/camera/camera_info", "sensor_msgs/msg/CameraInfo"),
+    ("/camera/image/compressed", "sensor_msgs/msg/CompressedImage"),
+    ("/camera/label", "sensor_msgs/msg/Image"),
+)
 
 
 def header(stamp_ns: int) -> object:
@@ -81,14 +86,7 @@ def make(data: Path, split_name: str, bag: Path) -> int:
         writer = Writer(fresh, version=8, storage_plugin=StoragePlugin.MCAP)
         writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         with writer:
-            topics = {
-                topic: (writer.add_connection(topic, msgtype, typestore=TYPESTORE), msgtype)
-                for topic, msgtype in (
-                    ("/camera/camera_info", "sensor_msgs/msg/CameraInfo"),
-                    ("/camera/image/compressed", "sensor_msgs/msg/CompressedImage"),
-                    ("/camera/label", "sensor_msgs/msg/Image"),
-                )
-            }
+            connections = [writer.add_connection(*topic, typestore=TYPESTORE) for topic in TOPICS]
             for image_path, label_path in split.pairs:
                 image, label = read_pair(image_path, label_path)
                 stamp_ns = frame_stamp_ns(image_path)
@@ -97,8 +95,8 @@ def make(data: Path, split_name: str, bag: Path) -> int:
                     compressed_image(image, stamp_ns),
                     label_image(label, stamp_ns),
                 )
-                for (connection, msgtype), message in zip(topics.values(), messages, strict=True):
-                    writer.write(connection, stamp_ns, TYPESTORE.serialize_cdr(message, msgtype))
+                for connection, message in zip(connections, messages, strict=True):
+                    writer.write(connection, stamp_ns, TYPESTORE.serialize_cdr(message, connection.msgtype))
         bag.mkdir(exist_ok=True)
         for file in fresh.iterdir():
             file.replace(bag / file.name)

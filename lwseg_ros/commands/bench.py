@@ -18,7 +18,6 @@ EXAMPLE = "lwseg bench dwrseg_b_camvid --seconds 5 --json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("model", help="model file or shipped model")
     parser.add_argument("--backend", default="all", choices=["all", *BACKENDS], help="default: %(default)s")
     parser.add_argument("--baseline", default="onnxruntime", choices=list(BACKENDS), help="default: %(default)s")

@@ -22,7 +22,6 @@ EXAMPLE = "lwseg build dwrseg_b_camvid --max-batch 2"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("model", help="model file or shipped model")
     parser.add_argument("--precision", choices=PRECISIONS, help="refuse a model file of another precision")
     parser.add_argument(

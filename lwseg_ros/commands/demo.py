@@ -15,7 +15,6 @@ EXAMPLE = "lwseg demo -o out/demo"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add_common_arguments(parser)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s"

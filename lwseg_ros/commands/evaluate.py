@@ -17,7 +17,6 @@ EXAMPLE = "lwseg evaluate dwrseg_b_camvid --dataset camvid --data ~/camvid --spl
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("model", help="model file or shipped model")
     parser.add_argument("--dataset", required=True, choices=sorted(DATASETS))
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data set's folder")

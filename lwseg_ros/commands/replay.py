@@ -30,7 +30,6 @@ def rate(text: str) -> float | None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("bag", type=Path, help="rosbag2 folder, or one .mcap or .db3 file")
     parser.add_argument("--topic", help="image topic (default: the bag's only one)")
     parser.add_argument("--label-topic", help="ground truth, mono8 (default: the topic called .../label, if any)")

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,17 +98,13 @@ def summary(figures: dict[str, Any]) -> str:
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int], Callable[[], object]]]:
     """Offer progress bars on standard error, all closed at the end."""
-    opened: list[tqdm[Any]] = []
+    with ExitStack() as opened:
 
-    def bar(title: str, total: int) -> Callable[[], object]:
-        opened.append(tqdm(total=total, desc=f"{title:<16}", unit="frame", file=sys.stderr, mininterval=0.5))
-        return opened[-1].update
+        def bar(title: str, total: int) -> Callable[[], object]:
+            progress = tqdm(total=total, desc=f"{title:<16}", unit="frame", file=sys.stderr, mininterval=0.5)
+            return opened.enter_context(progress).update
 
-    try:
         yield bar
-    finally:
-        for progress in opened:
-            progress.close()
 
 
 @contextmanager

@@ -17,20 +17,12 @@ class ClassificationSplit:
     """One split of a data set for classification: pairs (image, class index), by ``split[number]``.
 
     A million images are kept as one block of memory, which worker processes share; as Path objects they would take a
-    gigabyte in each.
-
-    Attributes:
-        dataset: name of the data set, such as `imagenet1k`.
-        split: name of the split, such as `val`.
-        class_names: the classes, in the order of their indices.
-        root: the folder that the images' names are relative to.
-        names: bytes [N], the images' paths under ``root`` as the file system spells them.
-        class_indices: int64 [N].
+    gigabyte in each: ``names`` are bytes [N], paths under ``root`` as the file system spells them, ``class_indices`` int64 [N].
     """
 
-    dataset: str
-    split: str
-    class_names: tuple[str, ...]
+    dataset: str  # such as `imagenet1k`
+    split: str  # such as `val`
+    class_names: tuple[str, ...]  # in the order of their indices
     root: Path
     names: np.ndarray
     class_indices: np.ndarray

@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lwseg_ros.classes import generated_colors, number_classes
-from lwseg_ros.datasets.labels import IGNORE_ID, IdCode
+from lwseg_ros.datasets.labels import IGNORE_ID, IdCode, listed
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
@@ -36,7 +36,7 @@ rug, salad, sand, sea, shelf, sky-other, skyscraper, snow, solid-other, stairs, 
 tent, textile-other, towel, tree, vegetable, wall-brick, wall-concrete, wall-other, wall-panel, wall-stone, wall-tile,
 wall-wood, water-other, waterdrops, window-blind, window-other, wood
 """
-CLASSES = number_classes([name.strip() for name in NAMES.replace("\n", " ").split(",")], generated_colors(171))
+CLASSES = number_classes(listed(NAMES), generated_colors(171))
 CODE = IdCode({0: IGNORE_ID} | {class_id + 1: class_id for class_id in range(len(CLASSES))})
 
 TREE = """\

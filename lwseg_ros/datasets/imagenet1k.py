@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from lwseg_ros.datasets.classification import ClassificationSplit, folder_names, image_names, pairs_of_classes
-from lwseg_ros.datasets.listing import check_folders, check_present
+from lwseg_ros.datasets.listing import check_folders, check_present, read_lines
 from lwseg_ros.datasets.registry import register_classification_dataset
 from lwseg_ros.errors import DatasetError
 
@@ -63,7 +63,7 @@ def _flat_pairs(root: Path, folder: Path, wnids: list[str]) -> list[tuple[str, i
     """Pair Kaggle's validation images, in the order of val.txt, with their classes."""
     index_of = {wnid: index for index, wnid in enumerate(wnids)}
     listing = root / "ILSVRC" / "ImageSets" / "CLS-LOC" / "val.txt"
-    names = [line.split()[0] for line in _read_lines(listing) if line.strip()]
+    names = [line.split()[0] for line in read_lines(listing, TREE) if line.strip()]
     if not names:
         raise DatasetError(f"the list {listing} is empty; expected\n{TREE}")
     there = set(image_names(folder, SUFFIXES))
@@ -71,17 +71,10 @@ def _flat_pairs(root: Path, folder: Path, wnids: list[str]) -> list[tuple[str, i
     solution = root / "LOC_val_solution.csv"
     # PredictionString: the class and a box, and the same again for each further object.
     classes = {
-        row[0]: row[1].split(maxsplit=1)[0] for row in csv.reader(_read_lines(solution)) if len(row) > 1 and row[1]
+        row[0]: row[1].split(maxsplit=1)[0] for row in csv.reader(read_lines(solution, TREE)) if len(row) > 1 and row[1]
     }
     for name in names:
         if classes.get(name) not in index_of:
             said = f"the class {classes[name]!r}, which is none of train's," if name in classes else "no class"
             raise DatasetError(f"{solution} gives {said} for {name}; expected\n{TREE}")
     return [(f"{name}.JPEG", index_of[classes[name]]) for name in names]
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}; expected\n{TREE}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lwseg_ros.classes import ClassInfo, number_classes
 from lwseg_ros.errors import DatasetError
 
 IGNORE_ID = 255  # of the data sets whose files have no ignored id of their own
@@ -20,13 +21,9 @@ MAX_STRAY_SHARE = 0.01
 
 @dataclass(frozen=True, eq=False)
 class IdCode:
-    """Labels that are stored as one number a pixel.
+    """Labels that are stored as one number a pixel."""
 
-    Attributes:
-        ids: the class id, or the ignored id, of every number that may be stored; numbers are 0..255.
-    """
-
-    ids: Mapping[int, int]
+    ids: Mapping[int, int]  # the class id, or the ignored id, of every number in 0..255 that may be stored
 
     def decode(self, stored: np.ndarray, path: Path) -> np.ndarray:
         """Return uint8 [H, W] ids for stored uint8 [H, W] numbers; raises DatasetError for another picture or number."""
@@ -49,15 +46,10 @@ class IdCode:
 
 @dataclass(frozen=True, eq=False)
 class ColorCode:
-    """Labels that are stored as one colour a pixel.
+    """Labels that are stored as one colour a pixel."""
 
-    Attributes:
-        ids: the class id, or the ignored id, of every RGB colour that may be stored.
-        ignore_id: the id of stray colours, of which a label may hold one in a hundred pixels.
-    """
-
-    ids: Mapping[tuple[int, int, int], int]
-    ignore_id: int
+    ids: Mapping[tuple[int, int, int], int]  # the class id, or the ignored id, of every RGB colour that may be stored
+    ignore_id: int  # of stray colours, of which a label may hold one in a hundred pixels
 
     def decode(self, stored: np.ndarray, path: Path) -> np.ndarray:
         """Return uint8 [H, W] ids for stored uint8 BGR [H, W, 3]; raises DatasetError where too many colours are unknown."""
@@ -82,6 +74,17 @@ class ColorCode:
 
 
 LabelCode = IdCode | ColorCode
+
+
+def listed(text: str) -> list[str]:
+    """Split a list at its commas, whatever the lines it stands in."""
+    return [" ".join(item.split()) for item in text.split(",")]
+
+
+def named_colors(text: str) -> tuple[ClassInfo, ...]:
+    """Read classes from a list of `name red green blue`, in the order of their ids."""
+    entries = [item.rsplit(maxsplit=3) for item in listed(text)]
+    return number_classes([name for name, *_ in entries], [(int(r), int(g), int(b)) for _, r, g, b in entries])
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,12 @@ from lwseg_ros.errors import DatasetError
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a folder that end in a suffix; what stands before it, folders in between included, is their name.
-
-    Attributes:
-        folder: where they lie.
-        suffix: how they end, such as `_L.png`.
-        under: a pattern of the folders in between, such as `*/`.
-        code: what the values of labels mean; None for images, and for labels that hold class ids.
-    """
+    """The files of a folder that end in a suffix; what stands before it, folders in between included, is their name."""
 
     folder: Path
-    suffix: str
-    under: str = ""
-    code: LabelCode | None = None
+    suffix: str  # such as `_L.png`
+    under: str = ""  # a pattern of the folders in between, such as `*/`
+    code: LabelCode | None = None  # what the values of labels mean; None for images, and where labels hold class ids
 
     def names(self) -> set[str]:
         """Return the names of the files that are there."""
@@ -80,10 +73,15 @@ def check_present(missing: Iterable[Path], tree: str) -> None:
 
 def read_names(listing: Path, tree: str) -> list[str]:
     """Read a list of names, one a line; raises DatasetError where it cannot be read or is empty."""
-    try:
-        names = listing.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read the list {listing}: {error}; expected\n{tree}") from error
+    names = [name for line in read_lines(listing, tree, "the list ") for name in line.split()]
     if not names:
         raise DatasetError(f"the list {listing} is empty; expected\n{tree}")
     return names
+
+
+def read_lines(path: Path, tree: str, kind: str = "") -> list[str]:
+    """Read a text's lines; raises DatasetError where it cannot be read. kind: of text, in front of its path."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read {kind}{path}: {error}; expected\n{tree}") from error

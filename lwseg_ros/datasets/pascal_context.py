@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lwseg_ros.classes import generated_colors, number_classes
-from lwseg_ros.datasets.labels import IdCode
+from lwseg_ros.datasets.labels import IdCode, listed
 from lwseg_ros.datasets.listing import Files, check_folders, check_present, read_names
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
@@ -25,7 +25,7 @@ cat, ceiling, chair, cloth, computer, cow, cup, curtain, dog, door, fence, floor
 keyboard, light, motorbike, mountain, mouse, person, plate, platform, pottedplant, road, rock, sheep, shelves,
 sidewalk, sign, sky, snow, sofa, table, track, train, tree, truck, tvmonitor, wall, water, window, wood
 """
-CLASSES = number_classes([name.strip() for name in NAMES.replace("\n", " ").split(",")], generated_colors(60, first=0))
+CLASSES = number_classes(listed(NAMES), generated_colors(60, first=0))
 IGNORE_ID = 255  # in no published file; cut or warped labels may hold it
 CODE = IdCode({value: value for value in (*range(len(CLASSES)), IGNORE_ID)})
 

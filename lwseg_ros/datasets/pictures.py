@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -29,11 +30,8 @@ def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarra
             path also where the label holds what stands for no class.
     """
     path, code = (label_path.path, label_path.code) if isinstance(label_path, CodedPath) else (label_path, None)
-    image = _read_picture(image_path, cv2.IMREAD_COLOR)
-    label = _read_picture(path, cv2.IMREAD_COLOR) if isinstance(code, ColorCode) else _read_numbers(path)
-    if image is None or label is None:
-        bad = image_path if image is None else path
-        raise DatasetError(_unreadable(bad))
+    image = read_image(image_path)
+    label = read_image(path) if isinstance(code, ColorCode) else _read_numbers(path)
     if code is None:
         check_grey(label, path)
     else:
@@ -48,35 +46,34 @@ def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarra
 
 def read_image(path: Path) -> np.ndarray:
     """Read one image as uint8 BGR [H, W, 3]; raises DatasetError where it cannot be read."""
-    image = _read_picture(path, cv2.IMREAD_COLOR)
-    if image is None:
-        raise DatasetError(_unreadable(path))
-    return image
+    return _read_picture(path, cv2.IMREAD_COLOR)
 
 
-def _unreadable(path: Path) -> str:
-    return f"cannot read {path}: missing, or no picture that OpenCV knows; check or replace it"
+def _read_picture(path: Path, flags: int) -> np.ndarray:
+    picture = None
+    with suppress(cv2.error):  # larger than OpenCV unpacks
+        picture = cv2.imread(str(path), flags)
+    if picture is None:
+        raise _unreadable(path)
+    return picture
 
 
-def _read_picture(path: Path, flags: int) -> np.ndarray | None:
-    try:
-        return cv2.imread(str(path), flags)
-    except cv2.error:  # larger than OpenCV unpacks
-        return None
+def _unreadable(path: Path) -> DatasetError:
+    return DatasetError(f"cannot read {path}: missing, or no picture that OpenCV knows; check or replace it")
 
 
-def _read_numbers(path: Path) -> np.ndarray | None:
+def _read_numbers(path: Path) -> np.ndarray:
     """Read a picture as stored; of a PNG with a palette the numbers, uint8 [H, W], which OpenCV would turn into colours."""
     try:
         with PngImageFile(path) as png:  # not Image.open, which warns of pictures far smaller than OpenCV takes
             if png.mode != "P":
                 return _read_picture(path, cv2.IMREAD_UNCHANGED)
             if png.width * png.height > MAX_PALETTE_PIXELS:
-                return None
+                raise _unreadable(path)
             png.verify()  # the checksums, which unpacking leaves out
         with PngImageFile(path) as png:
             return np.array(png)
     except (SyntaxError, ValueError):  # another format, or a header that OpenCV may read all the same
         return _read_picture(path, cv2.IMREAD_UNCHANGED)
-    except OSError:
-        return None
+    except OSError as error:
+        raise _unreadable(path) from error

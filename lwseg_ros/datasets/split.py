@@ -15,19 +15,14 @@ from lwseg_ros.errors import DatasetError
 class Split:
     """One split of a data set.
 
-    Attributes:
-        dataset: name of the data set, such as `camvid`.
-        split: name of the split, such as `val`.
-        classes: the classes, ids 0 to C - 1 in order.
-        ignore_id: the label value that does not count, or None.
-        pairs: (image, label) files, in the recorded order. `read_pair` gives the labels in ids of `classes`; a label whose
-            file holds other values is a `CodedPath`.
+    ``pairs`` are (image, label) files, in the recorded order. `read_pair` gives the labels in ids of ``classes``; a label whose
+    file holds other values is a `CodedPath`.
     """
 
-    dataset: str
-    split: str
-    classes: tuple[ClassInfo, ...]
-    ignore_id: int | None
+    dataset: str  # such as `camvid`
+    split: str  # such as `val`
+    classes: tuple[ClassInfo, ...]  # ids 0 to C - 1 in order
+    ignore_id: int | None  # the label value that does not count
     pairs: tuple[tuple[Path, Path | CodedPath], ...]
 
     def check_classes(self, classes: Sequence[ClassInfo]) -> None:

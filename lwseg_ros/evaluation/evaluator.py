@@ -17,11 +17,8 @@ from lwseg_ros.manifest import Manifest
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image.
-
-    Attributes:
-        label: uint8 [H, W] class ids in the image's pixels.
-        uncertainty: uint8 [H, W], 0 = certain, 255 = not at all; None where there is none.
+    """What a model says of one image: class ids uint8 [H, W] in its pixels, and uncertainty uint8 [H, W], 0 = certain,
+    255 = not at all, None where there is none.
     """
 
     label: np.ndarray

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,8 +27,7 @@ WARM_UP_CALLS = 3
 def measure(model: ModelFile, options: BackendOptions, backend: str, baseline: str, seconds: float) -> dict[str, Any]:
     """Time `Backend.infer` on random images; returns the figures and all that they depend on.
 
-    The runtimes take turns in ROUNDS rounds, so that what else the machine does falls on all alike. backend: a name, or
-    "all" for each that opens. Raises BackendError when the named one does not open, or none.
+    backend: a name, or "all" for each that opens. Raises BackendError when the named one does not open, or none.
     """
     images = random_images(model, options.max_batch)
     results: dict[str, Any] = {}
@@ -43,14 +44,9 @@ def measure(model: ModelFile, options: BackendOptions, backend: str, baseline: s
             stack.callback(opened[name].close)
         if not opened:
             raise BackendError("no runtime could be measured: " + "; ".join(r["unavailable"] for r in results.values()))
-        latencies = take_turns({name: (runtime, images) for name, runtime in opened.items()}, seconds)
-    for name, runtime in opened.items():
-        results[name] = {
-            "library_version": runtime.library_version,
-            "device": runtime.device,
-            "precision": runtime.precision,
-            **summary(latencies[name], options.max_batch),
-        }
+        calls = {name: partial(runtime.infer, images) for name, runtime in opened.items()}
+        turns = take_turns(calls, seconds / ROUNDS)
+    results |= {name: summary(runtime, turns[name], options.max_batch) for name, runtime in opened.items()}
     reference = results.get(baseline, {}).get("latency_ms")
     for name in opened:
         latency = results[name]["latency_ms"]
@@ -78,31 +74,39 @@ def random_images(model: ModelFile, batch: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (batch, *model.manifest.input_size_hw, 3), dtype=np.uint8)
 
 
-def take_turns(opened: Mapping[str, tuple[Backend, np.ndarray]], seconds: float) -> dict[str, list[float]]:
-    """Time `Backend.infer` of several backends, each on its own images, in ROUNDS rounds of turns.
+def take_turns(
+    calls: Mapping[str, Callable[[], object]], turn_s: float, rounds: int = ROUNDS
+) -> dict[str, list[list[float]]]:
+    """Time several calls in rounds of turns, so that what else the machine does falls on all alike.
 
-    Returns the seconds of each call, by name; all calls of one backend take about ``seconds``.
+    Returns the seconds of each call by name and turn; a turn takes about ``turn_s``, and holds one call at the least.
     """
-    latencies: dict[str, list[float]] = {name: [] for name in opened}
-    with tqdm(total=ROUNDS * len(opened), desc="measuring", unit="turn", file=sys.stderr, leave=False) as bar:
-        for _ in range(ROUNDS):
-            for name, (backend, images) in opened.items():
+    taken: dict[str, list[list[float]]] = {name: [] for name in calls}
+    with tqdm(total=rounds * len(calls), desc="measuring", unit="turn", file=sys.stderr, leave=False) as bar:
+        for _ in range(rounds):
+            for name, call in calls.items():
                 bar.set_postfix_str(name)
                 for _ in range(WARM_UP_CALLS):
-                    backend.infer(images)
-                end = time.perf_counter() + seconds / ROUNDS
-                while not latencies[name] or time.perf_counter() < end:
+                    call()
+                turn: list[float] = []
+                end = time.perf_counter() + turn_s
+                while not turn or time.perf_counter() < end:
                     started = time.perf_counter()
-                    backend.infer(images)
-                    latencies[name].append(time.perf_counter() - started)
+                    call()
+                    turn.append(time.perf_counter() - started)
+                taken[name].append(turn)
                 bar.update()
-    return latencies
+    return taken
 
 
-def summary(latencies_s: Sequence[float], batch: int) -> dict[str, Any]:
-    """Sum up the seconds of each call: latency in ms, and images per second."""
+def summary(backend: Backend, turns: Sequence[Sequence[float]], batch: int) -> dict[str, Any]:
+    """Sum up the seconds of a backend's calls: latency in ms, images per second, and what they were computed by."""
+    latencies_s = list(chain.from_iterable(turns))
     latency_ms = percentiles([1e3 * latency_s for latency_s in latencies_s], (50, 95, 99))
     return {
+        "library_version": backend.library_version,
+        "device": backend.device,
+        "precision": backend.precision,
         "calls": len(latencies_s),
         "latency_ms": {rank: value and round(value, 3) for rank, value in latency_ms.items()},
         "images_per_s": round(batch * len(latencies_s) / sum(latencies_s), 2),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,7 +11,9 @@ from lwseg_training.config.recipe import load_recipe, resolve_recipe
 
 from benchmarks import __main__ as summary
 from benchmarks import inference, training_loader
+from benchmarks.program import comparison
 from lwseg_ros.datasets import load_split, read_pair
+from lwseg_ros.evaluation.latency import take_turns
 from lwseg_ros.model_file import ModelFile
 
 
@@ -24,11 +25,11 @@ def test_a_ratio_is_the_median_over_the_rounds_and_bears_one_disturbed_round() -
 
 def test_contenders_take_turns_in_every_round() -> None:
     order: list[str] = []
-    rounds = inference.take_turns({name: lambda name=name: order.append(name) for name in "ab"}, turn_s=1e-4)
-    assert {name: len(turns) for name, turns in rounds.items()} == {"a": inference.ROUNDS, "b": inference.ROUNDS}
+    rounds = take_turns({name: lambda name=name: order.append(name) for name in "ab"}, turn_s=1e-4, rounds=3)
+    assert {name: len(turns) for name, turns in rounds.items()} == {"a": 3, "b": 3}
     assert all(turn for turns in rounds.values() for turn in turns)
     turns = [first for first, second in zip(order, [*order[1:], ""], strict=True) if first != second]
-    assert turns == ["a", "b"] * (inference.ROUNDS + 1)
+    assert turns == ["a", "b"] * 3
 
 
 def test_the_peak_is_that_of_the_best_trial() -> None:
@@ -74,9 +75,10 @@ def test_the_summary_says_what_was_met_missed_and_not_run(tmp_path: Path) -> Non
     stale.write_text("{}")
     assert summary.run_benchmark("inference", str(tmp_path / "none.onnx"), tmp_path) is None
     assert not stale.exists(), "figures of an earlier run are not taken for those of this one"
-    live: dict[str, Any] = {"ratio": 1.7, "target_ratio": 1.5}
-    loader = {"comparisons": [inference.comparison("waits", 0.01, "under 0.05", True)]}
-    rows = summary.comparisons("live_latency", live) + summary.comparisons("training_loader", loader)
+    rows = [
+        {"benchmark": "live_latency", **comparison("live latency p50 vs engine p50", 1.7, "at most 1.5", False)},
+        {"benchmark": "training_loader", **comparison("waits", 0.01, "under 0.05", True)},
+    ]
     text = summary.table(
         {
             "date": "2026-01-01T00:00:00+00:00",

@@ -146,8 +146,7 @@ def test_accuracy_by_hand() -> None:
     image = scores[None, None, :, None].expand(4, 1, 7, 3)
     flat = nn.Sequential(Scores(), nn.Flatten())
     batches = [(image[:2], torch.tensor([0, 4])), (image[2:], torch.tensor([5, 1]))]
-    normalize = Normalize(mean_rgb=(0, 0, 0), std_rgb=(1, 1, 1))
-    assert accuracy(flat, normalize, batches, torch.device("cpu"), "fp32") == (0.25, 0.75)
+    assert accuracy(flat, Normalize(), batches, torch.device("cpu"), "fp32") == (0.25, 0.75)
 
 
 def test_what_does_not_fit_the_run_is_refused(images: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import warnings
 from pathlib import Path
@@ -23,7 +22,7 @@ from lwseg_training.networks.lemore_blocks import (
     resampling_matrix,
     resize_axis_matrix,
 )
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 SHALLOW: dict[str, Any] = {"channels": (8, 8, 16, 16), "blocks": (1, 1, 1, 1), "width": 16}
@@ -273,93 +272,11 @@ def test_axis_matrices_resize_by_hand_and_exactly_at_equal_size() -> None:
     assert resize_axis_matrix(matrix, 4).sum(dim=1).tolist() == [3.0, 4.0, 6.0, 7.0]
 
 
-def resized_matrices(network: nn.Module) -> list[Tensor]:
-    axes = [module for module in network.modules() if isinstance(module, AxisMatrix)]
-    return [matrix for axis in axes for matrix in axis._resized.values()]
-
-
-@torch.no_grad()
-def test_eval_gives_the_same_before_and_after_caching_and_as_training_would() -> None:
-    axis = AxisMatrix(8, "height")
-    features = torch.randn(1, 2, 12, 5)
-    fresh = axis.train()(features)
-    assert resized_matrices(axis) == []
-    axis.eval()
-    assert torch.equal(axis(features), fresh)
-    assert len(resized_matrices(axis)) == 1
-    assert torch.equal(axis(features), fresh)
-
-
-@pytest.mark.parametrize("change", ["load_state_dict", "assign", "in place", "data", "optimizer", "train"])
-def test_a_change_of_weights_is_seen_after_caching(change: str) -> None:
-    network = shallow().eval()
-    image = torch.randn(1, 3, 96, 64)
-    with torch.no_grad():
-        before = network(image)
-        assert resized_matrices(network)
-    weights = {key: value * 2 if "views" in key else value for key, value in network.state_dict().items()}
-    if change in ("load_state_dict", "assign"):
-        network.load_state_dict(weights, assign=change == "assign")
-    elif change == "in place":
-        with torch.no_grad():
-            for key, parameter in network.named_parameters():
-                parameter.copy_(weights[key])
-    elif change == "data":
-        for key, parameter in network.named_parameters():
-            parameter.data = weights[key].clone()
-    elif change == "optimizer":
-        network(image).square().sum().backward()
-        torch.optim.SGD(network.parameters(), lr=0.01).step()
-    else:
-        network.train().eval()
-        assert resized_matrices(network) == []
-        return
-
-    fresh = shallow().eval()
-    fresh.load_state_dict(network.state_dict())
-    with torch.no_grad():
-        after = network(image)
-        assert not torch.equal(after, before)
-        assert torch.equal(after, fresh(image))
-
-
-def test_cached_matrices_stay_out_of_state_dicts_and_copies() -> None:
-    network = shallow().eval()
-    keys = list(network.state_dict())
-    image = torch.randn(1, 3, 96, 64)
-    with torch.inference_mode():
-        expected = network(image)
-    assert list(network.state_dict()) == keys
-    clone = copy.deepcopy(network)
-    assert resized_matrices(network)
-    assert resized_matrices(clone) == []
-    with torch.no_grad():
-        assert torch.equal(clone(image), expected)
-
-
-def test_cached_matrices_do_not_cut_the_gradient_in_eval_mode() -> None:
-    axis = AxisMatrix(8, "width").eval()
-    features = torch.randn(1, 2, 5, 12)
-    with torch.inference_mode():
-        axis(features)
-    axis(features).sum().backward()
-    assert axis.weight.grad is not None
-    assert axis.weight.grad.any()
-
-
-@torch.no_grad()
-def test_the_cache_forgets_sizes_beyond_a_few() -> None:
-    axis = AxisMatrix(8, "width").eval()
-    for width in range(9, 40):
-        axis(torch.randn(1, 1, 1, width))
-        assert len(resized_matrices(axis)) <= 8
-
-
 def test_onnx_graph_at_another_odd_size_gives_the_logits_of_pytorch(tmp_path: Path) -> None:
     network = shallow().eval()
     images = torch.randn(3, 3, 97, 131)
     with torch.no_grad():
-        expected = network(images)  # what it keeps must neither disturb the export nor be disturbed by it
+        expected = network(images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(

@@ -95,7 +95,7 @@ def test_lemore_sees_what_it_saw_in_training() -> None:
 
 
 def test_multiply_adds_are_those_of_all_windows() -> None:
-    network = DWRSeg.base(4, sir_blocks=1, dwr2_blocks=1, dwr3_blocks=1)
+    network = DWRSeg(4, sir_blocks=1, dwr2_blocks=1, dwr3_blocks=1)
     one = count_network(network, (64, 96))
     all_of_them = count_network(SlidingWindows(network, (64, 96), 0), (128, 288))
     assert (all_of_them.parameters, all_of_them.multiply_adds) == (one.parameters, 6 * one.multiply_adds)

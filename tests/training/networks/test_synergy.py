@@ -44,7 +44,7 @@ def by_hand(image: Tensor) -> tuple[Tensor, Tensor]:
 
 def shallow() -> DWRSeg:
     torch.manual_seed(0)
-    return DWRSeg.base(4, sir_blocks=1, dwr2_blocks=1, dwr3_blocks=1)
+    return DWRSeg(4, sir_blocks=1, dwr2_blocks=1, dwr3_blocks=1)
 
 
 # Equation 1

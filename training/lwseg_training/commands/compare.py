@@ -25,7 +25,6 @@ EXAMPLE = "lwseg compare pilot dwrseg_b_camvid --hold-out 0006R0 0001TP --data d
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="YAML files, or names of shipped recipes")
     parser.add_argument(
         "--hold-out",

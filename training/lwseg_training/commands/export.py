@@ -22,7 +22,6 @@ EXAMPLE = "lwseg export runs/dwrseg_b/best.pt -o dwrseg_b.onnx --data data/camvi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of a run")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the model file to write")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data set (default: data)")

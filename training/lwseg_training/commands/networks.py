@@ -14,7 +14,6 @@ EXAMPLE = "lwseg networks --size 512x1024 --classes 19"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument(
         "--size", type=parse_size_hw, default=(512, 1024), metavar="HxW", help="input size (default: 512x1024)"
     )

@@ -10,10 +10,11 @@ from typing import Any
 
 from lwseg_ros.datasets import figures_note, load_split
 from lwseg_ros.errors import RecipeError
+from lwseg_ros.files import write_atomically, write_json
 from lwseg_training.data.samples import LabelledImages, load_splits
 from lwseg_training.distributed import training_process
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of
-from lwseg_training.experiments.scales import compare_scales, scale_table, write_scale_comparison
+from lwseg_training.experiments.scales import compare_scales, scale_table
 from lwseg_training.networks import DEFAULT_LOW_SCALE, on_two_scales
 from lwseg_training.networks.normalization import Normalize
 
@@ -25,7 +26,6 @@ EXAMPLE = "lwseg scales runs/dwrseg_b/last.pt --data data/camvid"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument(
         "checkpoint", type=Path, help="last.pt or best.pt of a run, of a synergy or of any other network"
     )
@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         f"{len(split.pairs)} images{figures_note(split.split)}\n\n" + scale_table(results)
     )
     if args.output is not None:
-        write_scale_comparison(text, report, args.output)
+        write_atomically(args.output / "scales.md", text.encode())
+        write_json(args.output / "scales.json", report)
     print(json.dumps(report, indent=2) if args.json else text, end="\n" if args.json else "")
     return 0

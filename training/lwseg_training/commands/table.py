@@ -58,7 +58,6 @@ class Entry:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="YAML files, or names of shipped recipes")
     parser.add_argument(
         "--dataset",

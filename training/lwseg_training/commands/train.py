@@ -21,7 +21,6 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("recipe", help=f"a YAML file, or a shipped recipe: {', '.join(shipped_recipes())}")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change single values of the recipe")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data set (default: data)")

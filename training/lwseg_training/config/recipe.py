@@ -204,6 +204,12 @@ class Recipe(TrainingSettings):
     early: EarlySection | None = None
     loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
 
+    @property
+    def early_augmentation(self) -> AugmentationSection:
+        """The augmentation of the first part of the schedule."""
+        change = self.early.model_dump(include={"crop_hw", "scale"}) if self.early is not None else {}
+        return self.augmentation.model_copy(update=change)
+
 
 def resolve_recipe(name_or_path: str, folder: Path = RECIPE_FOLDER) -> Path:
     """Find a recipe by path, or by the name of one that is shipped in ``folder``."""

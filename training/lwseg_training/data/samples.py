@@ -100,13 +100,10 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, images: LabelledImages, recipe: Recipe, total_steps: int) -> None:
         self.images = images
         self.seed = recipe.seed
-        self.settings = self.early_settings = recipe.augmentation
-        self.early_samples = 0
-        if recipe.early is not None:
-            change = {"crop_hw": recipe.early.crop_hw, "scale": recipe.early.scale}
-            self.early_settings = recipe.augmentation.model_copy(update=change)
-            # A whole number of steps, so that all images of a batch have one size.
-            self.early_samples = round(recipe.early.share * total_steps) * recipe.batch_size
+        self.settings, self.early_settings = recipe.augmentation, recipe.early_augmentation
+        # A whole number of steps, so that all images of a batch have one size.
+        share = recipe.early.share if recipe.early is not None else 0
+        self.early_samples = round(share * total_steps) * recipe.batch_size
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         """Return image uint8 BGR [H, W, 3] and label uint8 [H, W] of the crop's size."""

@@ -1,4 +1,4 @@
-"""Batch normalisation over the batches of all processes; `nn.SyncBatchNorm` does it on GPUs and refuses CPUs."""
+"""Batch normalisation over the batches of all processes (`nn.SyncBatchNorm` does it on GPUs and refuses CPUs), or frozen."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 _ALL_BUT_CHANNELS = (0, 2, 3)
@@ -36,6 +34,18 @@ def synchronize_batch_norm(network: nn.Module, device: torch.device) -> nn.Modul
     return network
 
 
+def freeze_batch_norm(network: nn.Module) -> None:
+    """Let every batch normalisation use its running statistics and train none of its parameters (PMSDSEN: supplement, B).
+
+    ``network.train()`` brings the batch's statistics back, so this is to be called after it; the rest of the network stays in
+    the mode it is in.
+    """
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+            module.requires_grad_(False)
+
+
 class SynchronizedBatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` whose statistics in training mode are those of the batches of all processes together."""
 
@@ -47,11 +57,21 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         self._check_input_dim(features)
         if not self.training:
             return super().forward(features)
-        mean, variance, count = _shared_statistics(features)
+        count = int(_summed(torch.tensor(features.numel() // features.shape[1])))
+        if count < 2:
+            raise ValueError(
+                f"batch statistics want more than one value a channel, and {features.shape} is all there is"
+            )
+        values = features.double()  # a mean far from zero, rounded to float32, would shift all values alike
+        mean = _summed(values.sum(_ALL_BUT_CHANNELS, keepdim=True)) / count
+        centred = (values - mean).float()
+        variance = _summed(centred.square().sum(_ALL_BUT_CHANNELS, keepdim=True)) / count
         if self.track_running_stats:
-            self._track(mean, variance * (count / (count - 1)))
-        output: Tensor = _Normalization.apply(features, self.weight, self.bias, mean, variance, count, self.eps)  # type: ignore[no-untyped-call]
-        return output
+            self._track(mean.flatten(), variance.flatten() * (count / (count - 1)))
+        output = centred * (variance + self.eps).rsqrt()
+        if self.affine:
+            output = output * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+        return output.to(features.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
@@ -64,58 +84,20 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(unbiased_variance.to(self.running_var), momentum)
 
 
-@torch.no_grad()
-def _shared_statistics(features: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return mean and biased variance, float32 [C], and the number of values a channel, over all processes.
-
-    Each process gives its own mean and variance, which add up without the cancellation of sums of squares (Chan et al., 1979).
-    """
-    own_variance, own_mean = torch.var_mean(features.float(), _ALL_BUT_CHANNELS, correction=0)
-    own = torch.cat([own_mean, own_variance, own_mean.new_tensor([features.numel() // features.shape[1]])]).double()
-    gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(gathered, own)
-    means, variances, counts = torch.stack(gathered).split([features.shape[1], features.shape[1], 1], dim=1)
-    count = int(counts.sum())
-    if count < 2:
-        raise ValueError(f"batch statistics want more than one value a channel, and {features.shape} is all there is")
-    shares = counts / count
-    mean = (shares * means).sum(dim=0)
-    variance = (shares * (variances + (means - mean).square())).sum(dim=0)
-    return mean.float(), variance.float(), count
-
-
-class _Normalization(torch.autograd.Function):
-    """Normalise by statistics that depend on the features of all processes; the gradient knows that they do."""
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; that of its gradient on the way back."""
 
     @staticmethod
-    def forward(
-        context: Any,
-        features: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        mean: Tensor,
-        variance: Tensor,
-        count: int,
-        eps: float,
-    ) -> Tensor:
-        context.save_for_backward(features, weight, mean, (variance + eps).rsqrt())
-        context.count = count
-        return F.batch_norm(features, mean, variance, weight, bias, training=False, eps=eps)
+    def forward(_context: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
 
     @staticmethod
-    @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight, mean, scale = context.saved_tensors
-        mean, scale = mean.view(-1, 1, 1), scale.view(-1, 1, 1)
-        normalised = (features.float() - mean) * scale
-        incoming = gradient.float()
-        # Weight and bias get the sums of this process, as DistributedDataParallel averages them; the features get those of all.
-        bias_gradient, weight_gradient = (values.sum(_ALL_BUT_CHANNELS) for values in (incoming, incoming * normalised))
-        sums = torch.stack([bias_gradient, weight_gradient])
-        distributed.all_reduce(sums)
-        along_mean, along_deviation = (sums / context.count).view(2, -1, 1, 1)
-        outgoing = scale * (incoming - along_mean - normalised * along_deviation)
-        if weight is None:
-            return outgoing.to(features.dtype), None, None, None, None, None, None
-        outgoing = outgoing * weight.view(-1, 1, 1)
-        return outgoing.to(features.dtype), weight_gradient, bias_gradient, None, None, None, None
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient)
+
+
+def _summed(values: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
+    return total

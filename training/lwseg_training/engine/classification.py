@@ -19,7 +19,7 @@ from lwseg_training.distributed import Process
 from lwseg_training.engine.evaluation import autocast
 from lwseg_training.networks import build_classifier
 from lwseg_training.networks.normalization import Normalize
-from lwseg_training.optim.schedule import cosine_learning_rate_factor, learning_rate_factor, run_length
+from lwseg_training.optim.schedule import learning_rate_factor, run_length
 
 VALIDATION_BATCH = 64
 
@@ -53,16 +53,13 @@ class ClassificationTask:
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
     def build_network(self) -> nn.Module:
-        """Build the network with random weights drawn from PyTorch's seed."""
         section = self.recipe.network
         return build_classifier(section.name, len(self.class_names), **section.options)
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
-        schedule, (total, warmup) = self.recipe.schedule, (self.length.total_steps, self.length.warmup_steps)
-        if schedule.kind == "cosine":
-            return self.recipe.optimizer.lr * cosine_learning_rate_factor(step, total, warmup)
-        return self.recipe.optimizer.lr * learning_rate_factor(step, total, warmup, schedule.power)
+        length, schedule = self.length, self.recipe.schedule
+        power = schedule.power if schedule.kind == "poly" else None
+        return self.recipe.optimizer.lr * learning_rate_factor(step, length.total_steps, length.warmup_steps, power)
 
     def evaluate(self, network: nn.Module) -> dict[str, Any]:
         """Return top-1 and top-5 accuracy, in [0, 1], on the validation split."""

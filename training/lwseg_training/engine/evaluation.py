@@ -42,7 +42,7 @@ def evaluate_network(
         resized = at_inference_size(image, inference)
         with autocast(device, precision):
             logits = network(normalize(torch.from_numpy(resized)[None].to(device)))
-        return Prediction(at_image_size(logits[0].argmax(dim=0).byte().cpu().numpy(), image.shape[:2]))
+        return Prediction(resize_label(logits[0].argmax(dim=0).byte().cpu().numpy(), image.shape[:2]))
 
     return evaluate(Evaluator(images.split.classes, IGNORE), images, predict)
 
@@ -57,11 +57,6 @@ def as_inferred(network: nn.Module, inference: InferenceSection | None) -> nn.Mo
 def at_inference_size(image: np.ndarray, inference: InferenceSection | None) -> np.ndarray:
     """Bring an image uint8 [H, W, 3] to the size it is evaluated at, as `lwseg_ros.segmenter` does."""
     return resize_image(image, inference_size(image.shape[:2], inference))
-
-
-def at_image_size(label: np.ndarray, image_hw: tuple[int, ...]) -> np.ndarray:
-    """Bring class ids (or levels of uncertainty) uint8 [h, w] to an image's size [H, W] by nearest neighbour."""
-    return resize_label(label, image_hw)
 
 
 def inference_size(image_hw: tuple[int, ...], inference: InferenceSection | None) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from lwseg_ros.errors import LwsegError, RecipeError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.files import write_atomically, write_json
 from lwseg_training.data.samples import StepSampler, training_loader, worker_count
 from lwseg_training.distributed import any_process, from_main
 from lwseg_training.engine.allocator import keep_freed_memory
@@ -153,5 +152,5 @@ def _write_summary(task: Task, state: TrainingState, log: RunLog, out: Path) -> 
         "last": evaluations[-1],
         "best": max(evaluations, key=lambda entry: entry[task.metric]),
     }
-    write_atomically(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    write_json(out / "summary.json", summary)
     return summary

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from lwseg_ros.files import write_atomically
 
 
 class RunLog:
@@ -32,9 +35,7 @@ class RunLog:
                     continue
                 if entry["step"] <= step:
                     self.entries.append(entry)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries), encoding="utf-8")
-        temporary.replace(self.path)
+        write_atomically(self.path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
 
     def append(self, **entry: Any) -> None:
         """Add an entry, which holds at least ``step``; numbers that are not finite become null, since JSON knows none."""
@@ -67,7 +68,12 @@ class RunLog:
         right.set(xlabel="step", ylim=(0, 1), title="validation")
         right.grid(alpha=0.3)
         right.legend(loc="lower right")
-        temporary = path.with_name(f".{os.getpid()}.{path.name}")
-        figure.savefig(temporary)
-        pyplot.close(figure)
-        temporary.replace(path)
+        save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, PNG or SVG by the path's suffix, whole or not at all, and close it."""
+    data = io.BytesIO()
+    figure.savefig(data, format=path.suffix.removeprefix("."))
+    pyplot.close(figure)
+    write_atomically(path, data.getvalue())

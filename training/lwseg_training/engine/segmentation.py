@@ -10,12 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from lwseg_training.config.recipe import Recipe
-from lwseg_training.data.samples import (
-    LabelledImages,
-    TrainingSamples,
-    class_frequencies,
-    load_splits,
-)
+from lwseg_training.data.samples import LabelledImages, TrainingSamples, class_frequencies, load_splits
 from lwseg_training.distributed import Process
 from lwseg_training.engine.evaluation import evaluate_network
 from lwseg_training.losses import SegmentationLoss
@@ -53,12 +48,10 @@ class SegmentationTask:
         return SegmentationLoss(self.recipe.loss, frequencies, self.process.world_size).to(self.process.device)
 
     def build_network(self) -> nn.Module:
-        """Build the network with random weights drawn from PyTorch's seed."""
         section = self.recipe.network
         return build_network(section.name, len(self.classes), **section.options)
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
         length, power = self.length, self.recipe.schedule.power
         return self.recipe.optimizer.lr * learning_rate_factor(step, length.total_steps, length.warmup_steps, power)
 

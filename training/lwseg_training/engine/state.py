@@ -13,8 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from lwseg_ros.errors import RecipeError
 from lwseg_training.config.recipe import differing_in_training, differing_keys
+from lwseg_training.engine.batch_norm import freeze_batch_norm
 from lwseg_training.engine.checkpoint import COMMON_FIELDS, load_checkpoint, load_weights, save_checkpoint
-from lwseg_training.engine.frozen_batch_norm import freeze_batch_norm
 from lwseg_training.engine.provenance import source_commit
 from lwseg_training.engine.task import Task
 from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_warm_start, started_elsewhere

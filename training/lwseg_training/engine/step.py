@@ -13,9 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lwseg_ros.errors import LwsegError
 from lwseg_training.distributed import Process, sum_over_processes
-from lwseg_training.engine.batch_norm import synchronize_batch_norm
+from lwseg_training.engine.batch_norm import freeze_batch_norm, synchronize_batch_norm
 from lwseg_training.engine.evaluation import autocast
-from lwseg_training.engine.frozen_batch_norm import freeze_batch_norm
 from lwseg_training.engine.state import TrainingState
 from lwseg_training.engine.task import Task
 

@@ -15,29 +15,17 @@ from lwseg_training.optim.schedule import RunLength
 
 
 class Task(Protocol):
-    """One kind of training: its data, its network, what is minimised, and how the network is evaluated.
+    """One kind of training: its data, its network, what is minimised, and how the network is evaluated."""
 
-    Attributes:
-        command: that trains so, for messages.
-        metric: the figure of an evaluation by which the best network is kept, the higher the better.
-        curves: the figures of an evaluation that are drawn, with their names in words.
-        process: where it runs.
-        length: of the run.
-        images: how many are trained on (train) and evaluated on (evaluated).
-        samples: training images uint8 [H, W, 3] and labels, by sample number without end.
-        evaluated_on: the split that is evaluated on, in words.
-        normalize: from images uint8 [n, H, W, 3] to what the network takes; on the process's device.
-    """
-
-    command: ClassVar[str]
-    metric: ClassVar[str]
-    curves: ClassVar[dict[str, str]]
-    process: Process
+    command: ClassVar[str]  # that trains so, for messages
+    metric: ClassVar[str]  # the figure of an evaluation by which the best network is kept, the higher the better
+    curves: ClassVar[dict[str, str]]  # the figures of an evaluation that are drawn, with their names in words
+    process: Process  # where it runs
     length: RunLength
-    images: dict[str, int]
-    evaluated_on: str
-    samples: Dataset[Any]
-    normalize: Normalize
+    images: dict[str, int]  # how many are trained on (train) and evaluated on (evaluated)
+    evaluated_on: str  # the split, in words
+    samples: Dataset[Any]  # training images uint8 [H, W, 3] and labels, by sample number without end
+    normalize: Normalize  # from images uint8 [n, H, W, 3] to what the network takes; on the process's device
 
     @property
     def recipe(self) -> Recipe | PretrainingRecipe:

@@ -22,19 +22,12 @@ from lwseg_training.networks import adapted_weights
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a network took of a checkpoint: names of tensors, parameters and buffers.
+    """What a network took of a checkpoint: names of tensors, parameters and buffers."""
 
-    Attributes:
-        path: the checkpoint.
-        taken: what has the checkpoint's values now.
-        left: what the network has and the checkpoint does not have in that shape; it keeps its random start.
-        unused: what only the checkpoint has.
-    """
-
-    path: Path
-    taken: tuple[str, ...]
-    left: tuple[str, ...]
-    unused: tuple[str, ...]
+    path: Path  # the checkpoint
+    taken: tuple[str, ...]  # what has the checkpoint's values now
+    left: tuple[str, ...]  # what the checkpoint does not have in the network's shape; it keeps its random start
+    unused: tuple[str, ...]  # what only the checkpoint has
 
     def __str__(self) -> str:
         kept = f"; starting at random: {', '.join(_layers(self.left))}" if self.left else ""

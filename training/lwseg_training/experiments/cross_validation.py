@@ -68,15 +68,8 @@ def run_held_out(
     if summary is None:
         summary = fit(SegmentationTask(recipe, data_root, process), folder, resume=True)
     last = summary["last"]
-    return HeldOutRun(
-        name,
-        sequence,
-        last["miou"],
-        last["pixel_accuracy"],
-        summary["steps"],
-        summary["training_seconds"],
-        summary["device"],
-    )
+    of_run = {key: summary[key] for key in ("steps", "training_seconds", "device")}
+    return HeldOutRun(name, sequence, last["miou"], last["pixel_accuracy"], **of_run)
 
 
 def without_sequence(recipe: Recipe, sequence: str) -> Recipe:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
-from lwseg_ros.files import write_atomically
+from lwseg_ros.imaging.resizing import resize_label
 from lwseg_training.config.recipe import InferenceSection
 from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.samples import LabelledImages
-from lwseg_training.engine.evaluation import at_image_size, at_inference_size
+from lwseg_training.engine.evaluation import at_inference_size
 from lwseg_training.export.inference_graph import uncertainty_levels
 from lwseg_training.networks import Combine, TwoScaleNetwork, combine_scales
 from lwseg_training.networks.normalization import Normalize
@@ -72,14 +70,14 @@ def compare_scales(
             probabilities = combine_scales(high, low, combine).softmax(dim=1)
             label = probabilities[0].argmax(dim=0).byte()
             levels = uncertainty_levels(low if kind == "low_scale" else probabilities, kind)[0]
-            at_full_size = (at_image_size(output.cpu().numpy(), ground_truth.shape) for output in (label, levels))
+            at_full_size = (resize_label(output.cpu().numpy(), ground_truth.shape) for output in (label, levels))
             evaluator.add(Prediction(*at_full_size), ground_truth)
     results = []
     for (combine, kind), evaluator in evaluators.items():
         metrics = evaluator.metrics()
-        ece, auroc = metrics["uncertainty"]["ece"], metrics["uncertainty"]["auroc"]
-        iou = metrics["per_class_iou"]
-        results.append(ScaleResult(combine, kind, metrics["miou"], metrics["pixel_accuracy"], ece, auroc, iou))
+        metrics.update(metrics.pop("uncertainty"))
+        wanted = {key: metrics[key] for key in ("miou", "pixel_accuracy", "ece", "auroc", "per_class_iou")}
+        results.append(ScaleResult(combine, kind, **wanted))
     return results
 
 
@@ -95,9 +93,3 @@ def scale_table(results: Sequence[ScaleResult]) -> str:
             f"| {COMBINATIONS[result.combine]} | {miou} | {accuracy} | {result.uncertainty} | {ece} | {auroc} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def write_scale_comparison(text: str, report: Mapping[str, object], out: Path) -> None:
-    """Write scales.md and scales.json into a folder."""
-    write_atomically(out / "scales.md", text.encode())
-    write_atomically(out / "scales.json", (json.dumps(report, indent=2) + "\n").encode())

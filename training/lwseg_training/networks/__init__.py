@@ -8,13 +8,7 @@ from lwseg_training.networks.registry import (
     build_network,
     discover,
 )
-from lwseg_training.networks.synergy import (
-    DEFAULT_LOW_SCALE,
-    Combine,
-    combine_scales,
-    on_two_scales,
-    two_scale_section,
-)
+from lwseg_training.networks.synergy import DEFAULT_LOW_SCALE, Combine, combine_scales, on_two_scales, two_scale_section
 
 __all__ = [
     "DEFAULT_LOW_SCALE",

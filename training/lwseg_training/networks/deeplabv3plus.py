@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lwseg_training.networks.layers import ConvBN, DepthwiseConv2d, resize_bilinear, upsample_logits
-from lwseg_training.networks.registry import NetworkEntry, PublishedCount
+from lwseg_training.networks.registry import ClassifyingNetwork, NetworkEntry, PublishedCount
 from lwseg_training.networks.resnet import ResNet50
 
 BACKBONE_CHANNELS = 2048
@@ -42,7 +42,7 @@ def _conv3x3(in_channels: int, *, dilation: int = 1, separable: bool) -> nn.Sequ
     return nn.Sequential(DepthwiseConv2d(in_channels, dilation=dilation), *ConvBN(in_channels, WIDTH))
 
 
-class DeepLabV3Plus(nn.Module):
+class DeepLabV3Plus(ClassifyingNetwork):
     """DeepLabv3+ on ResNet-50. Logits at the input's size from features at 1/4 and at the output stride.
 
     The paper counts no ResNet-50. What public implementations state at 21 classes, both met by a choice of options:
@@ -58,6 +58,8 @@ class DeepLabV3Plus(nn.Module):
         separable: make the 3x3 convolutions of pyramid and decoder depth-wise separable (Section 3.2).
         dropout: probability after the pyramid.
     """
+
+    last_layer = "classifier"
 
     def __init__(
         self,
@@ -90,18 +92,6 @@ class DeepLabV3Plus(nn.Module):
             )
         )
         self.classifier = nn.Conv2d(WIDTH, num_classes, 1)
-
-    @property
-    def class_bias(self) -> nn.Parameter:
-        """Return the bias [num_classes] of the classifier."""
-        bias = self.classifier.bias
-        assert isinstance(bias, nn.Parameter)
-        return bias
-
-    @property
-    def classifiers(self) -> list[nn.Conv2d]:
-        """Return the layers whose outputs are classes."""
-        return [self.classifier]
 
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W]."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from functools import partial
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from lwseg_training.networks.layers import ConvBN, DepthwiseConv2d, resize_bilinear, upsample_logits
-from lwseg_training.networks.registry import NetworkEntry, PublishedCount
+from lwseg_training.networks.registry import ClassifyingNetwork, NetworkEntry, PublishedCount
 
 Nonlinearity = Literal["paper", "no_region_relu", "no_region_bn", "no_semantic_bn", "semantic_relu", "pointwise_bn"]
 """Where the DWR module normalises and activates: the paper's choice, then switches 1 to 5 of its Table 2, experiment IV."""
@@ -115,7 +116,7 @@ def _shares(total: int, ratio: Sequence[int]) -> list[int]:
     return shares
 
 
-class DWRSeg(nn.Module):
+class DWRSeg(ClassifyingNetwork):
     """DWRSeg (Table 1, Figure 3). Logits at the input's size from features at 1/8, 1/16 and 1/32.
 
     Args:
@@ -126,6 +127,8 @@ class DWRSeg(nn.Module):
         expansion: region maps as a multiple of the channels in every DWR module (experiment III).
         shared_regions, nonlinearity: see DWR (experiments I and IV).
     """
+
+    last_layer = "head.1"
 
     def __init__(
         self,
@@ -142,55 +145,18 @@ class DWRSeg(nn.Module):
         nonlinearity: Nonlinearity = "paper",
     ) -> None:
         super().__init__()
-
-        def dwr(rates: Sequence[int], ratio: Sequence[int], multipliers: Sequence[int]) -> DWR:
-            return DWR(
-                128,
-                rates=rates,
-                ratio=ratio,
-                multipliers=multipliers,
-                expansion=expansion,
-                shared_regions=shared_regions,
-                nonlinearity=nonlinearity,
-            )
-
+        dwr = partial(DWR, 128, expansion=expansion, shared_regions=shared_regions, nonlinearity=nonlinearity)
+        two: dict[str, Any] = {"rates": (1, 3), "ratio": (1, 1), "multipliers": (2, 1)}
+        three: dict[str, Any] = {"rates": (1, 3, 5), "ratio": ratio, "multipliers": (1, 1, 1)}
         self.stem = Stem()
         self.stage2 = nn.Sequential(
             ConvBN(64, 64, 3, stride=2),
             *(SIR(64, expansion=sir_expansion, depthwise=sir_depthwise) for _ in range(sir_blocks)),
         )
-        self.stage3 = nn.Sequential(
-            ConvBN(64, 128, 3, stride=2), *(dwr((1, 3), (1, 1), (2, 1)) for _ in range(dwr2_blocks))
-        )
-        self.stage4 = nn.Sequential(
-            ConvBN(128, 128, 3, stride=2), *(dwr((1, 3, 5), ratio, (1, 1, 1)) for _ in range(dwr3_blocks))
-        )
+        self.stage3 = nn.Sequential(ConvBN(64, 128, 3, stride=2), *(dwr(**two) for _ in range(dwr2_blocks)))
+        self.stage4 = nn.Sequential(ConvBN(128, 128, 3, stride=2), *(dwr(**three) for _ in range(dwr3_blocks)))
         self.decoder_norm = nn.BatchNorm2d(64 + 128 + 128)
         self.head = nn.Sequential(ConvBN(320, 128, 3), nn.Conv2d(128, num_classes, 1))
-
-    @property
-    def class_bias(self) -> nn.Parameter:
-        """Return the bias [num_classes] of the classifier."""
-        bias = self.head[-1].bias
-        assert isinstance(bias, nn.Parameter)
-        return bias
-
-    @property
-    def classifiers(self) -> list[nn.Conv2d]:
-        """Return the layers whose outputs are classes."""
-        classifier = self.head[-1]
-        assert isinstance(classifier, nn.Conv2d)
-        return [classifier]
-
-    @classmethod
-    def base(cls, num_classes: int, **options: object) -> DWRSeg:
-        """Build DWRSeg-B."""
-        return cls(num_classes, **{"sir_blocks": 7, "dwr2_blocks": 3, "dwr3_blocks": 3, **options})  # type: ignore[arg-type]
-
-    @classmethod
-    def large(cls, num_classes: int, **options: object) -> DWRSeg:
-        """Build DWRSeg-L."""
-        return cls(num_classes, **{"sir_blocks": 8, "dwr2_blocks": 8, "dwr3_blocks": 3, **options})  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W]."""
@@ -205,6 +171,10 @@ class DWRSeg(nn.Module):
 
 PAPER = "Wei et al., DWRSeg: Rethinking Efficient Acquisition of Multi-scale Contextual Information, arXiv 2212.01173"
 NETWORKS = {
-    "dwrseg_b": NetworkEntry(DWRSeg.base, PAPER, PublishedCount(2.54, 13.62)),
-    "dwrseg_l": NetworkEntry(DWRSeg.large, PAPER, PublishedCount(3.53, 16.42)),
+    "dwrseg_b": NetworkEntry(
+        partial(DWRSeg, sir_blocks=7, dwr2_blocks=3, dwr3_blocks=3), PAPER, PublishedCount(2.54, 13.62)
+    ),
+    "dwrseg_l": NetworkEntry(
+        partial(DWRSeg, sir_blocks=8, dwr2_blocks=8, dwr3_blocks=3), PAPER, PublishedCount(3.53, 16.42)
+    ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from lwseg_training.networks.lemore_blocks import (
     View,
     resize_axis_matrix,
 )
-from lwseg_training.networks.registry import NetworkEntry, PublishedCount
+from lwseg_training.networks.registry import ClassifyingNetwork, NetworkEntry, PublishedCount
 
 MIN_SIZE = 32
 TOKEN_STRIDE = 64
@@ -111,7 +112,7 @@ class LeMoReBackbone(nn.Module):
         return resized
 
 
-class LeMoRe(nn.Module):
+class LeMoRe(ClassifyingNetwork):
     """LeMoRe (ICIP 2025, arXiv 2505.23093), a reconstruction: no code was released.
 
     The paper fixes the block diagram: a stem, four C-Encoder stages at 1/4 to 1/32, the three summed views, the order of the
@@ -124,55 +125,21 @@ class LeMoRe(nn.Module):
 
     Args:
         num_classes: channels of the logits.
-        size_hw, views, channel_attention, nested_attention, channels, blocks, expansions: see LeMoReBackbone; the views and
-            the two attentions are the paper's ablations.
         width: channels of the fused features and of the head.
         dropout: probability before the classifier.
+        options: see LeMoReBackbone; its views and its two attentions are the paper's ablations.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        size_hw: Sequence[int] = (512, 512),
-        views: Sequence[View] = VIEWS,
-        channel_attention: bool = True,
-        nested_attention: bool = True,
-        channels: Sequence[int] = (16, 32, 64, 128),
-        blocks: Sequence[int] = (1, 1, 3, 5),
-        expansions: Sequence[int] = (2, 4, 4, 4),
-        width: int = 128,
-        dropout: float = 0.1,
-    ) -> None:
+    last_layer = "head.2"
+
+    def __init__(self, num_classes: int, *, width: int = 128, dropout: float = 0.1, **options: Any) -> None:
         super().__init__()
         num_classes, width = _checked_integer("num_classes", num_classes), _checked_integer("width", width)
         if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
             raise ValueError(f"dropout is a probability, not {dropout!r}")
-        self.backbone = LeMoReBackbone(
-            size_hw=size_hw,
-            views=views,
-            channel_attention=channel_attention,
-            nested_attention=nested_attention,
-            channels=channels,
-            blocks=blocks,
-            expansions=expansions,
-        )
+        self.backbone = LeMoReBackbone(**options)
         self.fusions = nn.ModuleList(GatedFusion(stage_channels, width) for stage_channels in self.backbone.channels)
         self.head = nn.Sequential(ConvBN(width, width), nn.Dropout(dropout), nn.Conv2d(width, num_classes, 1))
-
-    @property
-    def class_bias(self) -> nn.Parameter:
-        """Return the bias [num_classes] of the classifier."""
-        bias = self.head[-1].bias
-        assert isinstance(bias, nn.Parameter)
-        return bias
-
-    @property
-    def classifiers(self) -> list[nn.Conv2d]:
-        """Return the layers whose outputs are classes."""
-        classifier = self.head[-1]
-        assert isinstance(classifier, nn.Conv2d)
-        return [classifier]
 
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W]."""
@@ -187,27 +154,19 @@ class LeMoRe(nn.Module):
         return upsample_logits(self.head(total), (image.shape[-2], image.shape[-1]))
 
 
-class LeMoReClassifier(nn.Module):
+class LeMoReClassifier(ClassifyingNetwork):
     """LeMoRe's classifier for ImageNet pretraining (supplement, Table 1): the mean of the tokens, then a linear layer.
 
     ``backbone`` takes the same options as LeMoRe's; its ``adapt_weights`` brings weights of another size to its own.
     """
 
-    def __init__(self, num_classes: int = 1000, *, size_hw: Sequence[int] = (224, 224), **options: object) -> None:
+    last_layer = "classifier"
+
+    def __init__(self, num_classes: int = 1000, *, size_hw: Sequence[int] = (224, 224), **options: Any) -> None:
         super().__init__()
         num_classes = _checked_integer("num_classes", num_classes)
-        self.backbone = LeMoReBackbone(size_hw=size_hw, **options)  # type: ignore[arg-type]
+        self.backbone = LeMoReBackbone(size_hw=size_hw, **options)
         self.classifier = nn.Linear(sum(self.backbone.channels), num_classes)
-
-    @property
-    def class_bias(self) -> nn.Parameter:
-        """Return the bias [num_classes] of the classifier."""
-        return self.classifier.bias
-
-    @property
-    def classifiers(self) -> list[nn.Linear]:
-        """Return the layers whose outputs are classes."""
-        return [self.classifier]
 
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised RGB image [N, 3, H, W] to logits float32 [N, num_classes]."""

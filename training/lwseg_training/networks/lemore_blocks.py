@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,6 @@ View = Literal["transverse", "frontal", "lateral"]
 Axis = Literal["height", "width"]
 
 VIEWS: tuple[View, ...] = get_args(View)
-MAX_CACHED_SIZES = 8
 
 
 def resampling_matrix(size: int, from_size: int) -> Tensor:
@@ -37,15 +36,14 @@ def resize_axis_matrix(matrix: Tensor, size: int) -> Tensor:
         return matrix
     down = resampling_matrix(matrix.shape[0], size).to(matrix)
     up = resampling_matrix(size, matrix.shape[0]).to(matrix)
-    with torch.autocast(matrix.device.type, enabled=False):  # a cached matrix must not depend on who asked for it first
+    with torch.autocast(matrix.device.type, enabled=False):  # bfloat16 would blur where the samples lie
         return up @ matrix @ down
 
 
 class AxisMatrix(nn.Module):
     """A 1x1 convolution over the height or the width axis: one learned matrix mixes the lines of all channels alike.
 
-    The matrix belongs to one length of the axis. Features of another length get it resized (``resize_axis_matrix``); in eval
-    mode without gradients the outcome is kept until the weights change.
+    The matrix belongs to one length of the axis. Features of another length get it resized (``resize_axis_matrix``).
     """
 
     def __init__(self, size: int, axis: Axis) -> None:
@@ -54,42 +52,13 @@ class AxisMatrix(nn.Module):
         self.axis = axis
         self.weight = nn.Parameter(torch.empty(size, size))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as torch's convolutions and linear layers
-        self._resized: dict[int, Tensor] = {}
-        self._resized_of: tuple[object, ...] = ()
 
     def forward(self, features: Tensor) -> Tensor:
         """Mix [N, C, H, W] along the axis; the size stays."""
         if self.axis == "width":
-            return F.linear(features, self.matrix(features.shape[-1]))
-        return F.linear(features.transpose(-1, -2), self.matrix(features.shape[-2])).transpose(-1, -2)
-
-    def matrix(self, size: int) -> Tensor:
-        """Return the matrix [size, size] for an axis of ``size`` samples."""
-        if size == self.size or not self._may_cache():
-            return resize_axis_matrix(self.weight, size)
-        weight = self.weight
-        state = (weight.data_ptr(), weight._version, weight.dtype, weight.device)
-        if state != self._resized_of or (size not in self._resized and len(self._resized) >= MAX_CACHED_SIZES):
-            self._resized = {}
-            self._resized_of = state
-        if size not in self._resized:
-            with torch.inference_mode(False), torch.no_grad():
-                self._resized[size] = resize_axis_matrix(weight.detach(), size)
-        return self._resized[size]
-
-    def train(self, mode: bool = True) -> AxisMatrix:
-        """Switch between training and eval mode, forgetting the resized matrices."""
-        self._resized = {}
-        return super().train(mode)
-
-    def __getstate__(self) -> dict[str, Any]:  # a copy's weights have a history of their own
-        return {**self.__dict__, "_resized": {}, "_resized_of": ()}
-
-    def _may_cache(self) -> bool:
-        # A tracer's tensors must not outlive the trace.
-        tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        needs_gradient = torch.is_grad_enabled() and self.weight.requires_grad
-        return not (self.training or needs_gradient or tracing or self.weight.is_inference())
+            return F.linear(features, resize_axis_matrix(self.weight, features.shape[-1]))
+        matrix = resize_axis_matrix(self.weight, features.shape[-2])
+        return F.linear(features.transpose(-1, -2), matrix).transpose(-1, -2)
 
 
 class ChannelAttention(nn.Module):

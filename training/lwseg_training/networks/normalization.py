@@ -16,20 +16,15 @@ STD_RGB = (0.229, 0.224, 0.225)
 class Normalize(nn.Module):
     """Turn uint8 BGR [N, H, W, 3] into normalised float32 RGB [N, 3, H, W]."""
 
-    def __init__(
-        self,
-        kind: Normalization = "fixed",
-        mean_rgb: tuple[float, float, float] = MEAN_RGB,
-        std_rgb: tuple[float, float, float] = STD_RGB,
-    ) -> None:
+    def __init__(self, kind: Normalization = "fixed") -> None:
         super().__init__()
         if kind not in get_args(Normalization):
             raise ValueError(f"normalization {kind!r} is none of {get_args(Normalization)}")
         self.kind = kind
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", 255 * torch.tensor(mean_rgb).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std_rgb).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", 255 * torch.tensor(MEAN_RGB).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(STD_RGB).view(3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         # The cast comes first: TensorRT's parser takes uint8 only into a cast.

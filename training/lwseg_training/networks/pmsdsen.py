@@ -19,7 +19,7 @@ from lwseg_training.networks.pmsdsen_blocks import (
     conv_bn_gelu,
     halve_image,
 )
-from lwseg_training.networks.registry import NetworkEntry, PublishedCount
+from lwseg_training.networks.registry import ClassifyingNetwork, NetworkEntry, PublishedCount
 
 Fusion = Literal["dynamic", "sum"]
 """How the decoder joins encoder and decoder features: the paper's DWFF, or plain addition."""
@@ -35,7 +35,7 @@ class Head(nn.Sequential):
         )
 
 
-class PMSDSEN(nn.Module):
+class PMSDSEN(ClassifyingNetwork):
     """PMSDSEN, an encoder to 1/8 and a decoder back to 1/2 of the image's size; the published one by default.
 
     Training with one image a batch is refused by the batch normalisation of the globally pooled features.
@@ -52,6 +52,8 @@ class PMSDSEN(nn.Module):
         fusion: how the decoder takes in the encoder's features (Section D, "Differences to channel attention").
         auxiliary_heads: whether there are heads at 1/4 and 1/8 to train with.
     """
+
+    last_layer = "head.2"  # batch normalisation, whose shift is the bias
 
     def __init__(
         self,
@@ -99,14 +101,7 @@ class PMSDSEN(nn.Module):
         self.auxiliary = nn.ModuleList([Head(64, num_classes), Head(128, num_classes)] if auxiliary_heads else [])
 
     @property
-    def class_bias(self) -> nn.Parameter:
-        """Return the shift [num_classes] of the batch normalisation that ends the prediction's head."""
-        bias = self.head[-1].bias
-        assert isinstance(bias, nn.Parameter)
-        return bias
-
-    @property
-    def classifiers(self) -> list[nn.Conv2d]:
+    def classifiers(self) -> list[nn.Module]:
         """Return the layers whose outputs are classes, of the prediction and of the auxiliary heads."""
         return [layer for head in (self.head, *self.auxiliary) for layer in head if isinstance(layer, nn.Conv2d)]
 

@@ -10,7 +10,7 @@ tests/support/network_contract.py. It has to offer
 - ``forward``: from float32 [N, 3, H, W] (normalised RGB) to logits [N, num_classes, H, W], of any H and W from 32 up; in training
   mode it may return a list of logits, the prediction first, then those of auxiliary heads.
 - ``class_bias``: the parameter [num_classes] that is added to the prediction's logits.
-- ``classifiers``: the layers whose outputs are classes.
+- ``classifiers``: the layers whose outputs are classes; a `ClassifyingNetwork` has both.
 
 and may offer
 
@@ -27,7 +27,7 @@ import pkgutil
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -115,6 +115,22 @@ def _built(what: str, build: Callable[..., nn.Module], num_classes: int, options
         return build(num_classes=num_classes, **options)
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # what layers raise for sizes without sense
         raise RecipeError(f"{what} does not take the options {options}: {error}") from error
+
+
+class ClassifyingNetwork(nn.Module):
+    """A network whose classes come of one layer, which a subclass names as `nn.Module.get_submodule` takes it."""
+
+    last_layer: ClassVar[str]
+
+    @property
+    def class_bias(self) -> nn.Parameter:
+        """Return the bias [num_classes] of the last layer."""
+        return self.get_submodule(self.last_layer).bias  # type: ignore[return-value]
+
+    @property
+    def classifiers(self) -> list[nn.Module]:
+        """Return the layers whose outputs are classes."""
+        return [self.get_submodule(self.last_layer)]
 
 
 class TwoScaleNetwork(nn.Module):

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 EXPANSION = 4
-OUTPUT_STRIDES = (8, 16, 32)
+# By output stride, of the last two stages: stride, dilation, and the first block's dilation, which is that of the stage before.
+STAGES = {8: ((1, 2, 1), (1, 4, 2)), 16: ((2, 1, 1), (1, 2, 1)), 32: ((2, 1, 1), (2, 1, 1))}
 
 
 class Bottleneck(nn.Module):
@@ -49,25 +50,15 @@ class ResNet50(nn.Module):
 
     def __init__(self, *, output_stride: int = 32) -> None:
         super().__init__()
-        if output_stride not in OUTPUT_STRIDES:
-            raise ValueError(f"output_stride {output_stride!r} is none of {OUTPUT_STRIDES}")
+        if output_stride not in STAGES:
+            raise ValueError(f"output_stride {output_stride!r} is none of {tuple(STAGES)}")
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(64, 64, 3, stride=1, dilation=1, first_dilation=1)
-        self.layer2 = _stage(256, 128, 4, stride=2, dilation=1, first_dilation=1)
-        reached, dilation = 8, 1
-        stages = []
-        for in_channels, channels, blocks in ((512, 256, 6), (1024, 512, 3)):
-            first_dilation, stride = dilation, 2
-            if reached == output_stride:
-                dilation, stride = dilation * 2, 1
-            else:
-                reached *= 2
-            stages.append(
-                _stage(in_channels, channels, blocks, stride=stride, dilation=dilation, first_dilation=first_dilation)
-            )
-        self.layer3, self.layer4 = stages
+        self.layer1 = _stage(64, 64, 3, stride=1)
+        self.layer2 = _stage(256, 128, 4, stride=2)
+        self.layer3 = _stage(512, 256, 6, *STAGES[output_stride][0])
+        self.layer4 = _stage(1024, 512, 3, *STAGES[output_stride][1])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -79,7 +70,7 @@ class ResNet50(nn.Module):
 
 
 def _stage(
-    in_channels: int, channels: int, blocks: int, *, stride: int, dilation: int, first_dilation: int
+    in_channels: int, channels: int, blocks: int, stride: int, dilation: int = 1, first_dilation: int = 1
 ) -> nn.Sequential:
     """Chain bottlenecks; the first keeps the dilation of the stage before, whose features it still reads."""
     first = Bottleneck(in_channels, channels, stride=stride, dilation=first_dilation, project=True)

@@ -89,12 +89,10 @@ class Synergy(TwoScaleNetwork):
     @property
     def class_bias(self) -> nn.Parameter:
         """Return the trunk's, [C]: a correction of the prior acts on the logits of each scale, before they are combined."""
-        bias = self.trunk.class_bias
-        assert isinstance(bias, nn.Parameter)
-        return bias
+        return self.trunk.class_bias  # type: ignore[return-value]
 
     @property
-    def classifiers(self) -> list[nn.Conv2d]:
+    def classifiers(self) -> list[nn.Module]:
         """Return the trunk's layers whose outputs are classes."""
         return self.trunk.classifiers  # type: ignore[return-value]
 

@@ -30,17 +30,12 @@ def run_length(recipe: TrainingSettings, images: int) -> RunLength:
     )
 
 
-def learning_rate_factor(step: int, total_steps: int, warmup_steps: int, power: float) -> float:
-    """Return the factor on the base learning rate at a step: linear warm-up, then (1 - progress) ** power down to zero."""
+def learning_rate_factor(step: int, total_steps: int, warmup_steps: int, power: float | None) -> float:
+    """Return the factor on the base learning rate at a step: linear warm-up, then (1 - progress) ** power down to zero.
+
+    Without a power, half a cosine (Loshchilov and Hutter, SGDR, 1608.03983).
+    """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return max(0.0, 1 - progress) ** power
-
-
-def cosine_learning_rate_factor(step: int, total_steps: int, warmup_steps: int) -> float:
-    """Return the factor at a step: linear warm-up, then half a cosine down to zero (Loshchilov and Hutter, SGDR, 1608.03983)."""
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return (1 + math.cos(math.pi * min(1.0, progress))) / 2
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return (1 + math.cos(math.pi * progress)) / 2 if power is None else (1 - progress) ** power

@@ -11,6 +11,7 @@ import pytest
 from lwseg_training.experiments.table.picture import LARGEST_AREA_PT2, Point, draw, place_labels, write_picture
 from matplotlib import pyplot
 from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 CROWDED = [
     Point("dwrseg_b", 34.8, 0.737, 2_556_000),
@@ -43,11 +44,10 @@ def test_labels_of_eight_crowded_points_overlap_neither_each_other_nor_leave_the
 @pytest.mark.parametrize("seed", range(20))
 def test_labels_touch_no_circle_and_no_other_label(seed: int) -> None:
     random = np.random.default_rng(seed)
-    centers = [tuple(center) for center in random.uniform((300, 200), (600, 400), (8, 2))]
+    centers = random.uniform((300, 200), (600, 400), (8, 2))
     radii = [float(radius) for radius in random.uniform(5, 30, 8)]
-    sizes = [(float(width), 18.0) for width in random.uniform(40, 200, 8)]
-    corners = place_labels(centers, radii, sizes, (0, 0, 1000, 700))
-    boxes = [(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, sizes, strict=True)]
+    sizes = [np.array([width, 18.0]) for width in random.uniform(40, 200, 8)]
+    boxes = [box.extents for box in place_labels(centers, radii, sizes, Bbox([(0, 0), (1000, 700)]))]
     for a, b in itertools.combinations(boxes, 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
     for left, bottom, right, top in boxes:
@@ -58,8 +58,9 @@ def test_labels_touch_no_circle_and_no_other_label(seed: int) -> None:
 
 
 def test_a_lone_label_stands_to_the_right_and_at_the_edge_to_the_left() -> None:
-    assert place_labels([(50, 50)], [5], [(40, 10)], (0, 0, 200, 100)) == [(61, 45)]
-    assert place_labels([(190, 50)], [5], [(40, 10)], (0, 0, 200, 100)) == [pytest.approx((139, 45))]
+    for x, left in ((50, 61), (190, 139)):
+        (box,) = place_labels([np.array([x, 50])], [5], [np.array([40, 10])], Bbox([(0, 0), (200, 100)]))
+        assert tuple(box.p0) == pytest.approx((left, 45))
 
 
 def test_areas_are_proportional_to_the_parameters_and_short_runs_hollow() -> None:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
-from importlib import metadata
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime
 from lwseg_ros.errors import BackendError
-from lwseg_ros.evaluation.latency import MEASURED, random_images, summary, take_turns
-from lwseg_ros.evaluation.machine import machine
+from lwseg_ros.evaluation.latency import MEASURED, ROUNDS, random_images, summary, take_turns
+from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.evaluation.split import evaluate_split
-from lwseg_ros.files import write_atomically
+from lwseg_ros.files import write_json
 from lwseg_ros.manifest import Manifest
 from lwseg_ros.model_file import ModelFile, load_model
 from lwseg_ros.segmenter import Segmenter
@@ -125,7 +123,7 @@ def latencies(
         "batch": 1,
         "seconds": seconds,
         "machine": machine(),
-        "libraries": _cpu_libraries(),
+        "libraries": {name: version for name, version in library_versions().items() if name in CPU_RUNTIMES},
         "gpu": gpu.detail if gpu.available else None,
     }
     before = read_json(kept)
@@ -135,7 +133,8 @@ def latencies(
     openers = {"cpu": _open_on_cpu, **({"gpu": _open_on_gpu} if gpu.available else {})}
     measured: dict[str, dict[str, Any]] = {model.sha256: {"cpu": None, "gpu": None} for model in models.values()}
     faults: list[tuple[str, str]] = []
-    turns: dict[str, tuple[Backend, np.ndarray]] = {}
+    calls: dict[str, Callable[[], object]] = {}
+    opened: dict[tuple[str, str], Backend] = {}  # by model and device
     with ExitStack() as stack:
         for name, model in models.items():
             images = random_images(model, 1)
@@ -144,22 +143,15 @@ def latencies(
                     backend = open_model(model)
                     stack.callback(backend.close)
                     backend.infer(images)  # one that fails must not end the others' turns
-                except (
-                    Exception
-                ) as error:  # runtimes raise what they like, and the hours before this are not to be lost
+                except Exception as error:  # they raise what they like, and the hours before this are not to be lost
                     faults.append((name, f"{kind} latency: {' '.join(str(error).split())}"))
                 else:
-                    turns[f"{name} {kind}"] = backend, images
-        seconds_by_call = take_turns(turns, seconds)
-        for turn, (backend, _) in turns.items():
-            name, _, kind = turn.rpartition(" ")
-            measured[models[name].sha256][kind] = {
-                "runtime": backend.name,
-                "library_version": backend.library_version,
-                "device": backend.device,
-                "precision": backend.precision,
-                **summary(seconds_by_call[turn], 1),
-            }
+                    opened[name, kind] = backend
+                    calls[f"{name} {kind}"] = partial(backend.infer, images)
+        turns = take_turns(calls, seconds / ROUNDS)
+        for (name, kind), backend in opened.items():
+            figures = summary(backend, turns[f"{name} {kind}"], 1)
+            measured[models[name].sha256][kind] = {"runtime": backend.name, **figures}
     result = {"date": today(), **conditions, "models": measured}
     write_json(kept, result)
     return result, faults
@@ -180,15 +172,6 @@ def _open_on_cpu(model: ModelFile) -> Backend:
     raise BackendError("no runtime on the CPU opens it: " + "; ".join(reasons))
 
 
-def _cpu_libraries() -> dict[str, str]:
-    """Return the versions of the CPU's runtimes that are installed."""
-    found = {}
-    for name in CPU_RUNTIMES:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
 def today() -> str:
     """Return the date in UTC as YYYY-MM-DD."""
     return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
@@ -201,8 +184,3 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
+import numpy as np
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
-from lwseg_ros.files import write_atomically
+from lwseg_training.engine.run_log import save_figure
 
 DPI = 150
 AREA_PT2_PER_MILLION = 60.0
@@ -40,11 +38,7 @@ class Point:
 
 def write_picture(points: Sequence[Point], path: Path, title: str) -> None:
     """Draw one point or more into a PNG file, 1125 pixels wide."""
-    figure = draw(points, title)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=DPI)
-    pyplot.close(figure)
-    write_atomically(path, data.getvalue())
+    save_figure(draw(points, title), path)
 
 
 def draw(points: Sequence[Point], title: str) -> Figure:
@@ -94,85 +88,61 @@ def _add_legend(figure: Figure, per_million: float, some_hollow: bool) -> None:
 def _add_labels(figure: Figure, axes: Any, points: Sequence[Point], areas: Sequence[float]) -> None:
     texts = [axes.text(0.5, 0.5, p.label, fontsize=9, transform=axes.transAxes, in_layout=False) for p in points]
     figure.canvas.draw()  # settles the layout
-    boxes = [text.get_window_extent() for text in texts]
+    sizes = [text.get_window_extent().size for text in texts]
     for text in texts:
         text.remove()
-    centers = [tuple(axes.transData.transform((p.latency_ms, p.miou))) for p in points]
+    centers = axes.transData.transform([(p.latency_ms, p.miou) for p in points])
     radii = [math.sqrt(area / math.pi) * DPI / 72 + 2 for area in areas]
-    frame = axes.get_window_extent()
-    sizes = [(box.width, box.height) for box in boxes]
-    places = place_labels(centers, radii, sizes, (frame.x0 + 4, frame.y0 + 4, frame.x1 - 4, frame.y1 - 4))
-    for point, center, radius, size, place in zip(points, centers, radii, sizes, places, strict=True):
-        middle = (place[0] + size[0] / 2, place[1] + size[1] / 2)
-        offset_pt = tuple((m - c) * 72 / DPI for m, c in zip(middle, center, strict=True))
-        far = _distance(center, (*place, *size)) > radius + 2 * LABEL_DISTANCE_PX
+    boxes = place_labels(centers, radii, sizes, axes.get_window_extent().padded(-4))
+    for point, center, radius, box in zip(points, centers, radii, boxes, strict=True):
+        arrow = {"arrowstyle": "-", "color": "gray", "linewidth": 0.7, "shrinkB": radius * 72 / DPI}
         axes.annotate(
             point.label,
             (point.latency_ms, point.miou),
-            offset_pt,
+            ((box.p0 + box.p1) / 2 - center) * 72 / DPI,
             textcoords="offset points",
             ha="center",
             va="center",
             fontsize=9,
-            arrowprops={"arrowstyle": "-", "color": "gray", "linewidth": 0.7, "shrinkB": radius * 72 / DPI}
-            if far
-            else None,
+            arrowprops=arrow if _distance(center, box) > radius + 2 * LABEL_DISTANCE_PX else None,
         )
 
 
 def place_labels(
-    centers: Sequence[tuple[float, float]],
-    radii: Sequence[float],
-    sizes: Sequence[tuple[float, float]],
-    bounds: tuple[float, float, float, float],
-) -> list[tuple[float, float]]:
+    centers: Sequence[np.ndarray], radii: Sequence[float], sizes: Sequence[np.ndarray], bounds: Bbox
+) -> list[Bbox]:
     """Find a place for the label of each circle: as near as it goes without touching a circle or another label.
 
-    All in pixels. sizes: width and height of the labels. bounds: left, bottom, right, top of where labels may lie. Returns the
-    lower left corners. A label that fits nowhere stands to the right of its circle.
+    All in pixels, (x, y) from the lower left; bounds: where labels may lie. A label that fits nowhere stands to the right of
+    its circle.
     """
-    placed: list[tuple[float, float, float, float]] = []
-    corners: dict[int, tuple[float, float]] = {}
+    placed: dict[int, Bbox] = {}
     # Those with the least room first: with the most circles nearby.
     crowd = [sum(math.dist(a, b) < 120 for b in centers) for a in centers]
     for index in sorted(range(len(centers)), key=lambda i: -crowd[i]):
-        (x, y), (width, height) = centers[index], sizes[index]
-        corners[index] = (x + radii[index] + LABEL_DISTANCE_PX, y - height / 2)
-        for corner in _candidates((x, y), radii[index], (width, height)):
-            box = (*corner, width, height)
-            if (
-                bounds[0] <= corner[0]
-                and corner[0] + width <= bounds[2]
-                and bounds[1] <= corner[1]
-                and corner[1] + height <= bounds[3]
-                and all(_distance(c, box) >= r for c, r in zip(centers, radii, strict=True))
-                and not any(_overlap(box, other) for other in placed)
-            ):
-                corners[index] = corner
-                break
-        placed.append((*corners[index], width, height))
-    return [corners[index] for index in range(len(centers))]
+        candidates = _candidates(centers[index], radii[index], sizes[index])
+        fitting = (
+            box
+            for box in candidates
+            if bounds.contains(*box.p0)
+            and bounds.contains(*box.p1)
+            and all(_distance(center, box) >= radius for center, radius in zip(centers, radii, strict=True))
+            and not any(box.overlaps(other) for other in placed.values())
+        )
+        placed[index] = next(fitting, candidates[0])
+    return [placed[index] for index in range(len(centers))]
 
 
-def _candidates(center: tuple[float, float], radius: float, size: tuple[float, float]) -> list[tuple[float, float]]:
-    """List lower left corners around a circle, nearest first; to the right first among equally near ones."""
+def _candidates(center: np.ndarray, radius: float, size: np.ndarray) -> list[Bbox]:
+    """List boxes around a circle, nearest first; to the right first among equally near ones."""
     found = []
     for ring in range(40):
-        distance = radius + LABEL_DISTANCE_PX * (1 + ring)
         for turn in (0, 4, 2, 6, 1, 7, 3, 5):
-            angle = turn * math.pi / 4
-            x = center[0] + math.cos(angle) * (distance + size[0] / 2) - size[0] / 2
-            y = center[1] + math.sin(angle) * (distance + size[1] / 2) - size[1] / 2
-            found.append((x, y))
+            direction = np.array([math.cos(turn * math.pi / 4), math.sin(turn * math.pi / 4)])
+            corner = center + direction * (radius + LABEL_DISTANCE_PX * (1 + ring) + size / 2) - size / 2
+            found.append(Bbox([corner, corner + size]))
     return found
 
 
-def _distance(point: tuple[float, float], box: tuple[float, float, float, float]) -> float:
-    """Return the distance from a point to a box of left, bottom, width, height."""
-    dx = max(box[0] - point[0], 0.0, point[0] - box[0] - box[2])
-    dy = max(box[1] - point[1], 0.0, point[1] - box[1] - box[3])
-    return math.hypot(dx, dy)
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
+def _distance(point: np.ndarray, box: Bbox) -> float:
+    return math.dist(point, np.clip(point, box.p0, box.p1))

@@ -1,0 +1,44 @@
+"""The program around a measurement: its options, its table or JSON, its file, its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lwseg_ros.errors import LwsegError
+from lwseg_ros.files import write_json
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """Start a parser with the options of every benchmark."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")
+    return parser
+
+
+def run(
+    benchmark: str,
+    args: argparse.Namespace,
+    measure: Callable[[], dict[str, Any]],
+    table: Callable[[dict[str, Any]], str],
+) -> int:
+    """Measure, print a table (or JSON), and write `BENCHMARK.json`; return the exit code."""
+    try:
+        figures = measure()
+    except LwsegError as error:
+        print(f"{benchmark}: {error}", file=sys.stderr)
+        return 1
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_json(args.out / f"{benchmark}.json", figures)
+    print(json.dumps(figures, indent=2) if args.json else table(figures))
+    return 0
+
+
+def comparison(name: str, value: float, wanted: str, met: bool, digits: int = 3) -> dict[str, Any]:
+    """Return a row of the summary."""
+    return {"name": name, "value": round(value, digits), "wanted": wanted, "met": met}
