@@ -18,8 +18,10 @@ from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging.jpeg_stray import number_of_stray_bytes, without_stray_bytes
 from lwseg_ros.imaging.jpeg_stream import JpegStream, read_stream
 
-# A scan costs time by its pixels, whatever it holds: ten of the largest image, or more of smaller ones.
-MAX_SCANNED_PIXELS = 10 << 26
+# A scan costs time by its pixels, whatever it holds: six of the largest image, or more of smaller ones.
+MAX_SCANNED_PIXELS = 6 << 26
+# Four colours take more memory, and are converted here.
+MAX_PRINT_PIXELS = 1 << 24
 # Huffman codes take at least one bit for a block of 8 x 8.
 MAX_PIXELS_PER_BYTE = 8 * 64
 
@@ -58,6 +60,10 @@ def _check_work(stream: JpegStream) -> None:
     if height * width > len(stream.data) * MAX_PIXELS_PER_BYTE:
         raise ImageError(
             f"the JPEG of {len(stream.data)} bytes is too short for height {height} and width {width}; it was truncated on its way"
+        )
+    if stream.num_components > 3 and height * width > MAX_PRINT_PIXELS:
+        raise ImageError(
+            f"the CMYK JPEG of height {height} and width {width} is too large: at most {MAX_PRINT_PIXELS} pixels are accepted"
         )
     if height * width * stream.num_scans > MAX_SCANNED_PIXELS:
         raise ImageError(

@@ -21,7 +21,7 @@ from lwseg_ros.imaging.jpeg_stream import MAX_SIDE, JpegStream
 NUM_DECODINGS = 8
 MAX_DECODED_PIXELS = 1 << 25
 MAX_INTERVALS = 2000
-# Where more restart intervals than these, and most of all, end in stray bytes, it is the camera's way and not damage.
+# Where more intervals than these, and most of all, end in stray bytes, it is the camera's way and not damage.
 FEW_INTERVALS = 4
 # libjpeg reads ahead, and says nothing of stray bytes within that.
 READ_AHEAD_BYTES = 16
@@ -54,22 +54,20 @@ def number_of_stray_bytes(warning: str) -> int:
 
 
 def _trim_scans(stream: JpegStream, decode: Decode) -> list[bytes]:
-    """Take off the end of every scan what no block needs, where it is padding or the scan ends as an encoder ends it.
-
-    Stray bytes before restart markers are left, and stay an error.
-    """
+    """Take off the end of every scan what no block needs; stray bytes before restart markers are left, and stay an error."""
     trimmed: list[bytes] = []
+    intervals: list[_Interval] = []
     for entropy in stream.entropies():
-        *before, last = _RESTART.split(entropy)
-        kept = b"".join(before)
+        *others, last = _RESTART.split(entropy) if stream.restart_interval else [entropy]
+        before = (*trimmed, b"".join(others))
 
-        def decode_scan(coded: bytes, kept: bytes = kept) -> npt.NDArray[np.uint8]:
-            return decode(stream.join([*trimmed, kept + _stuffed(coded)]))
+        def decode_scan(coded: bytes, before: tuple[bytes, ...] = before) -> npt.NDArray[np.uint8]:
+            return decode(stream.join([*before[:-1], before[-1] + _stuffed(coded)]))
 
-        interval = _interval(decode_scan, last)
-        if not (_is_padding(interval.rest) or _is_filled_up(decode_scan, interval.coded)):
-            raise ValueError(f"a decoder that has lost its place leaves {len(interval.rest)} bytes of image data")
-        trimmed.append(kept + _stuffed(interval.coded))
+        intervals.append(_interval(decode_scan, last))
+        trimmed.append(before[-1] + _stuffed(intervals[-1].coded))
+    # The last bits of a scan may be of no consequence, so that few bytes are not examined.
+    _check_rests(intervals, lambda it: len(it.rest) > READ_AHEAD_BYTES and not _is_filled_up(it.decode, it.coded))
     return trimmed
 
 
@@ -80,14 +78,20 @@ def _trim_intervals(stream: JpegStream, decode: Decode) -> bytes:
     if len(pieces) > 2 * MAX_INTERVALS:
         raise ValueError(f"bytes before a marker, and more than {MAX_INTERVALS} restart intervals")
     intervals = list(_intervals(stream, decode, pieces[::2]))
-    odd = [interval for interval in intervals if not _is_padding(interval.rest)]
-    if len(odd) <= max(FEW_INTERVALS, len(intervals) // 2):
-        for interval in odd:
-            if _is_image_data(interval, stream, decode):
-                raise ValueError(f"a decoder that has lost its place leaves {len(interval.rest)} bytes of image data")
+    _check_rests(intervals, lambda interval: _is_image_data(interval, stream, decode))
     del pieces[2 * len(intervals) - 1 :]
     pieces[::2] = [_stuffed(interval.coded) for interval in intervals]
     return b"".join(pieces)
+
+
+def _check_rests(intervals: Sequence[_Interval], is_image_data: Callable[[_Interval], bool]) -> None:
+    """Raise ValueError where anything but padding follows an interval and is image data."""
+    odd = [interval for interval in intervals if len(set(interval.rest)) > 1]
+    if len(odd) > max(FEW_INTERVALS, len(intervals) // 2):
+        return
+    for interval in odd:
+        if is_image_data(interval):
+            raise ValueError(f"a decoder that has lost its place leaves {len(interval.rest)} bytes of image data")
 
 
 class _Interval(NamedTuple):
@@ -117,12 +121,15 @@ def _intervals(stream: JpegStream, decode: Decode, pieces: Sequence[bytes]) -> I
 
 
 def _interval(decode: Decode, entropy: bytes) -> _Interval:
-    coded = entropy.rstrip(b"\xff").replace(b"\xff\0", b"\xff")
+    coded = _unstuffed(entropy.rstrip(b"\xff"))
     warning = _warning(decode, coded)
     reported = number_of_stray_bytes(warning)
     if warning and not reported:
         raise ValueError(warning)
-    length = _length(decode, coded, max(1, len(coded) - reported - READ_AHEAD_BYTES))
+    stuffed = _stuffed(coded)
+    end = len(stuffed) - reported
+    first, last = (len(_unstuffed(stuffed[: max(1, at)])) for at in (end - READ_AHEAD_BYTES, end))
+    length = _length(decode, coded, range(first, last))
     coded, rest = coded[:length], coded[length:]
     if len(rest) > 1 and set(rest) == set(coded[-1:]):  # zeros decode to something
         raise ValueError("its last block is made of the padding that follows")
@@ -148,14 +155,13 @@ def _is_image_data(interval: _Interval, stream: JpegStream, decode: Decode) -> b
             return _decoder(stream, decode, (height, mcus * width))
 
         most = min(MAX_SIDE // width, num_bits)
-        mcus = bisect_left(range(1, most + 1), True, key=lambda mcus: _TRUNCATED in _warning(decode_mcus(mcus), coded))
+        if _TRUNCATED not in _warning(decode_mcus(most), coded):  # more than one image can show
+            continue
+        mcus = bisect_left(range(1, most), True, key=lambda mcus: _TRUNCATED in _warning(decode_mcus(mcus), coded))
         if mcus:
-            length = _length(decode_mcus(mcus), coded, 0)
-            if (
-                len(coded) - length <= 1
-                and set(coded[length:]) <= {0xFF}
-                and _is_filled_up(decode_mcus(mcus), coded[:length])
-            ):
+            length = _length(decode_mcus(mcus), coded, range(len(coded)))
+            end = coded[length:]
+            if end in (b"", b"\xff") and _is_filled_up(decode_mcus(mcus), coded[:length]):
                 return True
     return False
 
@@ -164,10 +170,11 @@ def _decoder(stream: JpegStream, decode: Decode, size_hw: tuple[int, int]) -> De
     return lambda coded: decode(stream.join([_stuffed(coded)], size_hw))
 
 
-def _length(decode: Decode, coded: bytes, at_least: int) -> int:
-    """Return how many bytes are needed to decode all MCUs."""
-    lengths = range(at_least, len(coded))
-    return at_least + bisect_left(lengths, True, key=lambda length: _TRUNCATED not in _warning(decode, coded[:length]))
+def _length(decode: Decode, coded: bytes, lengths: range) -> int:
+    """Return how many bytes are needed to decode all MCUs; that many suffice if none of these lengths does."""
+    return lengths.start + bisect_left(
+        lengths, True, key=lambda length: _TRUNCATED not in _warning(decode, coded[:length])
+    )
 
 
 def _is_filled_up(decode: Decode, coded: bytes) -> bool:
@@ -182,10 +189,6 @@ def _is_filled_up(decode: Decode, coded: bytes) -> bool:
         return True
 
 
-def _is_padding(rest: bytes) -> bool:
-    return len(set(rest)) <= 1
-
-
 def _warning(decode: Decode, coded: bytes) -> str:
     try:
         decode(coded)
@@ -196,3 +199,7 @@ def _warning(decode: Decode, coded: bytes) -> str:
 
 def _stuffed(coded: bytes) -> bytes:
     return coded.replace(b"\xff", b"\xff\0")
+
+
+def _unstuffed(entropy: bytes) -> bytes:
+    return entropy.replace(b"\xff\0", b"\xff")

@@ -59,6 +59,11 @@ class JpegStream:
         return int.from_bytes(self.frame[5:7], "big"), int.from_bytes(self.frame[7:9], "big")
 
     @property
+    def num_components(self) -> int:
+        """Number of colours."""
+        return self.frame[9]
+
+    @property
     def mcu_hw(self) -> tuple[int, int]:
         """Height and width of what is coded together, where one scan holds all components."""
         factors = self.frame[11::3]
@@ -103,7 +108,7 @@ class JpegStream:
         if marker == _JFIF and segment[4:9] == b"JFIF\0":
             return segment[:9] + b"\1" + segment[10:]
         if marker == _ADOBE and segment[4:9] == b"Adobe" and segment[15:16] not in (b"\0", b""):
-            return segment[:15] + (b"\1" if self.frame[9] == 3 else b"\2") + segment[16:]
+            return segment[:15] + (b"\1" if self.num_components == 3 else b"\2") + segment[16:]
         return segment
 
 
