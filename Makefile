@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --progress-bar off -c constraints.tx
 # Two processes share two cores without waiting for each other's threads.
 PYTEST := $(BIN)/python -m pytest --durations 10
 
-.PHONY: help setup setup-all demo check lint test bench clean
+.PHONY: help setup setup-all demo check lint test bench soak clean
 
 help:
 	@echo "make setup      .venv with what the node, the replay and their tests need; no torch"
@@ -18,6 +18,7 @@ help:
 	@echo "make check      lint, types and the fast tests, in parallel: under a minute"
 	@echo "make test       lint, types and all tests"
 	@echo "make bench      every performance figure; tables in out/bench/"
+	@echo "make soak       the live node under load for 30 minutes; figures and picture in out/soak/"
 
 setup: $(STAMP)
 
@@ -58,6 +59,9 @@ test: lint
 
 bench: setup-all
 	$(BIN)/python -m benchmarks --out out/bench
+
+soak: setup
+	$(BIN)/lwseg soak --minutes 30 --rate 15 -o out/soak
 
 clean:
 	rm -rf out build *.egg-info training/build training/*.egg-info ros2_ws/build ros2_ws/install ros2_ws/log
