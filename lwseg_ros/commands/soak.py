@@ -81,16 +81,21 @@ def summary(result: SoakResult) -> str:
     def show(value: float | None, digits: int = 1) -> str:
         return "?" if value is None else f"{value:.{digits}f}"
 
+    def since_warm_up(name: str, digits: int = 0) -> str:
+        return f"{show(figures[name]['after_warm_up'], digits)} to {show(figures[name]['end'], digits)}"
+
+    slope = memory["slope_per_hour"]
     dropped = ", ".join(f"{count} {cause}" for cause, count in frames["dropped_by_cause"].items() if count)
     return (
         f"{'partial: ' if figures['partial'] else ''}{show(figures['minutes']['done'])} minutes, "
         f"{frames['published']} published = {frames['segmented']} segmented + {frames['dropped']} dropped"
-        f"{f' ({dropped})' if dropped else ''} + {frames['lost_in_transport']} lost in transport; "
+        f"{f' ({dropped})' if dropped else ''} + {frames['lost_in_transport']} lost in transport "
+        f"({frames['lost_reported']} reported); "
         f"{show(figures['rate_hz']['segmented'])} Hz; "
         f"latency p50 {show(latency['p50'])}, p99 {show(latency['p99'])}, max {show(latency['max'])} ms; "
-        f"memory {show(memory['start'])} to {show(memory['end'])} MB, {show(memory['slope_per_hour'], 2)} MB/hour "
-        f"after {memory['warm_up_s']:.0f} s; threads {figures['threads']['start']} to {figures['threads']['end']}, "
-        f"handles {figures['handles']['start']} to {figures['handles']['end']}"
+        f"after the first {memory['warm_up_s']:.0f} s memory {since_warm_up('memory_mb', 1)} MB "
+        f"({'slope not measured' if slope is None else f'{slope:+.2f} MB/hour'}), threads {since_warm_up('threads')}, "
+        f"handles {since_warm_up('handles')}"
     )
 
 

@@ -207,9 +207,13 @@ class SoakResult:
 
     def _extent(self, name: str) -> dict[str, float | None]:
         values = [getattr(sample, name) for sample in self.samples]
-        if not values:
-            return dict.fromkeys(("start", "end", "max"))
-        return {"start": values[0], "end": values[-1], "max": max(values)}
+        rest = [getattr(sample, name) for sample in self.after_warm_up]
+        return {
+            "start": values[0] if values else None,
+            "after_warm_up": rest[0] if rest else None,
+            "end": values[-1] if values else None,
+            "max": max(values, default=None),
+        }
 
 
 def slope_per_hour(times_s: Sequence[float], values: Sequence[float]) -> float | None:

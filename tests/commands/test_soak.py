@@ -39,9 +39,9 @@ def test_a_line_tells_all(
     assert main(arguments(tiny_model, tmp_path)) == 0
     line, picture = capsys.readouterr().out.splitlines()
     assert line == (
-        "2.0 minutes, 1800 published = 1700 segmented + 99 dropped (90 superseded, 9 bad) + 1 lost in transport; 14.2 Hz; "
-        "latency p50 10.0, p99 10.0, max 10.0 ms; memory 300.0 to 300.0 MB, 1.00 MB/hour after 24 s; "
-        "threads 20 to 20, handles 15 to 15"
+        "2.0 minutes, 1800 published = 1700 segmented + 99 dropped (90 superseded, 9 bad) + 1 lost in transport "
+        "(1 reported); 14.2 Hz; latency p50 10.0, p99 10.0, max 10.0 ms; "
+        "after the first 24 s memory 300.0 to 300.0 MB (+1.00 MB/hour), threads 20 to 20, handles 15 to 15"
     )
     assert picture == f"picture: {tmp_path / 'soak.svg'}"
     assert main([*arguments(tiny_model, tmp_path), "--json"]) == 0

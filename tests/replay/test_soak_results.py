@@ -131,8 +131,8 @@ def test_figures(result: SoakResult) -> None:
     assert figures["rate_hz"] == {"asked": 15.0, "published": 100 / 120, "segmented": 90 / 120}
     assert figures["latency_ms"] == {"p50": 2.0, "p99": pytest.approx(2.98), "max": 3.0}
     assert figures["memory_mb"].pop("slope_per_hour") == pytest.approx(0.0, abs=1e-9)
-    assert figures["memory_mb"] == {"start": 300, "end": 300, "max": 300, "warm_up_s": 24.0}
-    assert figures["threads"] == {"start": 20, "end": 21, "max": 21}
+    assert figures["memory_mb"] == {"start": 300, "after_warm_up": 300, "end": 300, "max": 300, "warm_up_s": 24.0}
+    assert figures["threads"] == {"start": 20, "after_warm_up": 20, "end": 21, "max": 21}
     assert figures["cpu_percent"] == {"mean": 50.0, "max": 50.0}
     assert figures["diagnostics"] == {"reports": {"ok": 119, "warning": 1}, "complaints": ["2 frames were bad"]}
     assert result.series()["time_s"] == list(range(120))
@@ -153,7 +153,7 @@ def test_nothing_measured_is_null(result: SoakResult) -> None:
     figures = empty.figures()
     assert figures["rate_hz"] == {"asked": 15.0, "published": None, "segmented": None}
     assert figures["latency_ms"] == {"p50": None, "p99": None, "max": None}
-    assert figures["threads"] == {"start": None, "end": None, "max": None}
+    assert figures["threads"] == dict.fromkeys(("start", "after_warm_up", "end", "max"))
     assert figures["cpu_percent"] == {"mean": None, "max": None}
     assert figures["backend"] is None
     json.dumps(figures, allow_nan=False)

@@ -187,6 +187,8 @@ class _Soak:
             self._handle_events()
             self.duration_s = time.monotonic() - start_s
             self.ended_early = self._interrupted()
+        if not self.samples or self.duration_s - self.samples[-1].time_s > SAMPLE_PERIOD_S / 2:
+            self._take_sample(self.duration_s)
 
     def _take_sample(self, time_s: float) -> None:
         usage = read_usage(self._group.children["node"].pid)
