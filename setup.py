@@ -83,6 +83,7 @@ setup(
             "bench = lwseg_ros.commands.bench",
             "replay = lwseg_ros.commands.replay",
             "demo = lwseg_ros.commands.demo",
+            "soak = lwseg_ros.commands.soak",
         ],
     },
     zip_safe=False,

@@ -1,4 +1,4 @@
-"""What the session of a live replay and its player and collector say to each other: commands in, events in JSON out.
+"""What whoever runs a live node and the processes around it say to each other: commands in, events in JSON out.
 
 A process gets its configuration as a JSON file and its commands on standard input, whose end is the signal to stop; so
 none outlives the process that started it. It tells its events on standard output, one line of JSON each.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,13 +60,17 @@ class Commands:
         """Whether the input has ended."""
         return self._ended.is_set()
 
-    def next(self) -> str:
-        """Wait for a line; raises InputEndedError at the end."""
+    def next(self, timeout_s: float = math.inf) -> str | None:
+        """Wait for a line; None when none came in time. Raises InputEndedError at the end."""
+        deadline_s = time.monotonic() + timeout_s
         while True:
+            left_s = deadline_s - time.monotonic()
             with contextlib.suppress(queue.Empty):
-                return self._lines.get(timeout=0.1)
+                return self._lines.get(timeout=max(0.0, min(0.1, left_s)))
             if self.ended:
                 raise InputEndedError
+            if time.monotonic() >= deadline_s:
+                return None
 
     def sleep(self, seconds: float) -> None:
         """Wait for some time; raises InputEndedError at the end."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from lwseg_ros.errors import BagError, ImageError
+from lwseg_ros.errors import BagError
 from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.model_file import load_model
-from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import evaluate_bag
+from lwseg_ros.replay.live.process_group import LiveReplayError, image_bytes, require_rclpy
 from lwseg_ros.replay.live.recording import LiveRecording
-from lwseg_ros.replay.live.session import LiveOptions, LiveReplayError, LiveSession
+from lwseg_ros.replay.live.session import LiveOptions, LiveSession
 from lwseg_ros.replay.pairing import Frame, ambiguities
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 
@@ -46,17 +46,13 @@ def replay_live(
         ModelFileError: the model file cannot be used.
         LiveReplayError: ROS is not there, a process died, or the node did not get ready.
     """
-    if importlib.util.find_spec("rclpy") is None:
-        raise LiveReplayError(
-            "the Python module rclpy is not installed; source a ROS 2 installation, or `pip install 'lwseg_ros[ros]'`, or "
-            "replay without ROS (--offline)"
-        )
+    require_rclpy(", or replay without ROS (--offline)")
     model = load_model(options.model)
     with tempfile.TemporaryDirectory(prefix="lwseg_replay_") as folder, Bag(path) as bag:
         truth = bag.label_topic(label_topic)
         image = bag.image_topic(topic, exclude=truth.name if truth else None)
         recording = LiveRecording(Path(folder) / "spool.bin")
-        session = LiveSession(path, image, _image_bytes(bag, image), options, Path(folder), recording, on_event)
+        session = LiveSession(path, image, image_bytes(bag, image), options, Path(folder), recording, on_event)
         warnings = [*bag.warnings, *session.run()]
         recording.index()
 
@@ -87,16 +83,6 @@ def replay_live(
             kept=tuple(kept),
             warnings=(*warnings, *ambiguities(bag, image, truth)),
         )
-
-
-def _image_bytes(bag: Bag, image: Topic) -> int:
-    """Return how large the messages of an image are: the bag's first one, or the label that answers it."""
-    message = next(bag.messages(image))
-    try:
-        height, width, channels = bag.image(message).shape
-    except ImageError:  # the node will count it as bad
-        return len(message.raw)
-    return max(len(message.raw), height * width * channels)
 
 
 def _engine(recording: LiveRecording) -> Engine:

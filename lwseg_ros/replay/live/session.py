@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lwseg_ros.errors import BagError, LwsegError
-from lwseg_ros.replay.bag import COMPRESSED_IMAGE, IMAGE, Topic
-from lwseg_ros.replay.live.isolation import write_profiles
-from lwseg_ros.replay.live.processes import RMW, Child, Events, interrupts_deferred, missing_middleware, ros_environment
+from lwseg_ros.errors import BagError
+from lwseg_ros.replay.bag import IMAGE, Topic
+from lwseg_ros.replay.live.process_group import NODE, LiveReplayError, ProcessGroup
+from lwseg_ros.replay.live.processes import interrupts_deferred
 from lwseg_ros.replay.live.recording import DIAGNOSTICS, LiveRecording, Published, Received
 from lwseg_ros.replay.live.topic_names import legal_topic
 
-NODE = "/segment"
 # The node's message for durations: that of the Autoware ecosystem where it is installed.
 DURATION_TYPES = (
     "autoware_internal_debug_msgs/msg/Float64Stamped",
@@ -29,10 +26,6 @@ DURATION_TYPES = (
 # No answer for this long after the last image means that the missing ones will not come.
 SILENCE_S = 5.0
 READY = {"node", "collector", "player"}
-
-
-class LiveReplayError(LwsegError):
-    """The live replay did not get to its end; the message holds what the failing process said."""
 
 
 @dataclass(frozen=True)
@@ -71,24 +64,15 @@ class LiveSession:
         self._bag = bag
         self._image_topic = image_topic
         self._options = options
-        self._folder = folder
         self._recording = recording
         self._on_event = on_event
-        self._events: Events = Events()
-        profiles = folder / "fastdds_profiles.xml"
-        write_profiles(profiles, image_bytes)
-        missing = missing_middleware()
-        self._environment = ros_environment(profiles, ignored=[RMW] if missing else [])
-        self._children: dict[str, Child] = {}
+        self._group = ProcessGroup("replay", folder, image_bytes)
         self._ready: set[str] = set()
         self._done = False
         self._num_asked = 0
         self._num_dropped = 0  # by the node, for whatever reason
         self._num_lost = 0  # on their way, as far as one can tell
         self._progress_s = 0.0
-        self._warnings: list[str] = []
-        if missing:
-            self._warnings.append(f"{RMW}={missing} is not installed; the replay took the middleware that ROS chooses")
 
     def run(self) -> list[str]:
         """Start all, wait until they are ready, play, and wait until every frame is answered or known to be dropped.
@@ -104,34 +88,35 @@ class LiveSession:
         """
         name, played_name = self._image_topic.name, legal_topic(self._image_topic.name)
         if played_name != name:
-            self._warnings.append(f"{name} was played as {played_name}: ROS 2 does not allow the recorded name")
-        with ExitStack() as stack:
+            self._group.warnings.append(f"{name} was played as {played_name}: ROS 2 does not allow the recorded name")
+        with self._group:
             with interrupts_deferred():
-                self._start_all(stack)
+                self._start_all()
             if not self._wait_until(lambda: self._ready >= READY, self._options.startup_timeout_s):
                 missing = ", ".join(sorted(READY - self._ready))
                 raise LiveReplayError(
                     f"not ready within {self._options.startup_timeout_s:g} s: {missing}. The node said:\n"
-                    + self._children["node"].last_words()
+                    + self._group.children["node"].last_words()
                 )
             self._num_asked = 1
-            self._children["player"].send("go")
+            self._group.children["player"].send("go")
             self._wait_until(lambda: self._done)
             # a frame that the node neither answered nor counted as dropped was lost on its way
             self._wait_until(self._all_settled, SILENCE_S)
-        return self._warnings
+        return self._group.warnings
 
-    def _start_all(self, stack: ExitStack) -> None:
-        self._start(stack, "node", ["-m", "lwseg_ros.node", *_node_arguments(self._image_topic, self._options)])
+    def _start_all(self) -> None:
+        options = self._options
+        self._group.start_node(self._image_topic, options.model, options.backend, options.parameters)
         topics = [
             {"kind": "label", "name": f"{NODE}/label", "msgtypes": [IMAGE]},
             {"kind": "uncertainty", "name": f"{NODE}/uncertainty", "msgtypes": [IMAGE]},
             {"kind": "inference_time", "name": f"{NODE}/debug/engine_time_ms", "msgtypes": DURATION_TYPES},
             {"kind": "diagnostics", "name": "/diagnostics", "msgtypes": [DIAGNOSTICS]},
         ]
-        self._start_with_config(stack, "collector", {"spool": str(self._recording.spool), "topics": topics})
-        config = {"bag": str(self._bag), "image_topic": self._image_topic.name, "rate": self._options.rate}
-        self._start_with_config(stack, "player", config)
+        self._group.start("collector", {"spool": str(self._recording.spool), "topics": topics})
+        config = {"bag": str(self._bag), "image_topic": self._image_topic.name, "rate": options.rate}
+        self._group.start("player", config)
 
     def _all_settled(self) -> bool:
         received = self._recording.received
@@ -144,12 +129,12 @@ class LiveSession:
         next_check_s = 0.0
         while not condition():
             with contextlib.suppress(queue.Empty):
-                self._handle(self._events.get(timeout=0.1))
+                self._handle(self._group.events.get(timeout=0.1))
             now_s = time.monotonic()
             if now_s < next_check_s:
                 continue
             next_check_s = now_s + 0.1
-            self._check_alive()
+            self._group.check_alive(self._handle)
             if quiet_s is not None and now_s - self._progress_s > quiet_s:
                 return False
             if self._num_asked and now_s - self._progress_s > SILENCE_S and self._is_waiting():
@@ -174,7 +159,7 @@ class LiveSession:
         elif event["event"] == "done":
             self._done = True
         elif event["event"] == "warning":
-            self._warnings.append(event["message"])
+            self._group.warnings.append(event["message"])
         elif event["event"] == "failed":
             raise BagError(event["message"])
 
@@ -201,43 +186,4 @@ class LiveSession:
         num_settled = len(self._recording.received["label"]) + self._num_dropped + self._num_lost
         if self._is_waiting() and num_settled >= self._num_asked:
             self._num_asked += 1
-            self._children["player"].send("go")
-
-    def _check_alive(self) -> None:
-        for child in self._children.values():
-            if child.exit_code is None:
-                continue
-            child.stop()
-            while not self._events.empty():  # it may have said why
-                self._handle(self._events.get())
-            raise LiveReplayError(
-                f"the {child.name} process ended with exit code {child.exit_code} before the replay was over; "
-                f"it said:\n{child.last_words()}"
-            )
-
-    def _start(self, stack: ExitStack, name: str, arguments: list[str]) -> None:
-        self._children[name] = stack.enter_context(
-            Child(name, arguments, environment=self._environment, folder=self._folder, events=self._events)
-        )
-
-    def _start_with_config(self, stack: ExitStack, name: str, config: dict[str, Any]) -> None:
-        path = self._folder / f"{name}.json"
-        path.write_text(json.dumps(config), encoding="utf-8")
-        self._start(stack, name, ["-m", f"lwseg_ros.replay.live.{name}", str(path)])
-
-
-def _node_arguments(image_topic: Topic, options: LiveOptions) -> list[str]:
-    """Remap the node's input to the recorded topic, and set its parameters."""
-    compressed = image_topic.msgtype == COMPRESSED_IMAGE
-    remapping = f"image{'/compressed' if compressed else ''}:={legal_topic(image_topic.name)}"
-    parameters = {
-        "model": str(options.model),
-        "backend": options.backend,
-        "transport": "compressed" if compressed else "raw",
-        **options.parameters,
-    }
-    arguments = ["--ros-args", "-r", remapping]
-    for name, value in parameters.items():
-        # JSON is YAML, which is how rcl reads the value: it keeps the type, and quotes a text that looks like a number
-        arguments += ["-p", f"{name}:={json.dumps(value)}"]
-    return arguments
+            self._group.children["player"].send("go")

@@ -96,7 +96,7 @@ def latency_svg(latencies_ms: Sequence[float | None], engine_p50_ms: float | Non
     known = [value for value in latencies_ms if value is not None]
     if not known:
         return ""
-    top_ms = _round_up(max(known) * 1.05)
+    top_ms = round_up(max(known) * 1.05)
     count = max(len(latencies_ms) - 1, 1)
 
     def x(index: int) -> float:
@@ -188,11 +188,11 @@ def _tick_x(x: float, text: str) -> str:
 
 def _ticks(count: int) -> list[int]:
     """Choose about ten round frame numbers."""
-    step = max(1, int(_round_up(count / 10)))
+    step = max(1, int(round_up(count / 10)))
     return list(range(0, count, step))
 
 
-def _round_up(value: float) -> float:
+def round_up(value: float) -> float:
     """Round up to 1, 2, 4, 5 or 10 times a power of ten."""
     if value <= 0:
         return 1.0

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.bag_files import COMPRESSED_IMAGE, IMAGE_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
+from support.child_processes import children
 
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.replay.live.run import LiveOptions, LiveReplayError, replay_live
@@ -24,20 +25,6 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed: pip install 'lwseg_
 pytestmark = pytest.mark.integration
 
 NUM_FRAMES = 15
-
-
-def children(parent: int | None = None) -> dict[int, str]:
-    """List this process's running children as {pid: command line}."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status, command = (folder / "stat").read_text(), (folder / "cmdline").read_bytes()
-        except OSError:
-            continue
-        state, parent_pid = status.rpartition(")")[2].split()[:2]
-        if int(parent_pid) == (parent or os.getpid()) and state != "Z":
-            found[int(folder.name)] = command.replace(b"\0", b" ").decode()
-    return found
 
 
 def options(model: ModelFile, **changes: object) -> LiveOptions:

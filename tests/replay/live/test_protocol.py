@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import threading
+import time
 
 import pytest
 
@@ -30,6 +32,23 @@ def test_the_end_of_the_input_interrupts_every_wait(monkeypatch: pytest.MonkeyPa
         commands.next()
     with pytest.raises(InputEndedError):
         commands.sleep(60)
+
+
+def test_a_wait_for_a_line_may_be_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    with os.fdopen(read) as lines, os.fdopen(write, "w") as pipe:
+        monkeypatch.setattr(sys, "stdin", lines)
+        commands = Commands()
+        started_s = time.monotonic()
+        assert commands.next(0.25) is None
+        assert time.monotonic() - started_s >= 0.25
+        assert commands.next(-1.0) is None
+        pipe.write("stop\n")
+        pipe.flush()
+        assert commands.next(60.0) == "stop"
+        pipe.close()
+        with pytest.raises(InputEndedError):
+            commands.next(60.0)
 
 
 def test_message_types_that_are_not_installed_are_named() -> None:

@@ -1,0 +1,117 @@
+"""`lwseg soak`: the node under load for long, with figures and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lwseg_ros.commands.replay_common import add_common_arguments
+from lwseg_ros.model_file import resolve_model
+from lwseg_ros.replay.live.soak import SoakOptions, run_soak
+from lwseg_ros.replay.report.soak import write_soak
+from lwseg_ros.replay.soak_results import Sample, SoakResult
+
+HELP = "Keep the live node under load for long; write what it uses and answers to soak.json and soak.svg."
+EXAMPLE = "lwseg soak --minutes 30 --rate 15 -o out/soak"
+BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} s{postfix}"
+
+
+def positive(text: str) -> float:
+    """Read a number above 0; argparse turns the error into wrong usage."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--minutes", type=positive, default=30.0, metavar="N", help="default: %(default)g")
+    parser.add_argument(
+        "--rate", type=positive, default=15.0, metavar="HZ", help="images a second (default: %(default)g)"
+    )
+    add_common_arguments(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("out/soak"), metavar="DIR", help="default: %(default)s"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Soak, write both files, and print the figures; 1 when it was interrupted, a process died or counts do not add up."""
+    options = SoakOptions(resolve_model(args.model), args.backend, args.minutes, args.rate)
+    args.output.mkdir(parents=True, exist_ok=True)  # half an hour later would be late to fail
+    print("starting the node and its driver ...", file=sys.stderr)
+    bar: tqdm[Any] = tqdm(total=max(1, round(args.minutes * 60)), desc="soaking", file=sys.stderr, bar_format=BAR)
+
+    def show(sample: Sample) -> None:
+        bar.set_postfix_str(f"{sample.labels} labels, {sample.rss_mb:.1f} MB", refresh=False)
+        bar.update(max(0, round(sample.time_s) - bar.n))
+
+    with bar, _ends_in_order() as interrupted:
+        result = run_soak(options, interrupted=interrupted, on_sample=show)
+    picture = write_soak(result, args.output)
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(json.dumps(result.figures(), indent=2) if args.json else summary(result))
+    print(f"picture: {picture}", file=sys.stderr if args.json else sys.stdout)
+    for fault in result.faults:
+        print(f"lwseg soak: {fault}", file=sys.stderr)
+    if result.interrupted:
+        print("lwseg soak: interrupted; the figures are partial", file=sys.stderr)
+    return 1 if result.faults or result.interrupted else 0
+
+
+def summary(result: SoakResult) -> str:
+    """Put the key figures into one line."""
+    figures = result.figures()
+    frames, latency, memory = figures["frames"], figures["latency_ms"], figures["memory_mb"]
+
+    def show(value: float | None, digits: int = 1) -> str:
+        return "?" if value is None else f"{value:.{digits}f}"
+
+    def since_warm_up(name: str, digits: int = 0) -> str:
+        return f"{show(figures[name]['after_warm_up'], digits)} to {show(figures[name]['end'], digits)}"
+
+    slope = memory["slope_per_hour"]
+    dropped = ", ".join(f"{count} {cause}" for cause, count in frames["dropped_by_cause"].items() if count)
+    return (
+        f"{'partial: ' if figures['partial'] else ''}{show(figures['minutes']['done'])} minutes, "
+        f"{frames['published']} published = {frames['segmented']} segmented + {frames['dropped']} dropped"
+        f"{f' ({dropped})' if dropped else ''} + {frames['lost_in_transport']} lost in transport "
+        f"({frames['lost_reported']} reported); "
+        f"{show(figures['rate_hz']['segmented'])} Hz; "
+        f"latency p50 {show(latency['p50'])}, p99 {show(latency['p99'])}, max {show(latency['max'])} ms; "
+        f"after the first {memory['warm_up_s']:.0f} s memory {since_warm_up('memory_mb', 1)} MB "
+        f"({'slope not measured' if slope is None else f'{slope:+.2f} MB/hour'}), threads {since_warm_up('threads')}, "
+        f"handles {since_warm_up('handles')}"
+    )
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[Callable[[], bool]]:
+    """Let the first SIGINT or SIGTERM be asked for, and further ones interrupt."""
+    caught: list[int] = []
+
+    def catch(number: int, _: object) -> None:
+        caught.append(number)
+        if len(caught) > 1:
+            raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
