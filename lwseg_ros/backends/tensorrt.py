@@ -52,7 +52,11 @@ def open(model: ModelFile, options: BackendOptions) -> Backend:
 
 def cached_engine(model: ModelFile, options: BackendOptions, device: cuda.CudaDevice) -> bytes | None:
     """Return the engine of a model for a device from the cache, None where there is none."""
-    cache = EngineCache(options.cache_dir)
+    try:
+        cache = EngineCache(options.cache_dir)
+    except BackendError as error:
+        logger.warning("%s", error)
+        return None
     found = (cache.load(key) for key in device_keys(model, options, load_library(), device))
     return next((engine for engine in found if engine is not None), None)
 
@@ -137,9 +141,9 @@ class TensorRtBackend:
             label.download(pixels, self._stream)
             uncertainty.download(pixels, self._stream)
         finally:
-            # Nothing may still be running on the buffers when this returns or raises.
-            error = self._cudart.cudaStreamSynchronize(self._stream)
-        cuda.check(error)
+            # Nothing may still be running on the buffers when this returns or raises. What CUDA says of a failure goes
+            # before what TensorRT says: only it tells whether the device is lost.
+            cuda.check(self._cudart.cudaStreamSynchronize(self._stream))
         shape = images.shape[:3]
         return label.host[:pixels].reshape(shape).copy(), uncertainty.host[:pixels].reshape(shape).copy()
 
