@@ -29,9 +29,18 @@ class InputState:
 
 
 def inference_status(
-    name: str, state: str, segmenter: Segmenter | None, timings: Sequence[Timing], errors: int, hardware_id: str
+    name: str,
+    state: str,
+    segmenter: Segmenter | None,
+    timings: Sequence[Timing],
+    errors: int,
+    hardware_id: str,
+    trouble: str = "",
 ) -> DiagnosticStatus:
-    """Report the lifecycle state, the model, the backend and its times. `errors` are those since the last report."""
+    """Report the lifecycle state, the model, the backend and its times.
+
+    errors: frames that failed since the last report. trouble: what keeps the node from segmenting at all, or empty.
+    """
     values: dict[str, object] = {"state": state}
     level, message = DiagnosticStatus.OK, state
     if segmenter is not None:
@@ -56,7 +65,9 @@ def inference_status(
                 DiagnosticStatus.WARN,
                 f"{state}, on {backend.name} as a fallback: {choice.fallback_reason}",
             )
-    if errors:
+    if trouble:
+        level, message = DiagnosticStatus.ERROR, f"{state}, {trouble}"
+    elif errors:
         level, message = DiagnosticStatus.ERROR, f"{state}, {errors} frames failed since the last report"
     return _status(level, f"{name}: inference", message, hardware_id, values)
 
@@ -78,6 +89,10 @@ def camera_status(
     level, message = DiagnosticStatus.OK, "segmenting" if active else "inactive"
     if active and (silence := silence_reason(snapshot, source, input_timeout_s)):
         level, message = DiagnosticStatus.ERROR, silence
+    elif active and snapshot.unanswered_s > input_timeout_s:
+        drops = ", ".join(f"{count} {cause}" for cause, count in new_drops.items() if count)
+        level, message = DiagnosticStatus.ERROR, f"images come, but no label for {snapshot.unanswered_s:.1f} s"
+        message += f"; dropped since the last report: {drops}" if drops else ""
     elif new_drops["error"]:
         level, message = DiagnosticStatus.ERROR, f"{new_drops['error']} frames failed since the last report"
     elif new_drops["bad"] or new_drops["stale"]:
@@ -102,6 +117,7 @@ def camera_status(
         **{f"dropped_{cause}": count for cause, count in snapshot.dropped.items()},
         "lost_in_transport": source.lost,
         "silence_s": snapshot.silence_s,
+        "unanswered_s": snapshot.unanswered_s,
         "incompatible_qos": source.incompatible_qos,
         "latency_from": "arrival" if foreign_stamps else "stamp",
     }

@@ -30,6 +30,8 @@ class FrameSnapshot:
     latency_p99_ms: float | None
     silence_s: float
     """Seconds since the last frame came in, or since counting began."""
+    unanswered_s: float = 0.0
+    """Seconds since the first frame came in that no label has followed; 0 where a label was the last to happen."""
 
 
 class FrameStatistics:
@@ -42,6 +44,7 @@ class FrameStatistics:
         self._lock = threading.Lock()
         self._started_s = started_s
         self._last_arrival_s = started_s
+        self._unanswered_since_s: float | None = None
         self._received = 0
         self._segmented = 0
         self._dropped = dict.fromkeys(DROP_CAUSES, 0)
@@ -52,6 +55,7 @@ class FrameStatistics:
         """Begin new windows, as after a pause; the counts stay."""
         with self._lock:
             self._started_s = self._last_arrival_s = now_s
+            self._unanswered_since_s = None
             self._arrivals_s.clear()
             self._outputs.clear()
 
@@ -60,6 +64,8 @@ class FrameStatistics:
         with self._lock:
             self._received += 1
             self._last_arrival_s = now_s
+            if self._unanswered_since_s is None:
+                self._unanswered_since_s = now_s
             self._arrivals_s.append(now_s)
             _forget(self._arrivals_s, now_s)
 
@@ -67,6 +73,7 @@ class FrameStatistics:
         """Count a frame whose label was published."""
         with self._lock:
             self._segmented += 1
+            self._unanswered_since_s = None
             self._outputs.append((now_s, latency_ms))
             while self._outputs[0][0] < now_s - WINDOW_S:
                 self._outputs.popleft()
@@ -91,6 +98,7 @@ class FrameStatistics:
                 latency_p50_ms=latency["p50"],
                 latency_p99_ms=latency["p99"],
                 silence_s=now_s - self._last_arrival_s,
+                unanswered_s=0.0 if self._unanswered_since_s is None else now_s - self._unanswered_since_s,
             )
 
 

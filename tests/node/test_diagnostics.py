@@ -83,6 +83,13 @@ def test_a_camera_that_works() -> None:
         ({"snapshot": dropped(superseded=9)}, DiagnosticStatus.OK, "segmenting"),
         ({"snapshot": dropped(bad=3, stale=1)}, DiagnosticStatus.WARN, "3 bad frames, 1 stale ones"),
         ({"snapshot": dropped(error=2, bad=1)}, DiagnosticStatus.ERROR, "2 frames failed since the last report"),
+        (
+            {"snapshot": replace(dropped(stale=7), unanswered_s=3.25)},
+            DiagnosticStatus.ERROR,
+            "images come, but no label for 3.2 s; dropped since the last report: 7 stale",
+        ),
+        ({"snapshot": replace(SNAPSHOT, unanswered_s=1.9)}, DiagnosticStatus.OK, "segmenting"),
+        ({"snapshot": replace(SNAPSHOT, unanswered_s=99.0), "active": False}, DiagnosticStatus.OK, "inactive"),
         ({"foreign_stamps": True}, DiagnosticStatus.WARN, "from another clock"),
         ({"source": replace(WELL, incompatible_qos="DURABILITY")}, DiagnosticStatus.WARN, "does not fit in DURABILITY"),
         ({"active": False, "snapshot": replace(SNAPSHOT, silence_s=99.0)}, DiagnosticStatus.OK, "inactive"),
@@ -124,6 +131,7 @@ def test_inference(tiny_model: ModelFile) -> None:
         timings = [Timing(inference_ms=10.0 + i, processing_ms=20.0 + i, latency_ms=30.0 + i) for i in range(3)]
         working = inference_status("segment", "active", segmenter, timings, 0, "CPU")
         failing = inference_status("segment", "active", segmenter, timings, 4, "CPU")
+        hanging = inference_status("segment", "active", segmenter, timings, 4, "CPU", trouble="inference hangs")
         segmenter.choice = replace(segmenter.choice, fallback_reason="tensorrt: no CUDA driver")
         fallen_back = inference_status("segment", "active", segmenter, timings, 0, "CPU")
     assert working.level == DiagnosticStatus.OK
@@ -131,6 +139,7 @@ def test_inference(tiny_model: ModelFile) -> None:
     assert values(working)["model_sha256"] == tiny_model.sha256
     assert failing.level == DiagnosticStatus.ERROR
     assert "4 frames failed" in failing.message
+    assert (hanging.level, hanging.message) == (DiagnosticStatus.ERROR, "active, inference hangs")
     assert fallen_back.level == DiagnosticStatus.WARN
     assert fallen_back.message == "active, on onnxruntime as a fallback: tensorrt: no CUDA driver"
     assert values(fallen_back)["fallback_reason"] == "tensorrt: no CUDA driver"
