@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 
 from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, OutputCheck, Probe, Runtime
+from lwseg_ros.backends.finite import check_blank_run, check_weights
 from lwseg_ros.errors import BackendError, LwsegError
 from lwseg_ros.model_file import ModelFile
 
@@ -63,9 +64,11 @@ def open_backend(
 
     `auto` takes TensorRT where a CUDA device and a TensorRT library are, else OpenVINO, else ONNX Runtime; none of `lost`,
     runtimes that failed in use with the reason. Raises BackendUnavailableError when the named runtime or its device is not
-    there, BackendError when it fails, whatever the library itself raises. What is opened has run already, on blank images.
+    there, BackendError when it fails, whatever the library itself raises, and ModelFileError when weights or logits are not
+    finite. What is opened has run already, on blank images.
     """
     options = options or BackendOptions()
+    check_weights(model)
     if name != "auto":
         return BackendChoice(_opened_and_run(name, model, options), f"{name} was asked for")
     passed_over = [f"{candidate}: {reason}" for candidate, reason in (lost or {}).items()]
@@ -110,6 +113,7 @@ def _opened_and_run(name: str, model: ModelFile, options: BackendOptions) -> Bac
                 images = np.zeros((number, *model.manifest.input_size_hw, 3), np.uint8)
                 label, uncertainty = backend.infer(images)
                 check_outputs(label, uncertainty, images)
+                check_blank_run(model, label, uncertainty)
         except BaseException:
             backend.close()
             raise
