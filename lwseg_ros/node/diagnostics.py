@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from lwseg_ros.evaluation.percentiles import percentiles
+from lwseg_ros.node.frame import StampClock
 from lwseg_ros.node.statistics import FrameSnapshot
 from lwseg_ros.node.worker import Timing
 from lwseg_ros.segmenter import Segmenter
@@ -79,7 +80,7 @@ def camera_status(
     previous: FrameSnapshot,
     source: InputState,
     *,
-    foreign_stamps: bool,
+    stamp_clock: StampClock,
     active: bool,
     input_timeout_s: float,
     hardware_id: str,
@@ -101,9 +102,9 @@ def camera_status(
     elif active and source.incompatible_qos:
         level = DiagnosticStatus.WARN
         message = f"a publisher on {source.topic} does not fit in {source.incompatible_qos}; nothing comes from it"
-    elif active and foreign_stamps:
+    elif active and stamp_clock.foreign:
         level = DiagnosticStatus.WARN
-        message = "the stamps are missing or from another clock; age and latency count from the arrival"
+        message = f"{_describe_stamps(stamp_clock)}; age and latency count from the arrival"
     values: dict[str, object] = {
         "topic": source.topic,
         "type": source.message_type,
@@ -119,7 +120,8 @@ def camera_status(
         "silence_s": snapshot.silence_s,
         "unanswered_s": snapshot.unanswered_s,
         "incompatible_qos": source.incompatible_qos,
-        "latency_from": "arrival" if foreign_stamps else "stamp",
+        "latency_from": "arrival" if stamp_clock.foreign else "stamp",
+        "stamp_offset_ms": stamp_clock.offset_ms,
     }
     return _status(level, f"{name}: camera {camera}".rstrip(), message, hardware_id, values)
 
@@ -148,6 +150,13 @@ def silence_reason(snapshot: FrameSnapshot, source: InputState, input_timeout_s:
         "with Fast DDS set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for publisher and node, and leave "
         "ROS_AUTOMATIC_DISCOVERY_RANGE at its default"
     )
+
+
+def _describe_stamps(clock: StampClock) -> str:
+    if clock.offset_ms is None:
+        return "the stamps are missing or from another clock"
+    off = f"{abs(clock.offset_ms) / 1e3:.1f} s {'behind' if clock.offset_ms > 0 else 'ahead of'} the node's"
+    return f"the stamps are from another clock, {off}: synchronise the camera (PTP, NTP) or let its driver take the host's time"
 
 
 def _status(level: bytes, name: str, message: str, hardware_id: str, values: dict[str, object]) -> DiagnosticStatus:

@@ -330,7 +330,7 @@ class SegmentNode(LifecycleNode):
                     snapshot,
                     previous,
                     state,
-                    foreign_stamps=source.foreign_stamps,
+                    stamp_clock=source.stamp_clock,
                     active=active,
                     input_timeout_s=self._settings.input_timeout_s,
                     hardware_id=hardware_id,

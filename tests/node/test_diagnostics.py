@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,11 +14,13 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.node.diagnostics import InputState, camera_status, inference_status
+from lwseg_ros.node.frame import StampClock
 from lwseg_ros.node.statistics import DROP_CAUSES, FrameSnapshot
 from lwseg_ros.node.worker import Timing
 from lwseg_ros.segmenter import Segmenter
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+NOW_NS = 1_800_000_000 * 10**9
 WELL = InputState("/front/image", IMAGE, (IMAGE,))
 SNAPSHOT = FrameSnapshot(
     received=100,
@@ -35,16 +38,19 @@ def status(
     snapshot: FrameSnapshot = SNAPSHOT,
     previous: FrameSnapshot = SNAPSHOT,
     source: InputState = WELL,
-    foreign_stamps: bool = False,
+    stamps_ns: Sequence[int] = (NOW_NS - 12_000_000,),
     active: bool = True,
 ) -> DiagnosticStatus:
+    stamp_clock = StampClock()
+    for number, stamp_ns in enumerate(stamps_ns):
+        stamp_clock.observe(stamp_ns, now_ns=NOW_NS, now_s=float(number))
     return camera_status(
         "segment",
         "front",
         snapshot,
         previous,
         source,
-        foreign_stamps=foreign_stamps,
+        stamp_clock=stamp_clock,
         active=active,
         input_timeout_s=2.0,
         hardware_id="CPU",
@@ -73,6 +79,8 @@ def test_a_camera_that_works() -> None:
         "received": "100",
         "segmented": "90",
         **{f"dropped_{cause}": "2" for cause in DROP_CAUSES},
+        "latency_from": "stamp",
+        "stamp_offset_ms": "12.00",
     }
     assert values(found).items() >= expected.items()
 
@@ -90,7 +98,18 @@ def test_a_camera_that_works() -> None:
         ),
         ({"snapshot": replace(SNAPSHOT, unanswered_s=1.9)}, DiagnosticStatus.OK, "segmenting"),
         ({"snapshot": replace(SNAPSHOT, unanswered_s=99.0), "active": False}, DiagnosticStatus.OK, "inactive"),
-        ({"foreign_stamps": True}, DiagnosticStatus.WARN, "from another clock"),
+        ({"stamps_ns": [0]}, DiagnosticStatus.WARN, "the stamps are missing"),
+        (
+            {"stamps_ns": [NOW_NS - 5 * 10**9] * 3},
+            DiagnosticStatus.WARN,
+            "the stamps are from another clock, 5.0 s behind the node's",
+        ),
+        (
+            {"stamps_ns": [NOW_NS + 3 * 10**9]},
+            DiagnosticStatus.WARN,
+            "another clock, 3.0 s ahead of the node's",
+        ),
+        ({"stamps_ns": [NOW_NS - 5 * 10**9]}, DiagnosticStatus.OK, "segmenting"),
         ({"source": replace(WELL, incompatible_qos="DURABILITY")}, DiagnosticStatus.WARN, "does not fit in DURABILITY"),
         ({"active": False, "snapshot": replace(SNAPSHOT, silence_s=99.0)}, DiagnosticStatus.OK, "inactive"),
     ],
