@@ -57,7 +57,8 @@ class Probe:
 
 
 class Backend(Protocol):
-    """A model opened in a runtime. One thread at a time.
+    """A model opened in a runtime. One thread at a time, and to be closed in the thread that opened it: OpenVINO takes back
+    that thread's signal stack then, and done by another thread this lets the next signal crash the process.
 
     name: key in BACKENDS. library_version: of the runtime. device: in words.
     precision: of the arithmetic that really runs.

@@ -50,8 +50,9 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
         nonlocal hangs
         try:
             node = make_node()
-        except (ParameterException, NameValidationException) as error:
-            print(f"segment: {error}", file=sys.stderr)
+        except Exception as error:
+            wrong = isinstance(error, (ParameterException, NameValidationException))
+            print(f"segment: {error if wrong else traceback.format_exc()}", file=sys.stderr)
             hangs = False
             exit_codes.put(1)
             return
@@ -69,7 +70,7 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
             exit_codes.put(1)
         finally:
             ended = node.close()
-            executor.shutdown()
+            executor.remove_node(node)
             node.destroy_node()
             hangs = not ended
 
@@ -85,4 +86,5 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
+    executor.shutdown()
     return exit_code

@@ -87,6 +87,7 @@ class SegmentWorker:
         self._thread = thread
         self._lock = threading.Lock()
         self._in_hand: list[Frame] = []
+        self._given_up = False
         self._inference_started_s: float | None = None
         self.timings: deque[Timing] = deque(maxlen=300)
         self.lost = ""
@@ -105,8 +106,9 @@ class SegmentWorker:
             self._ended.result()
             return True
         with self._lock:
-            given_up, self._in_hand = self._in_hand, []
-        for frame in given_up:
+            self._given_up = True
+            frames, self._in_hand = self._in_hand, []
+        for frame in frames:
             self._drop(frame, "error", "is given up: its inference does not return")
         return False
 
@@ -126,7 +128,8 @@ class SegmentWorker:
         decoded = [(frame, image) for frame in batch if (image := self._open(frame, settings, started_s)) is not None]
         if not decoded:
             return
-        self._take_in_hand([frame for frame, _ in decoded])
+        if not self._take_in_hand([frame for frame, _ in decoded]):
+            return
         try:
             results = self._segmenter.segment([image for _, image in decoded], output_size=settings.output_size)
         except Exception as error:
@@ -156,10 +159,15 @@ class SegmentWorker:
             except Exception as error:
                 self._report(result.frame.camera, f"is segmented, but its extras are not published: {_describe(error)}")
 
-    def _take_in_hand(self, frames: list[Frame]) -> None:
+    def _take_in_hand(self, frames: list[Frame]) -> bool:
+        """Begin an inference; False, with the frames dropped, where `stop` has given up waiting for us."""
         with self._lock:
-            self._in_hand = frames
-            self._inference_started_s = time.monotonic()
+            if not self._given_up:
+                self._in_hand = frames
+                self._inference_started_s = time.monotonic()
+        for frame in frames if self._given_up else ():
+            self._drop(frame, "inactive", "is given up: decoding it took too long")
+        return not self._given_up
 
     def _put_down(self) -> list[Frame]:
         """End the inference in hand; return its frames, none where `stop` has given them up."""

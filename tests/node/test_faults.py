@@ -240,6 +240,22 @@ def test_a_lost_cuda_device_is_done_without_where_that_is_wanted(
     assert node.end(signal.SIGTERM) == 0
 
 
+def test_a_gpu_that_hangs_is_done_without_where_that_is_wanted(
+    start: Callable[..., FaultyNode], tmp_path: Path
+) -> None:
+    node = start(backend="tensorrt", on_backend_loss="cpu")
+    node.work()
+    write_at_once(tmp_path / "cuda_error", "hang")
+    status = node.status_while_publishing(
+        "segment: inference", lambda status: values(status).get("backend", "tensorrt") != "tensorrt"
+    )
+    assert "the inference in hand has been running for" in values(status)["fallback_reason"]
+    node.work()
+    began_s = time.monotonic()
+    assert node.end(signal.SIGTERM) == 0
+    assert time.monotonic() - began_s < 6
+
+
 @pytest.mark.parametrize("code", [2, 701])
 def test_another_cuda_error_costs_its_frames_only(start: Callable[..., FaultyNode], tmp_path: Path, code: int) -> None:
     node = start(backend="tensorrt")

@@ -31,6 +31,8 @@ if sys.argv[1] == "before":
 
 class Trial(Node):
     def __init__(self):
+        if sys.argv[1] == "failing constructor":
+            raise RuntimeError("no node today")
         super().__init__("trial")
         if sys.argv[1] == "failing callback":
             self.create_timer(0.05, self.fail)
@@ -74,6 +76,13 @@ def test_a_failing_callback_ends_the_process_with_its_traceback() -> None:
     assert process.returncode == 1
     assert output.split() == ["ready", "closed"]
     assert "RuntimeError: the callback failed" in errors
+
+
+def test_a_node_that_cannot_be_made_ends_the_process() -> None:
+    process = start("failing constructor")
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "RuntimeError: no node today" in errors
 
 
 def test_a_failing_start_ends_the_process() -> None:

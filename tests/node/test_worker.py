@@ -220,6 +220,20 @@ def test_an_inference_that_does_not_return_is_watched_and_given_up(bench: Bench)
     assert bench.dropped("front") == {"error": 1}
 
 
+def test_a_decoding_that_does_not_return_is_given_up(bench: Bench) -> None:
+    release = threading.Event()
+    bench.worker._decode = lambda message: release.wait(20) and message
+    bench.put("front", painted_image((48, 64))[0])
+    bench.worker.start()
+    wait_for(lambda: not bench.mailbox._waiting)
+    assert not bench.worker.stop(0.1)
+    release.set()
+    assert bench.worker.stop(10)
+    assert bench.dropped("front") == {"inactive": 1}
+    assert not bench.backend.batch_sizes
+    assert not bench.results
+
+
 def test_waiting_for_the_thread_is_watched_too(bench: Bench) -> None:
     release = threading.Event()
     bench.worker._thread.submit(lambda: release.wait(20))

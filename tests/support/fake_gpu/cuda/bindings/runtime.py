@@ -2,6 +2,7 @@
 
 Every call returns a tuple: the error and, without one, what it gives. An error reported by the device is written as its code
 into the file $FAKE_CUDA_ERROR; the sticky ones are then returned by every call until the process ends, as CUDA documents.
+"hang" there is a device that never finishes.
 """
 
 # ruff: noqa: N801, N802, N815, N816  the names are NVIDIA's
@@ -48,6 +49,8 @@ def device_error() -> cudaError_t:
     global _sticky
     file = Path(os.environ.get("FAKE_CUDA_ERROR", "/nowhere"))
     if not _sticky and file.exists():
+        if file.read_text() == "hang":
+            ctypes.CDLL(None).sleep(3600)
         error = cudaError_t(int(file.read_text()))
         if error not in STICKY_ERRORS:
             file.unlink()
