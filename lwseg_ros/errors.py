@@ -17,6 +17,10 @@ class BackendUnavailableError(BackendError):
     """A runtime, or the device it needs, is not on this machine."""
 
 
+class BackendLostError(BackendError):
+    """A runtime's device is lost to this process: only another process can use it again."""
+
+
 class ImageError(LwsegError):
     """An image message or an image file cannot be used."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from lwseg_ros.backends import Backend, BackendChoice, BackendOptions, open_backend
+from lwseg_ros.backends import Backend, BackendChoice, BackendOptions, OutputCheck, open_backend
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging.resizing import MAX_SIDE, resize_image, resize_label, resize_uncertainty
 from lwseg_ros.model_file import DEFAULT_MODEL, Manifest, ModelFile, load_model, resolve_model
@@ -41,11 +41,17 @@ class Segmenter:
         self.choice = choice
         self._max_batch = max_batch
         self._batch = np.empty((max_batch, *model.manifest.input_size_hw, 3), np.uint8)
+        self._check_outputs = OutputCheck(model.manifest)
         self._lock = threading.Lock()
 
     @classmethod
     def open(
-        cls, model: str | Path = DEFAULT_MODEL, backend: str = "auto", *, options: BackendOptions | None = None
+        cls,
+        model: str | Path = DEFAULT_MODEL,
+        backend: str = "auto",
+        *,
+        options: BackendOptions | None = None,
+        lost: Mapping[str, str] | None = None,
     ) -> Segmenter:
         """Open a model file or a shipped model in a runtime; see `model.resolve_model` and `backends.open_backend`.
 
@@ -53,7 +59,7 @@ class Segmenter:
         """
         options = options or BackendOptions()
         loaded = load_model(resolve_model(model))
-        return cls(loaded, open_backend(loaded, backend, options), options.max_batch)
+        return cls(loaded, open_backend(loaded, backend, options, lost), options.max_batch)
 
     @property
     def backend(self) -> Backend:
@@ -70,7 +76,8 @@ class Segmenter:
 
         images: uint8 BGR [H, W, 3], any strides; only read. output_size: "camera" returns each image's own pixels
         (labels nearest, uncertainty linear), "model" the model's. Raises ImageError, before anything runs, when one
-        of the images cannot be used, and BackendError when the runtime fails or is closed.
+        of the images cannot be used, and BackendError when the runtime fails, gives what cannot be the model's labels, or
+        is closed.
         """
         if output_size not in OUTPUT_SIZES:
             raise ImageError(f"output_size is {output_size!r}, expected one of {', '.join(OUTPUT_SIZES)}")
@@ -84,6 +91,7 @@ class Segmenter:
                 started = time.perf_counter()
                 labels, uncertainties = self.backend.infer(batch)
                 inference_ms = (time.perf_counter() - started) * 1e3
+                self._check_outputs(labels, uncertainties, batch)
                 for image, label, uncertainty in zip(chunk, labels, uncertainties, strict=True):
                     size_hw = image.shape[:2] if output_size == "camera" else label.shape
                     resized = resize_label(label, size_hw), resize_uncertainty(uncertainty, size_hw)

@@ -150,3 +150,24 @@ def test_threads_take_turns(segmenter: Segmenter) -> None:
         found = list(pool.map(lambda image: segmenter.segment([image, image])[1].label, images * 4))
     for index, label in enumerate(found):
         np.testing.assert_array_equal(label, expected[index % 8])
+
+
+@pytest.mark.parametrize("image_index", [0, 1])
+def test_a_label_that_is_no_class_is_refused(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, image_index: int
+) -> None:
+    images = [painted_image((48, 64), seed)[0] for seed in range(2)]
+    infer = segmenter.backend.infer
+
+    def foreign(batch: np.ndarray, value: int) -> tuple[np.ndarray, np.ndarray]:
+        label, uncertainty = infer(batch)
+        label[image_index, -1, -1] = value
+        return label, uncertainty
+
+    for value in (5, 200, 254):
+        monkeypatch.setattr(segmenter.backend, "infer", lambda batch, value=value: foreign(batch, value))
+        with pytest.raises(BackendError, match=rf"the model gave labels \[{value}\], which are no classes"):
+            segmenter.segment(images)
+    # The manifest's ignore id is what a pixel gets whose logits are not finite.
+    monkeypatch.setattr(segmenter.backend, "infer", lambda batch: foreign(batch, 255))
+    assert segmenter.segment(images)[image_index].label[-1, -1] == 255

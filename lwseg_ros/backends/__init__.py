@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
-from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, Probe, Runtime
-from lwseg_ros.errors import BackendError
+from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, OutputCheck, Probe, Runtime
+from lwseg_ros.backends.finite import check_blank_run, check_weights
+from lwseg_ros.errors import BackendError, LwsegError
 from lwseg_ros.model_file import ModelFile
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Backend",
     "BackendChoice",
     "BackendOptions",
+    "OutputCheck",
     "Probe",
     "load_runtime",
     "open_backend",
@@ -51,28 +54,36 @@ def load_runtime(name: str) -> Runtime:
     return cast(Runtime, importlib.import_module(BACKENDS[name]))
 
 
-def open_backend(model: ModelFile, name: str = "auto", options: BackendOptions | None = None) -> BackendChoice:
+def open_backend(
+    model: ModelFile,
+    name: str = "auto",
+    options: BackendOptions | None = None,
+    lost: Mapping[str, str] | None = None,
+) -> BackendChoice:
     """Open a model in the named runtime, or with "auto" in the best that works here.
 
-    `auto` takes TensorRT where a CUDA device and a TensorRT library are, else OpenVINO, else ONNX Runtime. Raises
-    BackendUnavailableError when the named runtime or its device is not there, BackendError when it fails. What is opened
-    has run already, on blank images.
+    `auto` takes TensorRT where a CUDA device and a TensorRT library are, else OpenVINO, else ONNX Runtime; none of `lost`,
+    runtimes that failed in use with the reason. Raises BackendUnavailableError when the named runtime or its device is not
+    there, BackendError when it fails, whatever the library itself raises, and ModelFileError when weights or logits are not
+    finite. What is opened has run already, on blank images.
     """
     options = options or BackendOptions()
+    check_weights(model)
     if name != "auto":
-        return BackendChoice(_opened_and_run(load_runtime(name), model, options), f"{name} was asked for")
-    passed_over: list[str] = []
-    explained: list[str] = []
+        return BackendChoice(_opened_and_run(name, model, options), f"{name} was asked for")
+    passed_over = [f"{candidate}: {reason}" for candidate, reason in (lost or {}).items()]
+    explained = list(passed_over)
     for candidate in BACKENDS:
-        runtime = load_runtime(candidate)
-        probe = runtime.probe(options)
+        if lost and candidate in lost:
+            continue
+        probe = _probe(candidate, options)
         if not probe.available:
             passed_over.append(f"{candidate}: {probe.detail}")
             if probe.expected:
                 explained.append(f"{candidate}: {probe.detail}")
             continue
         try:
-            backend = _opened_and_run(runtime, model, options)
+            backend = _opened_and_run(candidate, model, options)
         except BackendError as error:
             passed_over.append(f"{candidate}: {error}")
             explained.append(f"{candidate}: {error}")
@@ -82,15 +93,36 @@ def open_backend(model: ModelFile, name: str = "auto", options: BackendOptions |
     raise BackendError("no backend could be opened: " + "; ".join(passed_over))
 
 
-def _opened_and_run(runtime: Runtime, model: ModelFile, options: BackendOptions) -> Backend:
-    """Open a model and run it on blank images, so that no frame waits for what runtimes put off until then, and a runtime
-    that opens but cannot run is passed over.
-    """
-    backend = runtime.open(model, options)
+def _probe(name: str, options: BackendOptions) -> Probe:
+    """Look for library and device; a library that is there and broken is one to explain."""
     try:
-        for number in sorted({1, options.max_batch}):
-            backend.infer(np.zeros((number, *model.manifest.input_size_hw, 3), np.uint8))
-    except BaseException:
-        backend.close()
+        return load_runtime(name).probe(options)
+    except Exception as error:  # a library may raise anything: an empty folder of its name has no attributes
+        return Probe(available=False, expected=True, detail=_described(error))
+
+
+def _opened_and_run(name: str, model: ModelFile, options: BackendOptions) -> Backend:
+    """Open a model and run it on blank images, so that no frame waits for what runtimes put off until then, and a runtime
+    that opens but cannot run, or whose outputs make no sense, is passed over.
+    """
+    check_outputs = OutputCheck(model.manifest)
+    try:
+        backend = load_runtime(name).open(model, options)
+        try:
+            for number in sorted({1, options.max_batch}):
+                images = np.zeros((number, *model.manifest.input_size_hw, 3), np.uint8)
+                label, uncertainty = backend.infer(images)
+                check_outputs(label, uncertainty, images)
+                check_blank_run(model, label, uncertainty)
+        except BaseException:
+            backend.close()
+            raise
+    except LwsegError:
         raise
+    except Exception as error:
+        raise BackendError(f"{name} cannot be used: {_described(error)}") from error
     return backend
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

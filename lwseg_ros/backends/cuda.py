@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from lwseg_ros.errors import BackendError, BackendUnavailableError
+from lwseg_ros.errors import BackendError, BackendLostError, BackendUnavailableError
 
 # Device nodes of desktop drivers, of Jetson and of DRIVE; they show a GPU even where the bindings are missing.
 DEVICE_NODES = (Path("/dev/nvidiactl"), Path("/dev/nvhost-gpu"), Path("/dev/nvgpu"))
 INSUFFICIENT_DRIVER = 35
+# After these every further call fails until the process ends. So say CUDA's documents of most ("the process must be
+# terminated and relaunched"); the memory and link errors, 214 and 220, lose the context in the same way.
+STICKY_ERRORS = frozenset({214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 810, 911})
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def bindings() -> ModuleType:
     for name in ("cuda.bindings.runtime", "cuda.cudart"):  # the latter before version 12.6
         try:
             return importlib.import_module(name)
-        except (ImportError, RuntimeError):
+        except Exception:  # without a driver some versions raise RuntimeError, with half an installation anything
             continue
     raise BackendUnavailableError("the Python package cuda-python is not installed; `pip install cuda-python`")
 
@@ -63,8 +66,10 @@ def gpu_is_there() -> bool:
 
 
 def check(result: tuple[Any, ...]) -> Any:
-    """Unpack what a binding returned; raises BackendError with CUDA's name of the error."""
+    """Unpack what a binding returned; raises BackendError, or BackendLostError, with CUDA's name of the error."""
     error, *values = result
+    if int(error) in STICKY_ERRORS:
+        raise BackendLostError(f"CUDA failed for good: {_name(error)}; only a new process can use the device again")
     if _is_error(error):
         raise BackendError(f"CUDA failed: {_name(error)}")
     return values[0] if values else None

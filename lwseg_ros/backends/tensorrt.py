@@ -53,7 +53,11 @@ def open(model: ModelFile, options: BackendOptions) -> Backend:
 
 def cached_engines(model: ModelFile, options: BackendOptions, device: cuda.CudaDevice) -> Iterator[bytes]:
     """Yield the engines of a model for a device that are in the cache, best first."""
-    cache = EngineCache(options.cache_dir)
+    try:
+        cache = EngineCache(options.cache_dir)
+    except BackendError as error:
+        logger.warning("%s", error)
+        return
     for key in device_keys(model, options, load_library(), device):
         engine = cache.load(key)
         if engine is not None:
@@ -140,9 +144,9 @@ class TensorRtBackend:
             label.download(pixels, self._stream)
             uncertainty.download(pixels, self._stream)
         finally:
-            # Nothing may still be running on the buffers when this returns or raises.
-            error = self._cudart.cudaStreamSynchronize(self._stream)
-        cuda.check(error)
+            # Nothing may still be running on the buffers when this returns or raises. What CUDA says of a failure goes
+            # before what TensorRT says: only it tells whether the device is lost.
+            cuda.check(self._cudart.cudaStreamSynchronize(self._stream))
         shape = images.shape[:3]
         return label.host[:pixels].reshape(shape).copy(), uncertainty.host[:pixels].reshape(shape).copy()
 

@@ -45,7 +45,13 @@ class Library:
 
 def installed_library() -> str | None:
     """Name the TensorRT that would be used, without importing it."""
-    return next((name for name in LIBRARIES if importlib.util.find_spec(name) is not None), None)
+    return next((name for name in LIBRARIES if _is_installed(name)), None)
+
+
+def _is_installed(name: str) -> bool:
+    """Tell whether there is such a package; an empty folder of its name, as an uninstallation leaves, has no origin."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 @functools.cache  # the library keeps the first logger it is given for the life of the process
@@ -53,14 +59,13 @@ def load_library() -> Library:
     """Import TensorRT; raises BackendUnavailableError."""
     failures = []
     for name in LIBRARIES:
-        if importlib.util.find_spec(name) is None:
+        if not _is_installed(name):
             continue
         try:
             module = importlib.import_module(name)
-        except (ImportError, OSError) as error:  # OSError: its shared libraries are missing
+            return Library(name, module, _collecting_logger(module))
+        except Exception as error:  # shared libraries may be missing, or half of the package
             failures.append(f"{name} is installed but cannot be imported ({error})")
-            continue
-        return Library(name, module, _collecting_logger(module))
     raise BackendUnavailableError("; ".join(failures) or MISSING)
 
 

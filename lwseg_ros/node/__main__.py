@@ -5,31 +5,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-try:
-    import rclpy
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "rclpy is not installed: source /opt/ros/<distribution>/setup.bash, or `pip install 'lwseg_ros[ros]'`",
-        name="rclpy",
-    ) from error
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
-
-from lwseg_ros.node.parameters import help_text
-from lwseg_ros.node.process import spin_until_signal
-from lwseg_ros.node.segment_node import SegmentNode
-from lwseg_ros.node.shared_memory import room_for_images
+from lwseg_ros.node.signals import end_at_once_on_signals, queue_signals
 
 USAGE = "usage: segment [--ros-args -p NAME:=VALUE -r image:=/camera/image_raw ...]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; return 0 then, 1 when it cannot start or run, 2 for wrong usage."""
-    with room_for_images():
-        return _run(list(sys.argv if argv is None else argv))
+    """Run the node until SIGINT or SIGTERM and return the exit code, as docs/node.md lists them."""
+    end_at_once_on_signals()
+    # Imported here, as they take a second, in which a signal may come.
+    try:
+        import rclpy
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "rclpy is not installed: source /opt/ros/<distribution>/setup.bash, or `pip install 'lwseg_ros[ros]'`",
+            name="rclpy",
+        ) from error
+    from rclpy.signals import SignalHandlerOptions
+    from rclpy.utilities import remove_ros_args
 
+    from lwseg_ros.node.log_folder import arguments_without_log_folder
+    from lwseg_ros.node.parameters import help_text
+    from lwseg_ros.node.process import spin_until_signal
+    from lwseg_ros.node.segment_node import SegmentNode
+    from lwseg_ros.node.shared_memory import room_for_images
 
-def _run(arguments: list[str]) -> int:
+    arguments = list(sys.argv if argv is None else argv)
     try:
         own = remove_ros_args(arguments)[1:]
         if own and own[0] in ("-h", "--help"):
@@ -38,13 +39,14 @@ def _run(arguments: list[str]) -> int:
         if own:
             print(f"segment: no argument {own[0]!r}; see --help", file=sys.stderr)
             return 2
-        # `spin_until_signal` has handlers of its own.
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        exit_codes = queue_signals()
+        rclpy.init(args=arguments + arguments_without_log_folder(), signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:
         print(f"segment: wrong ROS arguments: {error}; see --help", file=sys.stderr)
         return 2
     try:
-        return spin_until_signal(SegmentNode)
+        with room_for_images():
+            return spin_until_signal(SegmentNode, exit_codes)
     finally:
         rclpy.try_shutdown()
 

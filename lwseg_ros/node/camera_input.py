@@ -11,7 +11,7 @@ from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lwseg_ros.node.diagnostics import InputState
-from lwseg_ros.node.frame import Frame, frame_age
+from lwseg_ros.node.frame import Frame, StampClock
 from lwseg_ros.node.image_subscription import RELIABLE, ImageSubscription
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.parameters import Settings
@@ -28,7 +28,7 @@ class CameraInput:
     def __init__(self, node: LifecycleNode, camera: str, settings: Settings) -> None:
         """Prepare a closed input; `camera` is empty for a single camera without a name."""
         self.statistics = FrameStatistics(time.monotonic())
-        self.foreign_stamps = False
+        self.stamp_clock = StampClock()
         self._node = node
         self._camera = camera
         self._settings = settings
@@ -44,6 +44,7 @@ class CameraInput:
         """Subscribe, and leave every image in the mailbox."""
         self._mailbox = mailbox
         self.statistics.restart(time.monotonic())
+        self.stamp_clock = StampClock()
         # Subscribed first, so that a frame finds the calibration that waits beside it.
         self._subscribe_info(qos_profile_sensor_data)
         # Resolved first, so that remapping `image` moves `image/compressed` along, as image_transport does.
@@ -117,9 +118,9 @@ class CameraInput:
             return
         now_s = time.monotonic()
         stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-        frame = Frame(self._camera, message, stamp_ns, now_s, self._camera_info)
         now_ns = self._node.get_clock().now().nanoseconds
-        self.foreign_stamps = not frame_age(frame, now_ns=now_ns, now_s=now_s).from_stamp
+        foreign_stamp = self.stamp_clock.observe(stamp_ns, now_ns=now_ns, now_s=now_s)
+        frame = Frame(self._camera, message, stamp_ns, now_s, self._camera_info, foreign_stamp)
         self.statistics.add_arrival(now_s)
         replaced = mailbox.put(self._camera, frame)
         if replaced is not None:

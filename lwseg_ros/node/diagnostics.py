@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from lwseg_ros.evaluation.percentiles import percentiles
+from lwseg_ros.node.frame import StampClock
 from lwseg_ros.node.statistics import FrameSnapshot
 from lwseg_ros.node.worker import Timing
 from lwseg_ros.segmenter import Segmenter
@@ -36,9 +37,18 @@ class InputState:
 
 
 def inference_status(
-    name: str, state: str, segmenter: Segmenter | None, timings: Sequence[Timing], errors: int, hardware_id: str
+    name: str,
+    state: str,
+    segmenter: Segmenter | None,
+    timings: Sequence[Timing],
+    errors: int,
+    hardware_id: str,
+    trouble: str = "",
 ) -> DiagnosticStatus:
-    """Report the lifecycle state, the model, the backend and its times. `errors` are those since the last report."""
+    """Report the lifecycle state, the model, the backend and its times.
+
+    errors: frames that failed since the last report. trouble: what keeps the node from segmenting at all, or empty.
+    """
     values: dict[str, object] = {"state": state}
     level, message = DiagnosticStatus.OK, state
     if segmenter is not None:
@@ -63,7 +73,9 @@ def inference_status(
                 DiagnosticStatus.WARN,
                 f"{state}, on {backend.name} as a fallback: {choice.fallback_reason}",
             )
-    if errors:
+    if trouble:
+        level, message = DiagnosticStatus.ERROR, f"{state}, {trouble}"
+    elif errors:
         level, message = DiagnosticStatus.ERROR, f"{state}, {errors} frames failed since the last report"
     return _status(level, f"{name}: inference", message, hardware_id, values)
 
@@ -75,7 +87,7 @@ def camera_status(
     previous: FrameSnapshot,
     source: InputState,
     *,
-    foreign_stamps: bool,
+    stamp_clock: StampClock,
     active: bool,
     input_timeout_s: float,
     hardware_id: str,
@@ -85,6 +97,10 @@ def camera_status(
     level, message = DiagnosticStatus.OK, "segmenting" if active else "inactive"
     if active and (silence := silence_reason(snapshot, source, input_timeout_s)):
         level, message = DiagnosticStatus.ERROR, silence
+    elif active and snapshot.unanswered_s > input_timeout_s:
+        drops = ", ".join(f"{count} {cause}" for cause, count in new_drops.items() if count)
+        level, message = DiagnosticStatus.ERROR, f"images come, but no label for {snapshot.unanswered_s:.1f} s"
+        message += f"; dropped since the last report: {drops}" if drops else ""
     elif new_drops["error"]:
         level, message = DiagnosticStatus.ERROR, f"{new_drops['error']} frames failed since the last report"
     elif new_drops["bad"] or new_drops["stale"]:
@@ -96,9 +112,9 @@ def camera_status(
     elif active and source.incompatible_qos:
         level = DiagnosticStatus.WARN
         message = f"a publisher on {source.topic} does not fit in {source.incompatible_qos}; nothing comes from it"
-    elif active and foreign_stamps:
+    elif active and stamp_clock.foreign:
         level = DiagnosticStatus.WARN
-        message = "the stamps are missing or from another clock; age and latency count from the arrival"
+        message = f"{_describe_stamps(stamp_clock)}; age and latency count from the arrival"
     values: dict[str, object] = {
         "topic": source.topic,
         "type": source.message_type,
@@ -116,8 +132,10 @@ def camera_status(
         "camera_info_topic": source.info_topic,
         "calibration": source.calibration,
         "silence_s": snapshot.silence_s,
+        "unanswered_s": snapshot.unanswered_s,
         "incompatible_qos": source.incompatible_qos,
-        "latency_from": "arrival" if foreign_stamps else "stamp",
+        "latency_from": "arrival" if stamp_clock.foreign else "stamp",
+        "stamp_offset_ms": stamp_clock.offset_ms,
     }
     return _status(level, f"{name}: camera {camera}".rstrip(), message, hardware_id, values)
 
@@ -157,6 +175,13 @@ def _remedy(source: InputState) -> str:
     if source.message_type == "sensor_msgs/msg/Image":
         remedies.append("take its compressed images (parameter transport)")
     return f"{', or '.join(remedies)}; docs/middleware.md tells more"
+
+
+def _describe_stamps(clock: StampClock) -> str:
+    if clock.offset_ms is None:
+        return "the stamps are missing or from another clock"
+    off = f"{abs(clock.offset_ms) / 1e3:.1f} s {'behind' if clock.offset_ms > 0 else 'ahead of'} the node's"
+    return f"the stamps are from another clock, {off}: synchronise the camera (PTP, NTP) or let its driver take the host's time"
 
 
 def _status(level: bytes, name: str, message: str, hardware_id: str, values: dict[str, object]) -> DiagnosticStatus:

@@ -9,6 +9,12 @@ from lwseg_ros.segmenter import Segmentation
 
 # A stamp outside this range against our clock was not taken from our clock.
 _PLAUSIBLE_AGE_MS = (-1_000.0, 60_000.0)
+# No camera on a vehicle delivers as late as this all the time.
+_LATE_MS = 1_000.0
+# So long all frames have to be late for it to be the clock: a burst after a stall is over sooner; and where frames were in
+# time before, a network that is overloaded is likelier than a clock that was set.
+_PATIENCE_S = 1.0
+_PATIENCE_AFTER_BEING_IN_TIME_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class Frame:
     """When it came in, on a steady clock."""
     camera_info: Any = None
     """The camera's sensor_msgs/CameraInfo as of then; None where none had come."""
+    foreign_stamp: bool = False
+    """Whether `StampClock` took the stamp for that of another clock."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,40 @@ class SegmentedFrame:
     image: Any
     """uint8 BGR [H, W, 3], camera pixels."""
     segmentation: Segmentation
+
+
+class StampClock:
+    """Tell from a camera's stamps, as they come in, whether they are from the node's clock.
+
+    They are not where there are none, where one is more than a second ahead or a minute behind, and where all of them have
+    been more than a second behind for a while: a camera whose own clock is off.
+    """
+
+    def __init__(self) -> None:
+        """Begin without an opinion."""
+        self.foreign = False
+        self.offset_ms: float | None = None
+        """How far the newest frame's stamp was behind the node's clock when it came in; None without a stamp."""
+        self._late_since_s: float | None = None
+        self._patience_s = _PATIENCE_S
+
+    def observe(self, stamp_ns: int, *, now_ns: int, now_s: float) -> bool:
+        """Take in the stamp of a frame that came in just now; True where it is from another clock.
+
+        now_ns is the node's clock, which may be simulated; now_s is a steady clock.
+        """
+        self.offset_ms = (now_ns - stamp_ns) / 1e6 if stamp_ns and now_ns else None
+        if self.offset_ms is None or not _PLAUSIBLE_AGE_MS[0] <= self.offset_ms <= _PLAUSIBLE_AGE_MS[1]:
+            self.foreign = True
+        elif self.offset_ms <= _LATE_MS:
+            self.foreign = False
+            self._late_since_s = None
+            self._patience_s = _PATIENCE_AFTER_BEING_IN_TIME_S
+        else:
+            if self._late_since_s is None:
+                self._late_since_s = now_s
+            self.foreign = now_s - self._late_since_s >= self._patience_s
+        return self.foreign
 
 
 class Age(NamedTuple):
@@ -45,10 +87,11 @@ def frame_age(frame: Frame, *, now_ns: int, now_s: float) -> Age:
     """Tell how old a frame is.
 
     now_ns is the node's clock, which may be simulated; now_s is the steady clock of `Frame.arrival_s`. The stamp counts where it is
-    set and from the node's clock: at most a second ahead and a minute behind. Otherwise (no stamp, a bag played without
-    simulated time, a camera with a clock of its own) the age is the time since the frame came in.
+    set and from the node's clock: not foreign when the frame came in, and now at most a second ahead and a minute behind.
+    Otherwise (no stamp, a bag played without simulated time, a camera with a clock of its own) the age is the time since
+    the frame came in.
     """
-    if frame.stamp_ns and now_ns:
+    if frame.stamp_ns and now_ns and not frame.foreign_stamp:
         age_ms = (now_ns - frame.stamp_ns) / 1e6
         if _PLAUSIBLE_AGE_MS[0] <= age_ms <= _PLAUSIBLE_AGE_MS[1]:
             return Age(max(0.0, age_ms), True)

@@ -38,6 +38,8 @@ class Settings:
     overlay_alpha: float = 0.5
     max_age_ms: float = 1000.0
     input_timeout_s: float = 2.0
+    inference_timeout_s: float = 1.0
+    on_backend_loss: Literal["exit", "cpu"] = "exit"
     diagnostics_rate_hz: float = 1.0
     autostart: bool = True
 
@@ -175,7 +177,22 @@ PARAMETERS = _table(
         maximum=60_000.0,
     ),
     input_timeout_s=Parameter(
-        "Diagnose a camera as silent after this time without an image.", "any time", minimum=0.1, maximum=3600.0
+        "Diagnose a camera after this time without an image, or without a label for its images.",
+        "any time",
+        minimum=0.1,
+        maximum=3600.0,
+    ),
+    inference_timeout_s=Parameter(
+        "Diagnose an inference that takes longer as hanging, and see to it as on_backend_loss says; 0 never does.",
+        "any time",
+        minimum=0.0,
+        maximum=3600.0,
+    ),
+    on_backend_loss=Parameter(
+        "When an inference hangs or the CUDA device is lost: exit ends the process with exit code 3, to be started again; "
+        "cpu goes on with a runtime on the CPU where TensorRT was used.",
+        "any time",
+        ("exit", "cpu"),
     ),
     diagnostics_rate_hz=Parameter("Rate of /diagnostics.", "any time", minimum=0.1, maximum=50.0),
     autostart=Parameter("Configure and activate at start; otherwise wait for lifecycle transitions.", "at start"),

@@ -1,9 +1,9 @@
-"""The process around the node: signals, the executor's thread, and an end in order."""
+"""The process around the node: its thread, the signals that end it, and an end that comes whatever hangs."""
 
 from __future__ import annotations
 
+import os
 import queue
-import signal
 import sys
 import threading
 import traceback
@@ -14,51 +14,77 @@ from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from lwseg_ros.node.signals import ignore_signals
+
+# A process manager or an operator waits five.
+END_TIMEOUT_S = 4.0
 
 
-def spin_until_signal(make_node: Callable[[], Any]) -> int:
-    """Run a node until SIGINT or SIGTERM; return 0 then, 1 when it cannot start or a callback fails.
+class ProcessEnd(Exception):  # noqa: N818  an end, not an error
+    """Raised by a node's callback to end the process with an exit code."""
 
-    make_node gives an rclpy node with `autostart() -> bool`, which gets it ready, and `close()`, which ends its threads.
-    rclpy's own signal handlers must be off: they pull the context away under those threads. The executor runs in a
-    thread, since only the main thread handles signals, and it cannot while it waits in the middleware.
+    def __init__(self, exit_code: int, reason: str) -> None:
+        """Keep the exit code; the reason is logged."""
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueue[int]) -> int:
+    """Run a node until a signal, and return the exit code.
+
+    make_node gives an rclpy node with `autostart() -> bool`, which gets it ready, and `close() -> bool`, which ends its
+    threads and returns False where one hangs.
+    exit_codes is what `queue_signals` returned: 0 is put there by a signal, here 1 when the node cannot start or a callback
+    fails, and the exit code of a `ProcessEnd`. The node lives in a thread, since only the main thread handles signals, and it
+    cannot while it waits in the middleware; rclpy's own handlers must be off: they pull the context away under that thread.
+
+    What has not ended END_TIMEOUT_S after that, such as an inference that does not return, is not waited for: then this
+    ends the process itself and does not return.
     """
-    ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # the one queue that a signal handler may use
-    for number in SIGNALS:
-        signal.signal(number, lambda _number, _frame: ends.put(None))
-    try:
-        node = make_node()
-    except (ParameterException, NameValidationException) as error:
-        print(f"segment: {error}", file=sys.stderr)
-        return 1
     executor = SingleThreadedExecutor()
-    executor.add_node(node)
     done: Future[None] = Future(executor=executor)
 
-    def spin() -> None:
-        try:
-            executor.spin_until_future_complete(done)
-        except BaseException as error:
-            ends.put(error)
+    hangs = True
 
-    thread = threading.Thread(target=spin, name="executor")
-    try:
-        if not node.autostart():
-            return 1
-        thread.start()
-        failure = ends.get()
-        if failure is not None:
-            node.get_logger().fatal("".join(traceback.format_exception(failure)))
-            return 1
-        return 0
-    finally:
-        done.set_result(None)
-        executor.wake()
-        if thread.ident is not None:
-            thread.join()
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        for number in SIGNALS:  # one that comes while the interpreter ends would turn exit code 0 into a kill
-            signal.signal(number, signal.SIG_IGN)
+    def live() -> None:
+        nonlocal hangs
+        try:
+            node = make_node()
+        except Exception as error:
+            wrong = isinstance(error, (ParameterException, NameValidationException))
+            print(f"segment: {error if wrong else traceback.format_exc()}", file=sys.stderr)
+            hangs = False
+            exit_codes.put(1)
+            return
+        try:
+            executor.add_node(node)
+            if node.autostart():
+                executor.spin_until_future_complete(done)
+            else:
+                exit_codes.put(1)
+        except ProcessEnd as end:
+            node.get_logger().fatal(str(end))
+            exit_codes.put(end.exit_code)
+        except Exception:
+            node.get_logger().fatal(traceback.format_exc())
+            exit_codes.put(1)
+        finally:
+            ended = node.close()
+            executor.remove_node(node)
+            node.destroy_node()
+            hangs = not ended
+
+    thread = threading.Thread(target=live, name="node", daemon=True)
+    thread.start()
+    exit_code = exit_codes.get()
+    done.set_result(None)
+    executor.wake()
+    thread.join(END_TIMEOUT_S)
+    ignore_signals()
+    if hangs:  # the interpreter's own end would wait for it, or take memory away under it
+        print("segment: ends without waiting for what hangs", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    executor.shutdown()
+    return exit_code

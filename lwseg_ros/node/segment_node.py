@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.imaging import messages
+from lwseg_ros.node.backend_thread import BackendThread
 from lwseg_ros.node.camera_input import CameraInput
 from lwseg_ros.node.diagnostics import camera_status, inference_status, silence_reason
 from lwseg_ros.node.frame import Frame
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.parameters import PARAMETERS, Settings, faults
+from lwseg_ros.node.process import ProcessEnd
 from lwseg_ros.node.publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
 from lwseg_ros.node.statistics import FrameSnapshot
 from lwseg_ros.node.transitions import refuse_impossible_transitions
@@ -29,13 +31,23 @@ from lwseg_ros.node.worker import SegmentWorker
 from lwseg_ros.segmenter import Segmenter
 
 WARNING_PERIOD_S = 5.0
+WATCH_PERIOD_S = 0.25
+# How long opening a model may take before it is diagnosed; an engine that has to be built takes longer, and nothing is
+# segmented meanwhile.
+OPENING_PATIENCE_S = 10.0
+# Together below `process.END_TIMEOUT_S`.
+STOP_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 1.0
+# From diagnosing a lost backend to ending the process: monitors hear of it, and an inference may return after all.
+END_DELAY_S = 5.0
+EXIT_BACKEND_LOST = 3
 
 
 class SegmentNode(LifecycleNode):
     """Segment the images of one or several cameras.
 
-    Configured it holds the model and its publishers; active also its subscriptions and the worker thread. Diagnostics run
-    in every state.
+    Configured it holds its publishers and the model, in a thread that alone opens, runs and closes the backend; active also
+    its subscriptions and the worker. Diagnostics run in every state.
     """
 
     def __init__(self) -> None:
@@ -44,12 +56,15 @@ class SegmentNode(LifecycleNode):
         refuse_impossible_transitions(self)
         self._state = "unconfigured"
         self._settings = Settings()
+        self._backend_thread: BackendThread | None = None
+        self._left_behind: list[BackendThread] = []
         self._segmenter: Segmenter | None = None
         self._outputs = PublisherGroup(self)
         self._model_publishers: ModelPublishers | None = None
         self._inputs: dict[str, CameraInput] = {}
         self._sink: ResultSink | None = None
         self._worker: SegmentWorker | None = None
+        self._troubled_since_s: float | None = None
         self._warned_s: dict[tuple[str, str], float] = {}
         self._silent: set[str] = set()
         self._reported: dict[str, FrameSnapshot] = {}
@@ -57,6 +72,7 @@ class SegmentNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # A steady clock, so that a paused simulation is diagnosed too.
         self._timer = self.create_timer(1.0, self._publish_diagnostics, clock=self._steady_clock)
+        self._watch_timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=self._steady_clock)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         for name, parameter in PARAMETERS.items():
             default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
@@ -104,10 +120,11 @@ class SegmentNode(LifecycleNode):
         """Go back to unconfigured after an unexpected failure."""
         return self._transition("recover", "unconfigured", self._release)
 
-    def close(self) -> None:
-        """End in the finalized state, whatever the present one."""
+    def close(self) -> bool:
+        """End in the finalized state, whatever the present one; False where a backend still hangs."""
         if self._state != "finalized":
             self.trigger_shutdown()
+        return not any(thread.hangs for thread in self._left_behind)
 
     def _transition(self, name: str, goal: str, *actions: Callable[[], Any]) -> TransitionCallbackReturn:
         """Run a transition's actions; rclpy itself would swallow their exceptions without a word."""
@@ -128,21 +145,7 @@ class SegmentNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self._settings
-        options = BackendOptions(
-            max_batch=len(settings.cameras),
-            device_id=settings.cuda_device,
-            num_threads=settings.num_threads,
-            cpu_precision=settings.cpu_precision,
-            cache_dir=Path(settings.engine_cache_dir) if settings.engine_cache_dir else None,
-        )
-        self._segmenter = Segmenter.open(settings.model, settings.backend, options=options)
-        choice, backend = self._segmenter.choice, self._segmenter.backend
-        if choice.fallback_reason:
-            self.get_logger().warning(f"falling back to {backend.name}: {choice.fallback_reason}")
-        self.get_logger().info(
-            f"{self._segmenter.model.path} on {backend.name} {backend.library_version} "
-            f"({backend.device}, {backend.precision}): {choice.reason}"
-        )
+        self._segmenter = self._open_segmenter()
         model = self._segmenter.model
         self._inputs = {camera: CameraInput(self, camera, settings) for camera in settings.cameras}
         self._model_publishers = ModelPublishers(self._outputs, model)
@@ -152,14 +155,45 @@ class SegmentNode(LifecycleNode):
             settings=lambda: self._settings,
         )
 
+    def _open_segmenter(self, lost: Mapping[str, str] | None = None) -> Segmenter:
+        """Open model and backend in a new thread, and go on with diagnostics meanwhile; lost: see `open_backend`."""
+        settings = self._settings
+        options = BackendOptions(
+            max_batch=len(settings.cameras),
+            device_id=settings.cuda_device,
+            num_threads=settings.num_threads,
+            cpu_precision=settings.cpu_precision,
+            cache_dir=Path(settings.engine_cache_dir) if settings.engine_cache_dir else None,
+        )
+        self._backend_thread = BackendThread()
+        segmenter = self._backend_thread.open(
+            lambda: Segmenter.open(settings.model, "auto" if lost else settings.backend, options=options, lost=lost),
+            meanwhile=self._publish_diagnostics,
+            period_s=1 / settings.diagnostics_rate_hz,
+        )
+        choice, backend = segmenter.choice, segmenter.backend
+        if choice.fallback_reason:
+            self.get_logger().warning(f"falling back to {backend.name}: {choice.fallback_reason}")
+        self.get_logger().info(
+            f"{segmenter.model.path} on {backend.name} {backend.library_version} "
+            f"({backend.device}, {backend.precision}): {choice.reason}"
+        )
+        return segmenter
+
     def _activate(self) -> None:
-        if self._segmenter is None or self._model_publishers is None or self._sink is None:
+        if self._model_publishers is None:
             raise RuntimeError("the node is not configured")
         self._model_publishers.publish_label_info(self.get_clock().now().to_msg())
+        self._start()
+
+    def _start(self) -> None:
+        if self._segmenter is None or self._backend_thread is None or self._sink is None:
+            raise RuntimeError("the node is not configured")
         mailbox: Mailbox[Frame] = Mailbox(self._settings.cameras)
         self._worker = SegmentWorker(
             self._segmenter,
             mailbox,
+            self._backend_thread,
             decode=messages.decode_compressed if self._settings.transport == "compressed" else messages.to_bgr,
             settings=lambda: self._settings,
             clock_ns=lambda: self.get_clock().now().nanoseconds,
@@ -174,20 +208,26 @@ class SegmentNode(LifecycleNode):
     def _stop(self) -> None:
         for source in self._inputs.values():
             source.close()
-        if self._worker is not None:
-            self._worker.stop()
+        # One that hangs is kept, for the diagnostics.
+        if self._worker is not None and self._worker.stop(STOP_TIMEOUT_S):
             self._worker = None
 
     def _release(self) -> None:
         self._stop()
+        self._close_segmenter()
         self._outputs.close()
         self._model_publishers = self._sink = None
         self._inputs = {}
         self._reported = {}
         self._silent.clear()
-        if self._segmenter is not None:
-            self._segmenter.close()
-            self._segmenter = None
+
+    def _close_segmenter(self) -> None:
+        """Close the backend; one that hangs is left behind until the process ends."""
+        self._worker = self._segmenter = None
+        if self._backend_thread is not None and not self._backend_thread.close(CLOSE_TIMEOUT_S):
+            self.get_logger().error("the backend hangs: it is left behind, with its memory, until the process ends")
+            self._left_behind.append(self._backend_thread)
+        self._backend_thread = None
 
     # Parameters
 
@@ -199,6 +239,61 @@ class SegmentNode(LifecycleNode):
         self._settings = self._settings.changed(values)
         self._timer.timer_period_ns = int(1e9 / self._settings.diagnostics_rate_hz)
         return SetParametersResult(successful=True)
+
+    # The backend
+
+    def _watch(self) -> None:
+        """Say at once that inference hangs or its device is lost, and see to it."""
+        trouble = self._trouble()
+        now_s = time.monotonic()
+        if not trouble:
+            if self._troubled_since_s is not None and self._worker is not None:
+                self.get_logger().info("inference goes on")
+            self._troubled_since_s = None
+            return
+        if self._troubled_since_s is None:
+            self._troubled_since_s = now_s
+            self.get_logger().error(trouble)
+            self._publish_diagnostics()
+        if self._state != "active" or self._segmenter is None:
+            return
+        if self._settings.on_backend_loss == "cpu" and self._segmenter.backend.name == "tensorrt":
+            self._go_on_without_tensorrt(trouble)
+        elif now_s - self._troubled_since_s > END_DELAY_S:
+            raise ProcessEnd(EXIT_BACKEND_LOST, f"{trouble}; the process ends, to be started again")
+
+    @property
+    def _opening_s(self) -> float:
+        return self._backend_thread.opening_s if self._backend_thread else 0.0
+
+    def _trouble(self) -> str:
+        """Say what keeps the backend from segmenting at all; empty while nothing does."""
+        if self._opening_s > OPENING_PATIENCE_S:
+            return (
+                f"the model has been opening for {self._opening_s:.0f} s; `lwseg build` builds TensorRT engines ahead"
+            )
+        if self._worker is None:
+            return ""
+        if self._worker.lost:
+            return f"the device is lost to this process: {self._worker.lost}"
+        inference_s, timeout_s = self._worker.inference_s, self._settings.inference_timeout_s
+        if timeout_s and inference_s > timeout_s:
+            return (
+                f"the inference in hand has been running for {inference_s:.1f} s; inference_timeout_s is {timeout_s:g}"
+            )
+        return ""
+
+    def _go_on_without_tensorrt(self, reason: str) -> None:
+        for source in self._inputs.values():
+            source.close()
+        if self._worker is not None:
+            self._worker.stop(timeout_s=0)
+        self._close_segmenter()
+        try:
+            self._segmenter = self._open_segmenter({"tensorrt": reason})
+        except LwsegError as error:
+            raise ProcessEnd(EXIT_BACKEND_LOST, f"{reason}; no runtime on the CPU either: {error}") from error
+        self._start()
 
     # Diagnostics
 
@@ -235,7 +330,7 @@ class SegmentNode(LifecycleNode):
                     snapshot,
                     previous,
                     state,
-                    foreign_stamps=source.foreign_stamps,
+                    stamp_clock=source.stamp_clock,
                     active=active,
                     input_timeout_s=self._settings.input_timeout_s,
                     hardware_id=hardware_id,
@@ -244,7 +339,11 @@ class SegmentNode(LifecycleNode):
         timings = list(self._worker.timings) if self._worker else []
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
-        message.status = [inference_status(name, self._state, self._segmenter, timings, errors, hardware_id), *cameras]
+        lifecycle_state = "configuring" if self._opening_s else self._state
+        inference = inference_status(
+            name, lifecycle_state, self._segmenter, timings, errors, hardware_id, trouble=self._trouble()
+        )
+        message.status = [inference, *cameras]
         self._diagnostics.publish(message)
 
     def _log_silence(self, camera: str, reason: str | None) -> None:

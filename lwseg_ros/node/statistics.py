@@ -32,6 +32,8 @@ class FrameSnapshot:
     """Seconds since the last frame came in, or since counting began."""
     lost: int
     """Frames that the middleware reports as lost on their way; not among those received."""
+    unanswered_s: float = 0.0
+    """Seconds since the first frame came in that no label has followed; 0 where a label was the last to happen."""
 
 
 class FrameStatistics:
@@ -44,6 +46,7 @@ class FrameStatistics:
         self._lock = threading.Lock()
         self._started_s = started_s
         self._last_arrival_s = started_s
+        self._unanswered_since_s: float | None = None
         self._received = 0
         self._segmented = 0
         self._dropped = dict.fromkeys(DROP_CAUSES, 0)
@@ -55,6 +58,7 @@ class FrameStatistics:
         """Begin new windows, as after a pause; the counts stay."""
         with self._lock:
             self._started_s = self._last_arrival_s = now_s
+            self._unanswered_since_s = None
             self._arrivals_s.clear()
             self._outputs.clear()
 
@@ -63,6 +67,8 @@ class FrameStatistics:
         with self._lock:
             self._received += 1
             self._last_arrival_s = now_s
+            if self._unanswered_since_s is None:
+                self._unanswered_since_s = now_s
             self._arrivals_s.append(now_s)
             _forget(self._arrivals_s, now_s)
 
@@ -70,6 +76,7 @@ class FrameStatistics:
         """Count a frame whose label was published."""
         with self._lock:
             self._segmented += 1
+            self._unanswered_since_s = None
             self._outputs.append((now_s, latency_ms))
             while self._outputs[0][0] < now_s - WINDOW_S:
                 self._outputs.popleft()
@@ -100,6 +107,7 @@ class FrameStatistics:
                 latency_p99_ms=latency["p99"],
                 silence_s=now_s - self._last_arrival_s,
                 lost=self._lost,
+                unanswered_s=0.0 if self._unanswered_since_s is None else now_s - self._unanswered_since_s,
             )
 
 

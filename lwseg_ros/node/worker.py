@@ -1,4 +1,4 @@
-"""The thread that segments: takes every camera's newest frame as one batch, so that receiving never waits for inference."""
+"""What segments: takes every camera's newest frame as one batch, beside the thread that receives, which never waits for it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from typing import Any, Literal, NamedTuple, Protocol
 
-from lwseg_ros.errors import LwsegError
+from lwseg_ros.errors import BackendLostError, LwsegError
+from lwseg_ros.node.backend_thread import BackendThread
 from lwseg_ros.node.frame import Frame, SegmentedFrame, frame_age
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.statistics import FrameStatistics
@@ -49,16 +51,18 @@ class Timing(NamedTuple):
 
 
 class SegmentWorker:
-    """Segment what the mailbox holds and hand the results on, in a thread of its own, until stopped.
+    """Segment what the mailbox holds and hand the results on, in the backend's thread, until stopped.
 
-    Nothing that a frame or the backend does ends the thread: each failure drops the frames it touches, counts them by
-    cause, and is told to `report(camera, text)`.
+    Nothing that a frame or the backend does ends it: each failure drops the frames it touches, counts them by cause, and
+    is told to `report(camera, text)`. An inference that does not return can only be watched, by `inference_s`, and given
+    up, by `stop`.
     """
 
     def __init__(
         self,
         segmenter: Segmenter,
         mailbox: Mailbox[Frame],
+        thread: BackendThread,
         *,
         decode: Callable[[Any], Any],
         settings: Callable[[], WorkerSettings],
@@ -67,9 +71,10 @@ class SegmentWorker:
         statistics: Mapping[str, FrameStatistics],
         report: Callable[[str, str], None],
     ) -> None:
-        """Prepare the thread.
+        """Prepare.
 
-        decode turns a message into uint8 BGR [H, W, 3] or raises ImageError; clock_ns is the clock of the frames' stamps.
+        thread: the one that opened the segmenter. decode turns a message into uint8 BGR [H, W, 3] or raises
+        ImageError; clock_ns is the clock of the frames' stamps.
         """
         self._segmenter = segmenter
         self._mailbox = mailbox
@@ -79,20 +84,42 @@ class SegmentWorker:
         self._sink = sink
         self._statistics = statistics
         self._report = report
-        self._thread = threading.Thread(target=self._run, name="segment_worker")
+        self._thread = thread
+        self._lock = threading.Lock()
+        self._in_hand: list[Frame] = []
+        self._given_up = False
+        self._inference_started_s: float | None = None
         self.timings: deque[Timing] = deque(maxlen=300)
+        self.lost = ""
+        """Why the backend's device is lost to this process; empty while it is not."""
 
     def start(self) -> None:
-        """Begin to take frames."""
-        self._thread.start()
+        """Begin to take frames, once the thread has done what it was given before."""
+        self._inference_started_s = time.monotonic()
+        self._ended: Future[None] = self._thread.submit(self._run)
 
-    def stop(self) -> None:
-        """Finish the batch in hand, drop what waits, and end the thread."""
+    def stop(self, timeout_s: float) -> bool:
+        """Drop what waits, and finish the batch in hand; give that up after the timeout, and return False."""
         for camera in self._mailbox.close():
             self._statistics[camera].add_drop("inactive")
-        self._thread.join()
+        if wait([self._ended], timeout_s).done:
+            self._ended.result()
+            return True
+        with self._lock:
+            self._given_up = True
+            frames, self._in_hand = self._in_hand, []
+        for frame in frames:
+            self._drop(frame, "error", "is given up: its inference does not return")
+        return False
+
+    @property
+    def inference_s(self) -> float:
+        """How long the present inference has been running, or the thread has been busy with an earlier one; else 0."""
+        started_s = self._inference_started_s
+        return 0.0 if started_s is None else time.monotonic() - started_s
 
     def _run(self) -> None:
+        self._inference_started_s = None
         while batch := self._mailbox.take():
             self._process(list(batch.values()), self._settings())
 
@@ -101,11 +128,17 @@ class SegmentWorker:
         decoded = [(frame, image) for frame in batch if (image := self._open(frame, settings, started_s)) is not None]
         if not decoded:
             return
+        if not self._take_in_hand([frame for frame, _ in decoded]):
+            return
         try:
             results = self._segmenter.segment([image for _, image in decoded], output_size=settings.output_size)
         except Exception as error:
-            for frame, _ in decoded:
+            if isinstance(error, BackendLostError):
+                self.lost = str(error)
+            for frame in self._put_down():
                 self._drop(frame, "error", f"cannot be segmented: {_describe(error)}")
+            return
+        if not self._put_down():
             return
         published: list[tuple[SegmentedFrame, Timing]] = []
         for (frame, image), segmentation in zip(decoded, results, strict=True):
@@ -125,6 +158,23 @@ class SegmentWorker:
                 self._sink.publish_extras(result, timing)
             except Exception as error:
                 self._report(result.frame.camera, f"is segmented, but its extras are not published: {_describe(error)}")
+
+    def _take_in_hand(self, frames: list[Frame]) -> bool:
+        """Begin an inference; False, with the frames dropped, where `stop` has given up waiting for us."""
+        with self._lock:
+            if not self._given_up:
+                self._in_hand = frames
+                self._inference_started_s = time.monotonic()
+        for frame in frames if self._given_up else ():
+            self._drop(frame, "inactive", "is given up: decoding it took too long")
+        return not self._given_up
+
+    def _put_down(self) -> list[Frame]:
+        """End the inference in hand; return its frames, none where `stop` has given them up."""
+        with self._lock:
+            self._inference_started_s = None
+            frames, self._in_hand = self._in_hand, []
+            return frames
 
     def _open(self, frame: Frame, settings: WorkerSettings, now_s: float) -> Any:
         """Give the frame's pixels, or None when it is to be dropped."""

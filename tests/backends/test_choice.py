@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,83 @@ def test_auto_passes_over_a_runtime_that_opens_and_cannot_run(
     assert closed == [False, True]
     with pytest.raises(BackendError, match="no kernel image is available"):
         open_backend(tiny_model, "openvino")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RuntimeError("no driver"),
+        AttributeError("no attribute '__version__'"),
+        OSError("no libcuda"),
+        ImportError("half"),
+    ],
+)
+@pytest.mark.parametrize("where", ["probe", "open"])
+def test_auto_passes_over_whatever_a_library_raises(
+    tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch, failure: Exception, where: str
+) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise failure
+
+    tensorrt = load_runtime("tensorrt")
+    monkeypatch.setattr(tensorrt, "probe", lambda options: Probe(available=True, expected=True, detail="there"))
+    monkeypatch.setattr(tensorrt, where, fail)
+    choice = open_backend(tiny_model)
+    assert choice.backend.name == "openvino"
+    assert f"{type(failure).__name__}: {failure}" in str(choice.fallback_reason)
+    if where == "open":
+        with pytest.raises(BackendError, match=f"tensorrt cannot be used: {type(failure).__name__}: {failure}"):
+            open_backend(tiny_model, "tensorrt")
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt_rtx", "openvino", "cuda"])
+def test_auto_passes_over_an_empty_folder_of_a_library_s_name(tiny_model: ModelFile, tmp_path: Path, name: str) -> None:
+    """As an uninstallation leaves one. In a process of its own, as libraries are imported once."""
+    (tmp_path / name).mkdir()
+    code = (
+        "from lwseg_ros.backends import open_backend\nfrom lwseg_ros.model_file import load_model\n"
+        f"print(open_backend(load_model({str(tiny_model.path)!r})).backend.name)"
+    )
+    # Ahead of the installed ones, which a folder without __init__.py does not hide: take them out of sight.
+    hide = f"import sys; sys.path[:] = [{str(tmp_path)!r}] + sys.path; "
+    hide += f"import types; fake = types.ModuleType({name!r}); fake.__path__ = [{str(tmp_path / name)!r}]; "
+    hide += f"import importlib.machinery as m; fake.__spec__ = m.ModuleSpec({name!r}, None, is_package=True); "
+    hide += f"sys.modules[{name!r}] = fake\n"
+    done = subprocess.run([sys.executable, "-c", hide + code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ("onnxruntime" if name == "openvino" else "openvino")
+
+
+def test_auto_tries_nothing_that_was_lost(tiny_model: ModelFile) -> None:
+    choice = open_backend(tiny_model, lost={"tensorrt": "code 700", "openvino": "hangs"})
+    assert choice.backend.name == "onnxruntime"
+    assert choice.fallback_reason == "tensorrt: code 700; openvino: hangs"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda label, uncertainty: (label + 99, uncertainty), r"the model gave labels \[99"),
+        (
+            lambda label, uncertainty: (label.astype(np.int64), uncertainty),
+            r"label as int64 \[1, 48, 64\], expected uint8",
+        ),
+        (lambda label, uncertainty: (label, uncertainty / 255), r"uncertainty as float64 \[1, 48, 64\]"),
+        (
+            lambda label, uncertainty: (label[0], uncertainty),
+            r"label as uint8 \[48, 64\], expected uint8 \[1, 48, 64\]",
+        ),
+        (lambda label, uncertainty: (label, None), "uncertainty as NoneType"),
+    ],
+)
+def test_a_blank_run_that_makes_no_sense_is_refused(
+    tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch, spoil: Any, message: str
+) -> None:
+    infer = OpenVinoBackend.infer
+    monkeypatch.setattr(OpenVinoBackend, "infer", lambda self, images: spoil(*infer(self, images)))
+    with pytest.raises(BackendError, match=message):
+        open_backend(tiny_model, "openvino")
+    assert open_backend(tiny_model).backend.name == "onnxruntime"
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lwseg_ros.backends import BackendOptions, cuda, load_runtime
-from lwseg_ros.errors import BackendUnavailableError
+from lwseg_ros.errors import BackendError, BackendLostError, BackendUnavailableError
 
 
 def test_bindings_that_raise_where_there_is_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +37,17 @@ def test_a_gpu_whose_driver_is_too_old_is_told_from_none(
     with pytest.raises(BackendUnavailableError, match="no CUDA driver or device is found") as refused:
         cuda.find_device()
     assert ("older than cuda-python" in str(refused.value)) == gpu
+
+
+@pytest.mark.parametrize("code", [214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 810, 911])
+def test_errors_that_only_a_new_process_gets_rid_of(code: int) -> None:
+    with pytest.raises(BackendLostError, match=rf"code {code}; only a new process can use the device again"):
+        cuda.check((code,))
+
+
+@pytest.mark.parametrize("code", [2, 46, 209, 701, 720, 999])
+def test_other_errors_are_failures(code: int) -> None:
+    with pytest.raises(BackendError, match=rf"CUDA failed: {code}, code {code}") as failure:
+        cuda.check((code,))
+    assert not isinstance(failure.value, BackendLostError)
+    assert cuda.check((0, "value")) == "value"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,11 +14,13 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.model_file import ModelFile
 from lwseg_ros.node.diagnostics import InputState, camera_status, inference_status
+from lwseg_ros.node.frame import StampClock
 from lwseg_ros.node.statistics import DROP_CAUSES, FrameSnapshot
 from lwseg_ros.node.worker import Timing
 from lwseg_ros.segmenter import Segmenter
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+NOW_NS = 1_800_000_000 * 10**9
 WELL = InputState(
     "/front/image",
     IMAGE,
@@ -46,16 +49,19 @@ def status(
     snapshot: FrameSnapshot = SNAPSHOT,
     previous: FrameSnapshot = SNAPSHOT,
     source: InputState = WELL,
-    foreign_stamps: bool = False,
+    stamps_ns: Sequence[int] = (NOW_NS - 12_000_000,),
     active: bool = True,
 ) -> DiagnosticStatus:
+    stamp_clock = StampClock()
+    for number, stamp_ns in enumerate(stamps_ns):
+        stamp_clock.observe(stamp_ns, now_ns=NOW_NS, now_s=float(number))
     return camera_status(
         "segment",
         "front",
         snapshot,
         previous,
         source,
-        foreign_stamps=foreign_stamps,
+        stamp_clock=stamp_clock,
         active=active,
         input_timeout_s=2.0,
         hardware_id="CPU",
@@ -89,6 +95,8 @@ def test_a_camera_that_works() -> None:
         "input_reliability_reason": "every publisher offers it",
         "camera_info_topic": "/front/camera_info",
         "calibration": "received",
+        "latency_from": "stamp",
+        "stamp_offset_ms": "12.00",
     }
     assert values(found).items() >= expected.items()
 
@@ -99,7 +107,25 @@ def test_a_camera_that_works() -> None:
         ({"snapshot": dropped(superseded=9)}, DiagnosticStatus.OK, "segmenting"),
         ({"snapshot": dropped(bad=3, stale=1)}, DiagnosticStatus.WARN, "3 bad frames, 1 stale ones"),
         ({"snapshot": dropped(error=2, bad=1)}, DiagnosticStatus.ERROR, "2 frames failed since the last report"),
-        ({"foreign_stamps": True}, DiagnosticStatus.WARN, "from another clock"),
+        (
+            {"snapshot": replace(dropped(stale=7), unanswered_s=3.25)},
+            DiagnosticStatus.ERROR,
+            "images come, but no label for 3.2 s; dropped since the last report: 7 stale",
+        ),
+        ({"snapshot": replace(SNAPSHOT, unanswered_s=1.9)}, DiagnosticStatus.OK, "segmenting"),
+        ({"snapshot": replace(SNAPSHOT, unanswered_s=99.0), "active": False}, DiagnosticStatus.OK, "inactive"),
+        ({"stamps_ns": [0]}, DiagnosticStatus.WARN, "the stamps are missing"),
+        (
+            {"stamps_ns": [NOW_NS - 5 * 10**9] * 3},
+            DiagnosticStatus.WARN,
+            "the stamps are from another clock, 5.0 s behind the node's",
+        ),
+        (
+            {"stamps_ns": [NOW_NS + 3 * 10**9]},
+            DiagnosticStatus.WARN,
+            "another clock, 3.0 s ahead of the node's",
+        ),
+        ({"stamps_ns": [NOW_NS - 5 * 10**9]}, DiagnosticStatus.OK, "segmenting"),
         ({"source": replace(WELL, incompatible_qos="DURABILITY")}, DiagnosticStatus.WARN, "does not fit in DURABILITY"),
         ({"active": False, "snapshot": replace(SNAPSHOT, silence_s=99.0)}, DiagnosticStatus.OK, "inactive"),
     ],
@@ -170,6 +196,7 @@ def test_inference(tiny_model: ModelFile) -> None:
         timings = [Timing(inference_ms=10.0 + i, processing_ms=20.0 + i, latency_ms=30.0 + i) for i in range(3)]
         working = inference_status("segment", "active", segmenter, timings, 0, "CPU")
         failing = inference_status("segment", "active", segmenter, timings, 4, "CPU")
+        hanging = inference_status("segment", "active", segmenter, timings, 4, "CPU", trouble="inference hangs")
         segmenter.choice = replace(segmenter.choice, fallback_reason="tensorrt: no CUDA driver")
         fallen_back = inference_status("segment", "active", segmenter, timings, 0, "CPU")
     assert working.level == DiagnosticStatus.OK
@@ -177,6 +204,7 @@ def test_inference(tiny_model: ModelFile) -> None:
     assert values(working)["model_sha256"] == tiny_model.sha256
     assert failing.level == DiagnosticStatus.ERROR
     assert "4 frames failed" in failing.message
+    assert (hanging.level, hanging.message) == (DiagnosticStatus.ERROR, "active, inference hangs")
     assert fallen_back.level == DiagnosticStatus.WARN
     assert fallen_back.message == "active, on onnxruntime as a fallback: tensorrt: no CUDA driver"
     assert values(fallen_back)["fallback_reason"] == "tensorrt: no CUDA driver"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lwseg_ros.node.frame import Frame, frame_age
+from lwseg_ros.node.frame import Frame, StampClock, frame_age
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_800_000_000 * SECOND_NS
@@ -29,3 +29,54 @@ def test_frame_age(stamp_ns: int, now_ns: int, age_ms: float, from_stamp: bool) 
     age = frame_age(frame, now_ns=now_ns, now_s=10.04)
     assert age.age_ms == pytest.approx(age_ms)
     assert age.from_stamp is from_stamp
+
+
+def test_a_frame_that_came_in_with_a_foreign_stamp_ages_from_its_arrival() -> None:
+    frame = Frame("front", None, NOW_NS - 5 * SECOND_NS, arrival_s=10.0, foreign_stamp=True)
+    assert frame_age(frame, now_ns=NOW_NS, now_s=10.04) == pytest.approx((40.0, False))
+
+
+def observe(clock: StampClock, offsets_s: list[float], began_s: float = 100.0) -> list[bool]:
+    """Let frames come in ten times a second, each with a stamp so far behind the node's clock."""
+    found = []
+    for number, offset_s in enumerate(offsets_s):
+        now_s = began_s + number / 10
+        now_ns = NOW_NS + int(now_s * SECOND_NS)
+        found.append(clock.observe(now_ns - int(offset_s * SECOND_NS), now_ns=now_ns, now_s=now_s))
+    return found
+
+
+@pytest.mark.parametrize("offset_s", [1.5, 5.0, 59.0])
+def test_a_clock_that_is_behind_from_the_beginning_is_another_after_a_second(offset_s: float) -> None:
+    clock = StampClock()
+    assert observe(clock, [offset_s] * 21) == [False] * 10 + [True] * 11
+    assert clock.offset_ms == pytest.approx(offset_s * 1e3)
+    assert not observe(clock, [0.02], began_s=103.0)[0], "it was set right"
+
+
+@pytest.mark.parametrize("offset_s", [-1.5, -30.0, 61.0, 1e9])
+def test_a_clock_that_is_ahead_or_far_off_is_another_at_once(offset_s: float) -> None:
+    assert observe(StampClock(), [offset_s, offset_s]) == [True, True]
+
+
+@pytest.mark.parametrize("offset_s", [-0.9, 0.0, 0.9])
+def test_within_a_second_it_is_the_node_s(offset_s: float) -> None:
+    assert not any(observe(StampClock(), [offset_s] * 300))
+
+
+def test_a_burst_after_a_stall_is_late_and_not_of_another_clock() -> None:
+    assert not any(observe(StampClock(), [0.02] * 20 + [3.0, 2.9, 2.8, 2.7, 2.6] + [0.02] * 20))
+    assert not any(observe(StampClock(), [3.0, 2.9, 2.8, 2.7, 2.6] + [0.02] * 20))
+
+
+def test_frames_that_were_in_time_may_be_late_for_longer() -> None:
+    found = observe(StampClock(), [0.02] * 20 + [4.0] * 150)
+    assert found.index(True) == pytest.approx(120, abs=1)
+
+
+def test_without_a_stamp_or_the_time_there_is_nothing_to_measure() -> None:
+    clock = StampClock()
+    assert clock.observe(0, now_ns=NOW_NS, now_s=1.0)
+    assert clock.offset_ms is None
+    assert clock.observe(NOW_NS, now_ns=0, now_s=2.0)
+    assert clock.offset_ms is None

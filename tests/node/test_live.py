@@ -194,6 +194,31 @@ def test_stamps_of_another_clock_do_not_make_frames_stale(probe: Probe, stamp: T
     assert float(values(status)["latency_ms_p50"]) < 5000
 
 
+@pytest.mark.parametrize("behind_s", [5.0, -3.0])
+def test_a_camera_whose_clock_is_off_is_segmented_and_told_of(
+    tiny_model: ModelFile, tmp_path: Path, behind_s: float
+) -> None:
+    """In a node of its own, as one that was in time before is given ten seconds."""
+    parameters = {"model": tiny_model.path, "backend": "onnxruntime", "num_threads": 1}
+    with NodeProcess(tmp_path, parameters, ("-r", "__node:=late")):
+        probe = Probe("/late")
+        probe.subscribe("/late/label")
+        probe.connect(
+            "/image",
+            lambda: image_message(
+                painted_image(SIZE_HW)[0], stamp=probe.now() - Duration(nanoseconds=int(behind_s * 1e9))
+            ),
+            "/late/label",
+        )
+        status = probe.status("late: camera")
+        probe.close()
+    assert status.level == DiagnosticStatus.WARN
+    assert "the stamps are from another clock, " in status.message
+    assert values(status)["latency_from"] == "arrival"
+    assert float(values(status)["stamp_offset_ms"]) == pytest.approx(behind_s * 1e3, abs=900)
+    assert float(values(status)["latency_ms_p50"]) < 3000
+
+
 def test_age_follows_simulated_time(probe: Probe) -> None:
     clock = probe.node.create_publisher(Clock, "/clock", 10)
     assert probe.set_parameters(use_sim_time=True)[0]

@@ -17,30 +17,49 @@ from support import ros_harness  # noqa: F401  sets the domain for this process 
 pytestmark = pytest.mark.integration
 
 SCRIPT = """
-import signal, sys, time
+import ctypes, sys, time
 import rclpy
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from lwseg_ros.node.process import spin_until_signal
+from lwseg_ros.node.process import ProcessEnd, spin_until_signal
+from lwseg_ros.node.signals import end_at_once_on_signals, queue_signals
+
+end_at_once_on_signals()
+if sys.argv[1] == "before":
+    print("before", flush=True)
+    time.sleep(60)
 
 class Trial(Node):
     def __init__(self):
+        if sys.argv[1] == "failing constructor":
+            raise RuntimeError("no node today")
         super().__init__("trial")
         if sys.argv[1] == "failing callback":
             self.create_timer(0.05, self.fail)
+        if sys.argv[1] == "end":
+            self.create_timer(0.05, self.end)
     def fail(self):
         raise RuntimeError("the callback failed")
+    def end(self):
+        raise ProcessEnd(3, "no more to do")
     def autostart(self):
         if sys.argv[1] == "slow start":
             print("starting", flush=True)
             time.sleep(0.5)
+        if sys.argv[1] == "hanging start":
+            print("starting", flush=True)
+            ctypes.CDLL(None).sleep(60)
         print("ready", flush=True)
         return sys.argv[1] != "failing start"
     def close(self):
         print("closed", flush=True)
+        if sys.argv[1] == "hanging end":
+            ctypes.CDLL(None).sleep(60)
+        return sys.argv[1] != "hanging thread"
 
+exit_codes = queue_signals()
 rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-code = spin_until_signal(Trial)
+code = spin_until_signal(Trial, exit_codes)
 rclpy.try_shutdown()
 sys.exit(code)
 """
@@ -57,6 +76,13 @@ def test_a_failing_callback_ends_the_process_with_its_traceback() -> None:
     assert process.returncode == 1
     assert output.split() == ["ready", "closed"]
     assert "RuntimeError: the callback failed" in errors
+
+
+def test_a_node_that_cannot_be_made_ends_the_process() -> None:
+    process = start("failing constructor")
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "RuntimeError: no node today" in errors
 
 
 def test_a_failing_start_ends_the_process() -> None:
@@ -86,3 +112,32 @@ def test_further_signals_do_not_cut_the_end_short() -> None:
     output, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     assert output.split() == ["closed"]
+
+
+def test_a_signal_before_the_node_ends_at_once() -> None:
+    process = start("before")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "before\n"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("case", ["hanging start", "hanging end", "hanging thread"])
+def test_what_hangs_is_not_waited_for(case: str) -> None:
+    process = start(case)
+    assert process.stdout is not None
+    assert process.stdout.readline() in ("starting\n", "ready\n")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert "ends without waiting for what hangs" in errors
+
+
+def test_a_callback_may_end_the_process_with_an_exit_code() -> None:
+    process = start("end")
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == 3
+    assert output.split() == ["ready", "closed"]
+    assert "no more to do" in errors
+    assert "Traceback" not in errors

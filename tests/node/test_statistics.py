@@ -61,3 +61,20 @@ def test_restart_keeps_the_counts_and_forgets_the_windows() -> None:
     snapshot = statistics.snapshot(51.0)
     assert (snapshot.received, snapshot.segmented) == (1, 1)
     assert (snapshot.rate_in_hz, snapshot.latency_p50_ms, snapshot.silence_s) == (0.0, None, 1.0)
+
+
+def test_frames_without_a_label_are_unanswered_from_the_first_on() -> None:
+    statistics = FrameStatistics(0.0)
+    assert statistics.snapshot(5.0).unanswered_s == 0.0  # nothing came
+    statistics.add_arrival(10.0)
+    statistics.add_output(10.1, 100.0)
+    assert statistics.snapshot(15.0).unanswered_s == 0.0
+    for now_s in (20.0, 21.0, 22.0):
+        statistics.add_arrival(now_s)
+        statistics.add_drop("error")
+    assert statistics.snapshot(22.5).unanswered_s == pytest.approx(2.5)
+    statistics.add_output(23.0, 100.0)
+    assert statistics.snapshot(24.0).unanswered_s == 0.0
+    statistics.add_arrival(25.0)
+    statistics.restart(30.0)
+    assert statistics.snapshot(31.0).unanswered_s == 0.0

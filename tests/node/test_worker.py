@@ -13,8 +13,9 @@ import pytest
 from support.tiny_model import painted_image
 
 from lwseg_ros.backends import BackendOptions
-from lwseg_ros.errors import BackendError, ImageError
+from lwseg_ros.errors import BackendError, BackendLostError, ImageError
 from lwseg_ros.model_file import ModelFile
+from lwseg_ros.node.backend_thread import BackendThread
 from lwseg_ros.node.frame import Frame, SegmentedFrame
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.statistics import FrameStatistics
@@ -37,9 +38,12 @@ class RecordingBackend:
         self._backend = backend
         self.batch_sizes: list[int] = []
         self.failures: list[Exception] = []
+        self.release = threading.Event()
+        self.release.set()
 
     def infer(self, batch: np.ndarray) -> Any:
         self.batch_sizes.append(len(batch))
+        self.release.wait(20)
         if self.failures:
             raise self.failures.pop()
         return self._backend.infer(batch)
@@ -66,6 +70,7 @@ class Bench:
         self.worker = SegmentWorker(
             self.segmenter,
             self.mailbox,
+            BackendThread(),
             decode=self.decode,
             settings=lambda: self.settings,
             clock_ns=time.time_ns,
@@ -97,7 +102,7 @@ class Bench:
         deadline_s = time.monotonic() + 10
         while self.mailbox._waiting and time.monotonic() < deadline_s:
             time.sleep(0.005)
-        self.worker.stop()
+        assert self.worker.stop(10)
 
     def dropped(self, camera: str) -> dict[str, int]:
         snapshot = self.statistics[camera].snapshot(time.monotonic())
@@ -157,7 +162,7 @@ def test_a_failing_backend_costs_the_batch_not_the_thread(bench: Bench, failure:
     assert str(failure) in bench.reports[0][1]
     bench.put("front", image)
     wait_for(lambda: bench.results)
-    bench.worker.stop()
+    assert bench.worker.stop(10)
     assert bench.segmented() == [1, 0, 0]
 
 
@@ -187,13 +192,64 @@ def test_frames_left_at_the_end_are_counted(bench: Bench) -> None:
     wait_for(lambda: not bench.mailbox._waiting)
     bench.put("front", image)
     bench.put("left", image)
-    stopper = threading.Thread(target=bench.worker.stop)
+    stopper = threading.Thread(target=bench.worker.stop, args=(10,))
     stopper.start()
     wait_for(lambda: bench.dropped("left"))
     release.set()
     stopper.join(10)
     assert bench.segmented() == [1, 0, 0]  # what was in hand was finished
     assert [bench.dropped(camera) for camera in CAMERAS] == [{"inactive": 1}, {"inactive": 1}, {}]
+
+
+def test_an_inference_that_does_not_return_is_watched_and_given_up(bench: Bench) -> None:
+    image, _ = painted_image((48, 64))
+    assert bench.worker.inference_s == 0
+    bench.backend.release.clear()
+    bench.put("front", image)
+    bench.worker.start()
+    wait_for(lambda: bench.worker.inference_s > 0.2)
+    bench.put("left", image)
+    assert not bench.worker.stop(0.1)
+    assert [bench.dropped(camera) for camera in CAMERAS] == [{"error": 1}, {"inactive": 1}, {}]
+    assert bench.worker.inference_s > 0.2  # still watched
+    bench.backend.release.set()
+    assert bench.worker.stop(10)
+    assert bench.worker.inference_s == 0
+    assert bench.segmented() == [0, 0, 0]
+    assert not bench.results, "what was given up is not published"
+    assert bench.dropped("front") == {"error": 1}
+
+
+def test_a_decoding_that_does_not_return_is_given_up(bench: Bench) -> None:
+    release = threading.Event()
+    bench.worker._decode = lambda message: release.wait(20) and message
+    bench.put("front", painted_image((48, 64))[0])
+    bench.worker.start()
+    wait_for(lambda: not bench.mailbox._waiting)
+    assert not bench.worker.stop(0.1)
+    release.set()
+    assert bench.worker.stop(10)
+    assert bench.dropped("front") == {"inactive": 1}
+    assert not bench.backend.batch_sizes
+    assert not bench.results
+
+
+def test_waiting_for_the_thread_is_watched_too(bench: Bench) -> None:
+    release = threading.Event()
+    bench.worker._thread.submit(lambda: release.wait(20))
+    bench.worker.start()
+    wait_for(lambda: bench.worker.inference_s > 0.1)
+    release.set()
+    wait_for(lambda: bench.worker.inference_s == 0)
+    assert bench.worker.stop(10)
+
+
+def test_a_lost_device_is_remembered(bench: Bench) -> None:
+    bench.backend.failures.append(BackendLostError("CUDA failed for good"))
+    bench.put("front", painted_image((48, 64))[0])
+    bench.run()
+    assert bench.dropped("front") == {"error": 1}
+    assert bench.worker.lost == "CUDA failed for good"
 
 
 def wait_for(condition: Any, timeout_s: float = 10.0) -> None:

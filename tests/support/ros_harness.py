@@ -37,14 +37,27 @@ BEST_EFFORT = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class NodeProcess:
-    """`python -m lwseg_ros.node` with parameters; a context manager that ends it by SIGINT."""
+    """`python -m lwseg_ros.node` with parameters; a context manager that ends it by SIGINT.
 
-    def __init__(self, folder: Path, parameters: Mapping[str, object], arguments: tuple[str, ...] = ()) -> None:
-        command = [sys.executable, "-m", "lwseg_ros.node", "--ros-args", *arguments]
+    program: another one that runs the node. environment: added to this process's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        parameters: Mapping[str, object],
+        arguments: tuple[str, ...] = (),
+        *,
+        program: tuple[str, ...] = ("-m", "lwseg_ros.node"),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        command = [sys.executable, *program, "--ros-args", *arguments]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={value}"]
         self._log = (folder / f"node_{time.monotonic_ns()}.log").open("w+b")
-        self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, env=dict(os.environ))
+        self.process = subprocess.Popen(
+            command, stdout=self._log, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
+        )
 
     def __enter__(self) -> NodeProcess:
         return self

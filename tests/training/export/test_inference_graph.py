@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from lwseg_training.export.export import to_onnx
 from lwseg_training.export.inference_graph import InferenceGraph, pixel_uncertainty
 from lwseg_training.networks import Combine
 from lwseg_training.networks.normalization import MEAN_RGB, STD_RGB, Normalize
 from lwseg_training.networks.synergy import Synergy
+from support.tiny_model import tiny_manifest
 from torch import Tensor, nn
 
-from lwseg_ros.model_file import UNCERTAINTY_KINDS
+from lwseg_ros.backends import BackendOptions, load_runtime
+from lwseg_ros.backends.tensorrt_builder import build_engine, installed_library
+from lwseg_ros.model_file import UNCERTAINTY_KINDS, save_model
 
 
 class ColorLogits(nn.Module):
@@ -128,3 +135,73 @@ def test_temperatures_that_make_no_sense_are_refused(temperature: float) -> None
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="uncertainty kind 'variance' is none of"):
         InferenceGraph(ColorLogits(), Normalize(), 1.0, "variance")
+
+
+NAN, INFINITE = float("nan"), float("inf")
+NOT_FINITE = [
+    [NAN, 0, 0, 0, 0],
+    [0, 0, NAN, 0, 0],
+    [0, 0, 0, 0, NAN],
+    [NAN] * 5,
+    [0, INFINITE, 0, 0, 0],
+    [INFINITE, INFINITE, 0, 0, 0],
+    [INFINITE, -INFINITE, 0, 0, 0],
+    [-INFINITE] * 5,
+]
+
+
+class BrokenRows(nn.Module):
+    """Sound logits but for the first rows, whose are those of NOT_FINITE."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        logits = torch.from_numpy(np.random.default_rng(3).normal(0, 3, (1, 5, 48, 64)).astype(np.float32))
+        for row, values in enumerate(NOT_FINITE):
+            logits[0, :, row] = torch.tensor(values)[:, None]
+        self.logits = nn.Parameter(logits)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.logits + 0 * image[:, :1]
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("kind", [kind for kind in UNCERTAINTY_KINDS if kind != "low_scale"])
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
+def test_pixels_whose_logits_are_not_finite_have_no_class(tmp_path: Path, kind: str, runtime: str, half: bool) -> None:
+    graph = InferenceGraph(BrokenRows(), Normalize(), 1.5, kind, ignore_id=200, half=half).eval()
+    image = np.full((1, 48, 64, 3), 100, np.uint8)
+    if runtime == "torch":
+        with torch.no_grad():
+            label, uncertainty = (output.numpy() for output in graph(torch.from_numpy(image)))
+    else:
+        manifest = replace(tiny_manifest(), ignore_id=200)
+        model = save_model(to_onnx(graph, (48, 64)), manifest, tmp_path / "broken.onnx")
+        label, uncertainty = load_runtime(runtime).open(model, BackendOptions()).infer(image)
+    rows = len(NOT_FINITE)
+    assert (label[:, :rows] == 200).all()
+    assert (uncertainty[:, :rows] == 255).all()
+    sound = graph.network.logits[0, :, rows:].float().argmax(0).numpy()
+    assert np.array_equal(label[0, rows:], sound)
+    assert len(np.unique(uncertainty[:, rows:])) > 10
+
+
+def test_a_low_scale_that_is_not_finite_has_no_class_either() -> None:
+    network = Synergy(ColorLogits(), combine="high")
+    image = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (1, 64, 80, 3), dtype=np.uint8))
+    graph = InferenceGraph(network, Normalize(), 1.0, "low_scale", ignore_id=11).eval()
+    logits, low = network.forward_with_low(graph.normalize(image))
+    low[:, :, 5] = NAN
+    network.forward_with_low = lambda image: (logits, low)  # type: ignore[method-assign]
+    with torch.no_grad():
+        label, uncertainty = graph(image)
+    assert (label[:, 5] == 11).all()
+    assert (uncertainty[:, 5] == 255).all()
+    assert (label[:, 6:] != 11).all()
+
+
+@pytest.mark.skipif(installed_library() is None, reason="no TensorRT is installed")
+@pytest.mark.parametrize("kind", [kind for kind in UNCERTAINTY_KINDS if kind != "low_scale"])
+def test_tensorrt_reads_the_guard(tmp_path: Path, kind: str) -> None:
+    graph = InferenceGraph(nn.Conv2d(3, 5, 1), Normalize(), 1.5, kind).eval()
+    model = save_model(to_onnx(graph, (48, 64)), tiny_manifest(), tmp_path / "guarded.onnx")
+    assert len(build_engine(model, BackendOptions())) > 1000

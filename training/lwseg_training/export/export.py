@@ -99,7 +99,14 @@ def export_checkpoint(
     network = as_inferred(network, recipe.inference)
     graph = InferenceGraph(network, Normalize(recipe.normalization), uncertainty_kind=uncertainty_kind).eval()
     calibration = fit_temperature(*sample_logits(graph, images))
-    graph = InferenceGraph(network, graph.normalize, calibration.temperature, uncertainty_kind).eval()
+    graph = InferenceGraph(
+        network,
+        graph.normalize,
+        calibration.temperature,
+        uncertainty_kind,
+        # Without one a value that is no class, for which the node refuses the frame.
+        ignore_id=IGNORE if validation.ignore_id is None else validation.ignore_id,
+    ).eval()
     classes = tuple(ClassInfo(c["id"], c["name"], tuple(c["color_rgb"])) for c in state["classes"])
     metrics, references = _validate(graph, images)
 
@@ -143,7 +150,12 @@ def to_onnx(graph: InferenceGraph, size_hw: tuple[int, int], precision: Precisio
     """Convert a graph for inputs uint8 [N, H, W, 3], N dynamic."""
     if precision == "fp16":
         graph = InferenceGraph(
-            copy.deepcopy(graph.network), graph.normalize, graph.temperature, graph.uncertainty_kind, half=True
+            copy.deepcopy(graph.network),
+            graph.normalize,
+            graph.temperature,
+            graph.uncertainty_kind,
+            ignore_id=graph.ignore_id,
+            half=True,
         ).eval()
     batch = torch.export.Dim("N", min=1, max=64)
     example = torch.zeros(2, *size_hw, 3, dtype=torch.uint8)

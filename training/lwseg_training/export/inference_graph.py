@@ -22,6 +22,7 @@ class InferenceGraph(nn.Module):
             its probabilities, so T is a matter of the low scale alone. Labels do not depend on T.
         uncertainty_kind: ``least_confidence`` (1 - max p) C / (C - 1); ``margin`` 1 - (p1 - p2); ``entropy`` -sum p ln p / ln C;
             ``low_scale`` (1 - max p) C / (C - 1) of the low scale, upsampled: the uncertain-pixel mask of multi-scale synergy.
+        ignore_id: label of a pixel whose logits are not finite; its uncertainty is 255.
         half: run the network in float16; normalisation and softmax stay in float32.
     """
 
@@ -32,6 +33,7 @@ class InferenceGraph(nn.Module):
         temperature: float = 1.0,
         uncertainty_kind: str = "least_confidence",
         *,
+        ignore_id: int = 255,
         half: bool = False,
     ) -> None:
         super().__init__()
@@ -47,6 +49,7 @@ class InferenceGraph(nn.Module):
         self.normalize = normalize
         self.temperature = temperature
         self.uncertainty_kind = uncertainty_kind
+        self.ignore_id = ignore_id
         self.half_network = half
 
     def logits(self, image: Tensor) -> Tensor:
@@ -64,8 +67,14 @@ class InferenceGraph(nn.Module):
         label_probabilities = probabilities if uncertainty_logits is logits else logits.softmax(dim=1)
         # Of the probabilities, not of the logits: the same class, and OpenVINO then needs half the time for all after the network.
         # By way of float: TensorRT's documents promise a conversion to uint8 from floating point only.
-        label = label_probabilities.argmax(dim=1).float().to(torch.uint8)
-        return label, uncertainty_levels(probabilities, self.uncertainty_kind)
+        label = label_probabilities.argmax(dim=1).float()
+        uncertainty = pixel_uncertainty(probabilities, self.uncertainty_kind)
+        finite = _is_possible(pixel_uncertainty(label_probabilities, "least_confidence"))
+        if label_probabilities is not probabilities:
+            finite = finite & _is_possible(uncertainty)
+        label = torch.where(finite, label, float(self.ignore_id))
+        uncertainty = torch.where(finite, uncertainty, 1.0)
+        return label.to(torch.uint8), _levels(uncertainty)
 
     def _both_logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of the label and those of the uncertainty, which are the same tensor but for ``low_scale``."""
@@ -82,7 +91,7 @@ class InferenceGraph(nn.Module):
 
 def uncertainty_levels(probabilities: Tensor, kind: str) -> Tensor:
     """Reduce probabilities [N, C, H, W] to an uncertainty uint8 [N, H, W], 0 certain, 255 not at all."""
-    return (255 * pixel_uncertainty(probabilities, kind).clamp(0, 1)).round().to(torch.uint8)
+    return _levels(pixel_uncertainty(probabilities, kind))
 
 
 def pixel_uncertainty(probabilities: Tensor, kind: str) -> Tensor:
@@ -97,3 +106,16 @@ def pixel_uncertainty(probabilities: Tensor, kind: str) -> Tensor:
         best = probabilities.topk(2, dim=1).values
         return 1 - (best[:, 0] - best[:, 1])
     return -(probabilities * probabilities.clamp(min=1e-12).log()).sum(dim=1) / math.log(num_classes)
+
+
+def _levels(uncertainty: Tensor) -> Tensor:
+    return (255 * uncertainty.clamp(0, 1)).round().to(torch.uint8)
+
+
+def _is_possible(uncertainty: Tensor) -> Tensor:
+    """Tell which pixels' logits were finite: with others softmax gives NaN, or in OpenVINO any number.
+
+    In this form, as comparisons with NaN are true in OpenVINO where they should not be, but never "less than". The least
+    confidence is looked at whatever the kind: a margin may look sound.
+    """
+    return (uncertainty - 0.5).abs() < 0.501

@@ -1,0 +1,99 @@
+"""A model that is not finite is refused when it is opened, whatever the runtime makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from lwseg_ros.backends import open_backend
+from lwseg_ros.backends.finite import check_blank_run, check_weights
+from lwseg_ros.errors import ModelFileError
+from lwseg_ros.model_file import ModelFile, load_model, save_model, shipped_models
+
+RUNTIMES = ["onnxruntime", "openvino", "auto"]
+
+
+def edited(model: ModelFile, path: Path, edit: Callable[[onnx.ModelProto], None]) -> ModelFile:
+    proto = onnx.load_model_from_string(model.data)
+    edit(proto)
+    return save_model(proto, model.manifest, path)
+
+
+def set_weight(name: str, value: float, *, everywhere: bool = False) -> Callable[[onnx.ModelProto], None]:
+    def edit(proto: onnx.ModelProto) -> None:
+        tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == name)
+        values = numpy_helper.to_array(tensor).copy()
+        values.reshape(-1)[: None if everywhere else 1] = value
+        tensor.CopyFrom(numpy_helper.from_array(values, name))
+
+    return edit
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("fixture", ["tiny_model", "tiny_fp16_model"])
+@pytest.mark.parametrize("weight", ["mean_filter", "matching", "offsets"])
+def test_weights_that_are_not_finite_are_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, fixture: str, weight: str, value: float, runtime: str
+) -> None:
+    model = edited(request.getfixturevalue(fixture), tmp_path / "broken.onnx", set_weight(weight, value))
+    with pytest.raises(ModelFileError, match=rf"broken\.onnx: its weights '{weight}' are not finite"):
+        open_backend(model, runtime)
+
+
+def test_a_nan_in_a_constant_is_refused_and_an_infinite_bound_is_not(tiny_model: ModelFile, tmp_path: Path) -> None:
+    def clip_at(bound: float) -> Callable[[onnx.ModelProto], None]:
+        def edit(proto: onnx.ModelProto) -> None:
+            tensor = numpy_helper.from_array(np.array(bound, np.float32), "bound")
+            clip = helper.make_node("Clip", ["uncertainty_rounded", "", "bound"], ["clipped"])
+            proto.graph.node[-1].input[0] = "clipped"
+            proto.graph.node.insert(
+                len(proto.graph.node) - 1, helper.make_node("Constant", [], ["bound"], value=tensor)
+            )
+            proto.graph.node.insert(len(proto.graph.node) - 1, clip)
+
+        return edit
+
+    check_weights(edited(tiny_model, tmp_path / "bounded.onnx", clip_at(float("inf"))))
+    with pytest.raises(ModelFileError, match="weights 'bound' are not finite"):
+        check_weights(edited(tiny_model, tmp_path / "broken.onnx", clip_at(float("nan"))))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_finite_weights_whose_logits_are_not_are_refused(tiny_model: ModelFile, tmp_path: Path, runtime: str) -> None:
+    model = edited(tiny_model, tmp_path / "huge.onnx", set_weight("matching", 3e38, everywhere=True))
+    with pytest.raises(ModelFileError, match=r"huge\.onnx: its logits of a blank image are not finite"):
+        open_backend(model, runtime)
+
+
+def test_a_pixel_that_the_graph_marks_is_refused(tiny_model: ModelFile) -> None:
+    label, uncertainty = np.arange(16, dtype=np.uint8).reshape(1, 4, 4) % 5, np.zeros((1, 4, 4), np.uint8)
+    check_blank_run(tiny_model, label, uncertainty)
+    label[0, 2, 2] = 255
+    with pytest.raises(ModelFileError, match="logits of a blank image are not finite"):
+        check_blank_run(tiny_model, label, uncertainty)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_network_that_is_honestly_certain_is_opened(tiny_model: ModelFile, tmp_path: Path, runtime: str) -> None:
+    def always_tree(proto: onnx.ModelProto) -> None:
+        set_weight("matching", 0.0, everywhere=True)(proto)
+        set_weight("offsets", 0.0, everywhere=True)(proto)
+        tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == "offsets")
+        tensor.CopyFrom(numpy_helper.from_array(np.array([0, 100, 0, 0, 0], np.float32), "offsets"))
+
+    model = edited(tiny_model, tmp_path / "certain.onnx", always_tree)
+    backend = open_backend(model, runtime).backend
+    label, uncertainty = backend.infer(np.zeros((1, 48, 64, 3), np.uint8))
+    assert (label == 1).all()
+    assert (uncertainty == 0).all()
+
+
+@pytest.mark.parametrize("path", shipped_models().values(), ids=shipped_models().keys())
+def test_shipped_models_are_finite(path: Path) -> None:
+    check_weights(load_model(path))

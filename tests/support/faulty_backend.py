@@ -1,0 +1,54 @@
+"""A runtime that works until the file $FAULT_FILE names a fault; read before every inference."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+import numpy as np
+
+from lwseg_ros.backends.base import BackendOptions, Probe
+from lwseg_ros.backends.onnxruntime import OnnxRuntimeBackend
+from lwseg_ros.model_file import ModelFile
+
+
+def probe(options: BackendOptions) -> Probe:
+    return Probe(available=True, expected=True, detail="faulty")
+
+
+def open(model: ModelFile, options: BackendOptions) -> FaultyBackend:
+    if fault() == "open hangs":
+        hang(3600)
+    return FaultyBackend(model, options)
+
+
+class FaultyBackend(OnnxRuntimeBackend):
+    """ONNX Runtime with the faults: hang (for ever), hang SECONDS, raise, foreign id, other dtype, other shape."""
+
+    def infer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        label, uncertainty = super().infer(images)
+        match fault().split():
+            case ["hang", *seconds]:
+                hang(int(seconds[0]) if seconds else 3600)
+            case ["raise"]:
+                raise RuntimeError("the engine broke")
+            case ["foreign", "id"]:
+                label[-1, 3, 7] = 77
+            case ["other", "dtype"]:
+                label = label.astype(np.int64)
+            case ["other", "shape"]:
+                uncertainty = uncertainty[:, ::2]
+        return label, uncertainty
+
+
+def fault() -> str:
+    try:
+        return Path(os.environ["FAULT_FILE"]).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def hang(seconds: int) -> None:
+    """Stay in a C call, which no signal or exception of Python's ends."""
+    ctypes.CDLL(None).sleep(seconds)
