@@ -12,7 +12,7 @@ from typing import Any
 
 from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.files import write_json
-from lwseg_ros.model_file import DEFAULT_MODEL
+from lwseg_ros.model.model_file import DEFAULT_MODEL
 
 BENCHMARKS = ("inference", "live_latency", "arrival", "training_loader")
 TAKES_A_MODEL = ("inference", "live_latency", "arrival")

@@ -31,7 +31,7 @@ from benchmarks.program import argument_parser, comparison, run
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.evaluation.latency import random_images, take_turns
 from lwseg_ros.evaluation.machine import machine
-from lwseg_ros.model_file import DEFAULT_MODEL, ModelFile, load_model, resolve_model
+from lwseg_ros.model.model_file import DEFAULT_MODEL, ModelFile, load_model, resolve_model
 
 ROUNDS = 12
 Call = Callable[[], object]

@@ -13,7 +13,7 @@ from benchmarks.program import argument_parser, comparison, run
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.machine import machine
-from lwseg_ros.model_file import DEFAULT_MODEL, resolve_model
+from lwseg_ros.model.model_file import DEFAULT_MODEL, resolve_model
 from lwseg_ros.replay.live.run import LiveOptions, replay_live
 from lwseg_ros.replay.sample import SAMPLE_BAG
 

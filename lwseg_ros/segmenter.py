@@ -14,7 +14,7 @@ import numpy as np
 from lwseg_ros.backends import Backend, BackendChoice, BackendOptions, OutputCheck, open_backend
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging.resizing import MAX_SIDE, resize_image, resize_label, resize_uncertainty
-from lwseg_ros.model_file import DEFAULT_MODEL, Manifest, ModelFile, load_model, resolve_model
+from lwseg_ros.model.model_file import DEFAULT_MODEL, Manifest, ModelFile, load_model, resolve_model
 
 OUTPUT_SIZES = ("camera", "model")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lwseg_ros.cli import installed_commands
-from lwseg_ros.model_file import DEFAULT_MODEL, load_model, shipped_models
+from lwseg_ros.model.model_file import DEFAULT_MODEL, load_model, shipped_models
 from lwseg_ros.node.parameters import PARAMETERS
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from support.tiny_model import painted_image
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import BackendError, ImageError, ModelFileError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
 
 HEIGHT, WIDTH = 48, 64

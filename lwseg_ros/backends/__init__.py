@@ -12,7 +12,7 @@ import numpy as np
 from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, OutputCheck, Probe, Runtime
 from lwseg_ros.backends.finite import check_blank_run, check_weights
 from lwseg_ros.errors import BackendError, LwsegError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 __all__ = [
     "BACKENDS",

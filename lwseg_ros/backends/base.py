@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from lwseg_ros.errors import BackendError, ImageError
-from lwseg_ros.model_file import Manifest, ModelFile
+from lwseg_ros.model.model_file import Manifest, ModelFile
 
 CPU_PRECISIONS = ("auto", "bf16", "fp32")
 

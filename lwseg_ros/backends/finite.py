@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 FLOAT_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lwseg_ros.backends.base import Backend, BackendOptions, Probe, check_images
 from lwseg_ros.errors import BackendError, BackendUnavailableError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 MISSING = "the Python package onnxruntime is not installed; `pip install 'lwseg_ros[cpu]'`"
 LOG_ERRORS_ONLY = 3

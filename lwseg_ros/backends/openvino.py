@@ -15,7 +15,7 @@ import numpy as np
 from lwseg_ros.backends import openvino_mixed
 from lwseg_ros.backends.base import Backend, BackendOptions, Probe, check_images
 from lwseg_ros.errors import BackendError, BackendUnavailableError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 MISSING = "the Python package openvino is not installed; `pip install 'lwseg_ros[cpu]'`"
 ELEMENT_TYPES = {"fp32": "f32", "bf16": "bf16"}

@@ -23,7 +23,7 @@ from lwseg_ros.backends.tensorrt_builder import (
     start,
 )
 from lwseg_ros.errors import BackendError, BackendUnavailableError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 NO_DEVICE_REMEDY = "install an NVIDIA driver, or use backend openvino or auto"
 

@@ -14,7 +14,7 @@ from typing import Any
 from lwseg_ros.backends.base import BackendOptions
 from lwseg_ros.backends.engine_cache import ANY, EngineKey
 from lwseg_ros.errors import BackendError, BackendUnavailableError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 # The full library first: where it is installed it was built for the very device.
 LIBRARIES = ("tensorrt", "tensorrt_rtx")

@@ -11,7 +11,7 @@ from typing import Any
 from lwseg_ros.backends import BACKENDS, CPU_PRECISIONS, BackendOptions
 from lwseg_ros.commands.arguments import natural_int, positive_int
 from lwseg_ros.evaluation.latency import measure
-from lwseg_ros.model_file import load_model, resolve_model
+from lwseg_ros.model.model_file import load_model, resolve_model
 
 HELP = "Measure latency and throughput of a model in each runtime of this machine."
 EXAMPLE = "lwseg bench dwrseg_b_camvid --seconds 5 --json"

@@ -14,8 +14,8 @@ from lwseg_ros.backends.tensorrt import TensorRtBackend, device_keys
 from lwseg_ros.backends.tensorrt_builder import build_engine, engine_key, load_library
 from lwseg_ros.commands.arguments import natural_int, positive_int
 from lwseg_ros.errors import BackendUnavailableError, ModelFileError
-from lwseg_ros.manifest import PRECISIONS
-from lwseg_ros.model_file import load_model, resolve_model
+from lwseg_ros.model.manifest import PRECISIONS
+from lwseg_ros.model.model_file import load_model, resolve_model
 
 HELP = "Build the TensorRT engine of a model file and keep it in the engine cache."
 EXAMPLE = "lwseg build dwrseg_b_camvid --max-batch 2"

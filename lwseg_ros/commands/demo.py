@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lwseg_ros.commands.replay_common import add_common_arguments, finish, run_live
-from lwseg_ros.model_file import resolve_model
+from lwseg_ros.model.model_file import resolve_model
 from lwseg_ros.replay.live.run import LiveOptions
 from lwseg_ros.replay.sample import SAMPLE_BAG
 

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
-from lwseg_ros.model_file import DEFAULT_MODEL
+from lwseg_ros.model.model_file import DEFAULT_MODEL
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.live.run import LiveOptions, replay_live
 from lwseg_ros.replay.report.report import write_report

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lwseg_ros.commands.replay_common import add_common_arguments
-from lwseg_ros.model_file import resolve_model
+from lwseg_ros.model.model_file import resolve_model
 from lwseg_ros.replay.live.soak import SoakOptions, run_soak
 from lwseg_ros.replay.report.soak import write_soak
 from lwseg_ros.replay.soak_results import Sample, SoakResult

@@ -12,7 +12,7 @@ from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
 from lwseg_ros.evaluation.temporal_consistency import TemporalConsistency
-from lwseg_ros.manifest import Manifest
+from lwseg_ros.model.manifest import Manifest
 
 
 @dataclass(frozen=True)

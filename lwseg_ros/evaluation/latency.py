@@ -17,7 +17,7 @@ from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime
 from lwseg_ros.errors import BackendError
 from lwseg_ros.evaluation.machine import machine
 from lwseg_ros.evaluation.percentiles import percentiles
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 MEASURED = "Backend.infer on random images: uint8 camera pixels in, label and uncertainty out; no resizing"
 ROUNDS = 5

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lwseg_ros.backends import BACKENDS, CPU_PRECISIONS
-from lwseg_ros.model_file import DEFAULT_MODEL
+from lwseg_ros.model.model_file import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rcl_interfaces.msg import ParameterDescriptor

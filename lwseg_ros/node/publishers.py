@@ -15,7 +15,7 @@ from std_msgs.msg import Float64, Header, String
 
 from lwseg_ros.imaging import drawing, messages
 from lwseg_ros.imaging.camera_info import scale_camera_info
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node.frame import SegmentedFrame
 from lwseg_ros.node.parameters import Settings
 from lwseg_ros.node.worker import Timing

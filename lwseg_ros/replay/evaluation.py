@@ -9,7 +9,7 @@ import numpy as np
 
 from lwseg_ros.errors import BagError, ImageError
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
-from lwseg_ros.manifest import Manifest
+from lwseg_ros.model.manifest import Manifest
 from lwseg_ros.replay.bag import Bag, Topic
 from lwseg_ros.replay.pairing import Frame, frames
 

@@ -8,7 +8,7 @@ from typing import Any
 from lwseg_ros.evaluation.evaluator import Evaluator
 from lwseg_ros.evaluation.metrics import finite_or_none
 from lwseg_ros.evaluation.percentiles import percentiles
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.evaluation import KeptFrame
 
 

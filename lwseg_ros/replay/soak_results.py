@@ -10,7 +10,7 @@ import numpy as np
 
 from lwseg_ros.evaluation.machine import machine
 from lwseg_ros.evaluation.percentiles import percentiles
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 # Until every buffer has been used once and every thread has started, memory grows without anything leaking.
 WARM_UP_SHARE = 0.2

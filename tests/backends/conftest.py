@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.tiny_model import painted_image, write_tiny_model
 
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.sample import SAMPLE_BAG
 

@@ -13,7 +13,7 @@ import pytest
 from lwseg_ros.backends import BACKENDS, BackendOptions, Probe, load_runtime, open_backend
 from lwseg_ros.backends.openvino import OpenVinoBackend
 from lwseg_ros.errors import BackendError, BackendUnavailableError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 
 def test_a_named_backend_is_taken(tiny_model: ModelFile) -> None:
@@ -115,7 +115,7 @@ def test_auto_passes_over_an_empty_folder_of_a_library_s_name(tiny_model: ModelF
     """As an uninstallation leaves one. In a process of its own, as libraries are imported once."""
     (tmp_path / name).mkdir()
     code = (
-        "from lwseg_ros.backends import open_backend\nfrom lwseg_ros.model_file import load_model\n"
+        "from lwseg_ros.backends import open_backend\nfrom lwseg_ros.model.model_file import load_model\n"
         f"print(open_backend(load_model({str(tiny_model.path)!r})).backend.name)"
     )
     # Ahead of the installed ones, which a folder without __init__.py does not hide: take them out of sight.

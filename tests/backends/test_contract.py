@@ -13,7 +13,7 @@ from support.tiny_model import painted_image
 
 from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime, open_backend
 from lwseg_ros.errors import BackendError, BackendUnavailableError, ImageError
-from lwseg_ros.model_file import ModelFile, load_model, shipped_models
+from lwseg_ros.model.model_file import ModelFile, load_model, shipped_models
 
 PARAMETERS = [
     pytest.param(("onnxruntime", BackendOptions(max_batch=3)), id="onnxruntime"),

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from lwseg_ros.backends import open_backend
 from lwseg_ros.backends.finite import check_blank_run, check_weights
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model_file import ModelFile, load_model, save_model, shipped_models
+from lwseg_ros.model.model_file import ModelFile, load_model, save_model, shipped_models
 
 RUNTIMES = ["onnxruntime", "openvino", "auto"]
 

@@ -8,7 +8,7 @@ from onnx import helper, load_model_from_string
 
 from lwseg_ros.backends import BackendOptions, load_runtime, openvino_mixed
 from lwseg_ros.errors import BackendError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 openvino = pytest.importorskip("openvino", reason="openvino is not installed: pip install 'lwseg_ros[cpu]'")
 

@@ -19,7 +19,7 @@ from lwseg_ros.backends.cuda import CudaDevice
 from lwseg_ros.backends.engine_cache import ANY, EngineCache
 from lwseg_ros.backends.tensorrt_builder import build_engine, engine_key, load_library
 from lwseg_ros.errors import BackendError, BackendUnavailableError
-from lwseg_ros.model_file import ModelFile, load_model, save_model, shipped_models
+from lwseg_ros.model.model_file import ModelFile, load_model, save_model, shipped_models
 
 ORIN = CudaDevice(0, "Orin", "8.7")
 

@@ -10,7 +10,7 @@ import pytest
 from support import tiny_model as tiny
 
 from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
-from lwseg_ros.model_file import save_model
+from lwseg_ros.model.model_file import save_model
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.cli import main
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 
 def test_json_holds_figures_and_what_was_measured(tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from lwseg_ros.backends import BackendOptions, load_runtime, tensorrt_builder
 from lwseg_ros.backends.engine_cache import EngineCache
 from lwseg_ros.backends.tensorrt_builder import engine_key, load_library
 from lwseg_ros.cli import main
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 
 @pytest.fixture(autouse=True)

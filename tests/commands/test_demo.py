@@ -10,7 +10,7 @@ import pytest
 
 from lwseg_ros.cli import main
 from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
-from lwseg_ros.model_file import shipped_models
+from lwseg_ros.model.model_file import shipped_models
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.sample import SAMPLE_BAG

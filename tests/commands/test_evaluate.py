@@ -13,7 +13,7 @@ import pytest
 
 from lwseg_ros.cli import main
 from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 
 @pytest.fixture

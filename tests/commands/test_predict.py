@@ -17,7 +17,7 @@ from lwseg_ros.cli import main
 from lwseg_ros.commands.predict import find_sources, read_image
 from lwseg_ros.errors import ImageError, LwsegError
 from lwseg_ros.imaging.drawing import overlay
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
 
 

@@ -10,7 +10,7 @@ import pytest
 from support.bag_files import mcap_of, painted_messages, write_messages
 
 from lwseg_ros.cli import main
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 
 def test_offline_writes_a_report_and_prints_the_figures(

@@ -13,7 +13,7 @@ import pytest
 
 from lwseg_ros.cli import main
 from lwseg_ros.commands import soak
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.soak_results import Sample, SoakCounts, SoakResult
 
 

@@ -17,7 +17,7 @@ from support.tiny_model import tiny_graph, tiny_manifest
 from fuzz.compressed import damaged
 from fuzz.runner import refused
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model_file import METADATA_KEY, load_model, save_model
+from lwseg_ros.model.model_file import METADATA_KEY, load_model, save_model
 
 NUMBERS = (-(2**63), -(2**31), -1, 0, 1, 2, 7, 255, 2**16, 2**31 - 1, 2**40, 2**63 - 1)
 TEXTS = ("", "image", "label", "weights", "../../etc/passwd", "N", "\0", "é" * 300, "x" * 5000)

@@ -15,7 +15,7 @@ from support.tiny_model import painted_image
 
 from benchmarks import arrival
 from benchmarks.arrival import Case
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 pytestmark = pytest.mark.integration
 

@@ -14,7 +14,7 @@ from support.ros_harness import NodeProcess, Probe, compressed_message
 from support.tiny_model import painted_image
 
 from lwseg_ros.imaging import messages
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ pytest.importorskip("diagnostic_msgs.msg", reason="diagnostic_msgs is not instal
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from lwseg_ros.backends import BackendOptions
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node.diagnostics import InputState, camera_status, inference_status
 from lwseg_ros.node.frame import StampClock
 from lwseg_ros.node.statistics import DROP_CAUSES, FrameSnapshot

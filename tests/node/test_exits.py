@@ -22,7 +22,7 @@ from lifecycle_msgs.msg import Transition
 from support.ros_harness import NodeProcess, Probe, image_message
 from support.tiny_model import painted_image
 
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 pytestmark = pytest.mark.integration
 

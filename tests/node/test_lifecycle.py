@@ -18,7 +18,7 @@ from support.ros_harness import BEST_EFFORT, NodeProcess, Probe, image_message
 from support.tiny_model import painted_image
 
 from lwseg_ros.imaging import messages
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 pytestmark = pytest.mark.integration
 

@@ -25,7 +25,7 @@ from support.tiny_model import CLASSES, painted_image
 
 from lwseg_ros import cli
 from lwseg_ros.imaging import drawing, messages
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
 
 pytestmark = pytest.mark.integration

@@ -21,7 +21,7 @@ from support import ros_harness  # sets the domain before anything starts
 from support.tiny_model import CLASSES, painted_image
 
 from lwseg_ros.imaging import drawing, messages
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node import publishers as node_publishers
 from lwseg_ros.node.frame import Frame, SegmentedFrame
 from lwseg_ros.node.parameters import Settings

@@ -14,7 +14,7 @@ from support.tiny_model import painted_image
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import BackendError, BackendLostError, ImageError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node.backend_thread import BackendThread
 from lwseg_ros.node.frame import Frame, SegmentedFrame
 from lwseg_ros.node.mailbox import Mailbox

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.soak_results import Sample, SoakCounts, SoakResult, slope_per_hour
 
 COUNTS = SoakCounts(

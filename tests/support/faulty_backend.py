@@ -10,7 +10,7 @@ import numpy as np
 
 from lwseg_ros.backends.base import BackendOptions, Probe
 from lwseg_ros.backends.onnxruntime import OnnxRuntimeBackend
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 
 def probe(options: BackendOptions) -> Probe:

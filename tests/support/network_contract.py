@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lwseg_ros.backends import BackendOptions, open_backend
 from lwseg_ros.backends.tensorrt_builder import build_engine
 from lwseg_ros.datasets.camvid import CAMVID_CLASSES
-from lwseg_ros.model_file import Manifest, ModelFile, save_model
+from lwseg_ros.model.model_file import Manifest, ModelFile, save_model
 from support.camvid_miniature import paint_scene
 
 Builder = Callable[[int], nn.Module]

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lwseg_ros.classes import ClassInfo
-from lwseg_ros.model_file import Manifest, ModelFile, save_model
+from lwseg_ros.model.model_file import Manifest, ModelFile, save_model
 
 CLASSES = (
     ClassInfo(0, "road", (128, 64, 128)),

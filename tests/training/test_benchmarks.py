@@ -14,7 +14,7 @@ from benchmarks import inference, training_loader
 from benchmarks.program import comparison
 from lwseg_ros.datasets import load_split, read_pair
 from lwseg_ros.evaluation.latency import take_turns
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 
 def test_a_ratio_is_the_median_over_the_rounds_and_bears_one_disturbed_round() -> None:

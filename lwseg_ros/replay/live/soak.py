@@ -15,7 +15,7 @@ from typing import Any
 
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.evaluation.percentiles import percentiles
-from lwseg_ros.model_file import load_model
+from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag, Topic
 from lwseg_ros.replay.live.process_group import LiveReplayError, ProcessGroup, image_bytes, require_rclpy
 from lwseg_ros.replay.live.processes import interrupts_deferred

@@ -12,7 +12,7 @@ import numpy as np
 
 from lwseg_ros.evaluation.metrics import UncertaintyMetrics
 from lwseg_ros.imaging import drawing
-from lwseg_ros.model_file import Manifest
+from lwseg_ros.model.model_file import Manifest
 from lwseg_ros.replay.evaluation import KeptFrame
 
 JPEG_QUALITY = 85

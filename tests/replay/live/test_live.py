@@ -16,7 +16,7 @@ import pytest
 from support.bag_files import COMPRESSED_IMAGE, IMAGE_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
 from support.child_processes import children
 
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.live.run import LiveOptions, LiveReplayError, replay_live
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.segmenter import Segmenter

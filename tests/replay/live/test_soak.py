@@ -15,7 +15,7 @@ import pytest
 from support.bag_files import COMPRESSED_IMAGE, TYPES, header, painted_messages, stamp_ns, write_messages
 from support.child_processes import children
 
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.live.process_group import LiveReplayError, ProcessGroup
 from lwseg_ros.replay.live.soak import SoakOptions, run_soak
 from lwseg_ros.replay.soak_results import Sample

@@ -13,7 +13,7 @@ import pytest
 from support.bag_files import painted_messages, write_messages
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.report import charts
 from lwseg_ros.replay.report.report import write_report

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.report.soak import LEFT, RIGHT, WIDTH, axis, soak_svg, thinned, write_soak
 from lwseg_ros.replay.soak_results import Sample, SoakCounts, SoakResult
 

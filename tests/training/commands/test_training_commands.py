@@ -13,7 +13,7 @@ from lwseg_training.networks import NETWORKS
 from support.camvid_miniature import write_miniature, write_recipe
 
 from lwseg_ros.cli import installed_commands, main
-from lwseg_ros.model_file import load_model
+from lwseg_ros.model.model_file import load_model
 
 Done = subprocess.CompletedProcess[str]
 

@@ -24,7 +24,7 @@ from onnx import numpy_helper
 from lwseg_ros.backends import BackendOptions, open_backend
 from lwseg_ros.errors import ModelFileError, RecipeError
 from lwseg_ros.evaluation.evaluator import Prediction
-from lwseg_ros.model_file import UNCERTAINTY_KINDS, load_model
+from lwseg_ros.model.model_file import UNCERTAINTY_KINDS, load_model
 from lwseg_ros.segmenter import Segmenter
 
 

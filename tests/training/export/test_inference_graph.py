@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.backends.tensorrt_builder import build_engine, installed_library
-from lwseg_ros.model_file import UNCERTAINTY_KINDS, save_model
+from lwseg_ros.model.model_file import UNCERTAINTY_KINDS, save_model
 
 
 class ColorLogits(nn.Module):

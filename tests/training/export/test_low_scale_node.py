@@ -20,7 +20,7 @@ from support.ros_harness import NodeProcess, Probe, image_message
 
 from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
 from lwseg_ros.imaging import messages
-from lwseg_ros.model_file import Manifest, save_model
+from lwseg_ros.model.model_file import Manifest, save_model
 
 pytestmark = pytest.mark.integration
 

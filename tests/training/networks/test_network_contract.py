@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lwseg_ros.backends.tensorrt_builder import MISSING, installed_library, load_library
 from lwseg_ros.errors import BackendError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 ODD_HW = (37, 51)
 # At half of 64 x 96: (27 + 288) x 32 + 32 x 5 multiply-adds a pixel, and a little normalisation.

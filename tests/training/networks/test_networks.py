@@ -12,7 +12,7 @@ from support.network_contract import Builder, Overfitted
 
 from lwseg_ros.backends.tensorrt_builder import MISSING, installed_library, load_library
 from lwseg_ros.errors import RecipeError
-from lwseg_ros.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile
 
 every_network = pytest.mark.parametrize("name", list(NETWORKS))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lwseg_ros.commands.arguments import parse_size_hw
 from lwseg_ros.errors import RecipeError
-from lwseg_ros.model_file import UNCERTAINTY_KINDS
+from lwseg_ros.model.model_file import UNCERTAINTY_KINDS
 from lwseg_training.engine.checkpoint import load_checkpoint
 from lwseg_training.export.export import export_checkpoint
 from lwseg_training.networks import DEFAULT_LOW_SCALE

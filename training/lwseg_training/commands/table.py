@@ -17,7 +17,7 @@ from typing import Any
 
 from lwseg_ros.datasets import DATASETS
 from lwseg_ros.errors import LwsegError, RecipeError
-from lwseg_ros.model_file import ModelFile, load_model, resolve_model
+from lwseg_ros.model.model_file import ModelFile, load_model, resolve_model
 from lwseg_training.config.recipe import DatasetSection, Recipe, load_recipe, resolve_recipe, shipped_recipes
 from lwseg_training.distributed import Process, training_process
 from lwseg_training.engine.fit import TrainingStoppedError, fit

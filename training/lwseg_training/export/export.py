@@ -19,7 +19,7 @@ import torch
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import LwsegError, ModelFileError, RecipeError
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
-from lwseg_ros.model_file import Manifest, ModelFile, save_model
+from lwseg_ros.model.model_file import Manifest, ModelFile, save_model
 from lwseg_training.config.recipe import Recipe
 from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.samples import LabelledImages, load_splits

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lwseg_ros.model_file import UNCERTAINTY_KINDS
+from lwseg_ros.model.model_file import UNCERTAINTY_KINDS
 from lwseg_training.networks import TwoScaleNetwork
 from lwseg_training.networks.normalization import Normalize
 

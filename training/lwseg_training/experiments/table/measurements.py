@@ -16,8 +16,8 @@ from lwseg_ros.evaluation.latency import MEASURED, ROUNDS, random_images, summar
 from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.evaluation.split import evaluate_split
 from lwseg_ros.files import write_json
-from lwseg_ros.manifest import Manifest
-from lwseg_ros.model_file import ModelFile, load_model
+from lwseg_ros.model.manifest import Manifest
+from lwseg_ros.model.model_file import ModelFile, load_model
 from lwseg_ros.segmenter import Segmenter
 from lwseg_training.config.recipe import DatasetSection, Recipe, differing_keys, parse_recipe
 from lwseg_training.data.samples import load_splits

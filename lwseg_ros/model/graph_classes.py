@@ -7,7 +7,7 @@ import math
 import numpy as np
 import onnx
 
-from lwseg_ros.onnx_file import tensor_values
+from lwseg_ros.model.onnx_file import tensor_values
 
 # Of [N, C, H, W], each of these keeps C.
 KEEP_CHANNELS = {

@@ -16,9 +16,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support.tiny_model import CLASSES, tiny_graph, tiny_manifest, write_tiny_model
 
-from lwseg_ros import model_file
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model_file import (
+from lwseg_ros.model import model_file
+from lwseg_ros.model.model_file import (
     METADATA_KEY,
     Manifest,
     ModelFile,

@@ -14,8 +14,8 @@ from support.tiny_model import CLASSES, tiny_graph, tiny_manifest
 
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.graph_classes import label_values
-from lwseg_ros.model_file import load_model, save_model, shipped_models
+from lwseg_ros.model.graph_classes import label_values
+from lwseg_ros.model.model_file import load_model, save_model, shipped_models
 
 ALL = set(range(len(CLASSES)))
 

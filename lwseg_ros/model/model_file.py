@@ -11,9 +11,9 @@ import onnx
 
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.files import open_regular, write_atomically
-from lwseg_ros.graph_classes import label_values
-from lwseg_ros.manifest import FORMAT_VERSION, UNCERTAINTY_KINDS, Manifest
-from lwseg_ros.onnx_file import EXPORT_HINT, check_onnx, element_type, parse_onnx, tensor_values
+from lwseg_ros.model.graph_classes import label_values
+from lwseg_ros.model.manifest import FORMAT_VERSION, UNCERTAINTY_KINDS, Manifest
+from lwseg_ros.model.onnx_file import EXPORT_HINT, check_onnx, element_type, parse_onnx, tensor_values
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -31,7 +31,7 @@ __all__ = [
 
 DEFAULT_MODEL = "dwrseg_b_camvid"
 METADATA_KEY = "lwseg_manifest"
-MODELS_FOLDER = Path(__file__).parent / "assets" / "models"
+MODELS_FOLDER = Path(__file__).parents[1] / "assets" / "models"
 # 42 million weights in fp32, as the largest of our networks has; checking a file takes four times its memory.
 MAX_FILE_BYTES = 5 << 25
 INPUT_NAME = "image"

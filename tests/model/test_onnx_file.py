@@ -17,8 +17,8 @@ from onnx import TensorProto, helper
 from support.tiny_model import tiny_graph, tiny_manifest, write_tiny_model
 
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model_file import METADATA_KEY, load_model, save_model, shipped_models
-from lwseg_ros.onnx_file import MAX_FIELDS, parse_onnx
+from lwseg_ros.model.model_file import METADATA_KEY, load_model, save_model, shipped_models
+from lwseg_ros.model.onnx_file import MAX_FIELDS, parse_onnx
 
 
 def with_our_manifest(proto: onnx.ModelProto) -> bytes:
@@ -247,7 +247,7 @@ LOAD_IN_A_GIGABYTE = """
 import resource, sys
 from pathlib import Path
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model_file import load_model
+from lwseg_ros.model.model_file import load_model
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + (1 << 30)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
