@@ -78,7 +78,7 @@ class ImageSubscription:
         self._on_message = on_message
         self._on_lost = on_lost
         self._subscriptions: dict[ReliabilityPolicy, Any] = {}
-        self._last: Any = None
+        self._last: tuple[ReliabilityPolicy, Any] | None = None  # heard while there are two
         self.incompatible_qos = ""
         """The QoS policy in which a publisher does not fit, or empty."""
         self.topic_name: str = node.resolve_topic_name(topic)
@@ -147,10 +147,10 @@ class ImageSubscription:
         if reliability == self.choice.reliability != self._heard:
             self._unsubscribe(self._heard)
             self._heard = reliability
-        twice = message == self._last
-        self._last = message if len(self._subscriptions) > 1 else None
-        if not twice:
-            self._on_message(message)
+        if self._last is not None and self._last[0] != reliability and self._last[1] == message:
+            return
+        self._last = (reliability, message) if len(self._subscriptions) > 1 else None
+        self._on_message(message)
 
     def _on_incompatible_qos(self, event: Any) -> None:
         policy = QoSPolicyKind(event.last_policy_kind)

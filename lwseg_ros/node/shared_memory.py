@@ -24,22 +24,22 @@ _DECIDING_FILES = ("DEFAULT_FASTDDS_PROFILES.xml", "DEFAULT_FASTRTPS_PROFILES.xm
 def room_for_images() -> Iterator[None]:
     """Give the Fast DDS of this process a larger segment of shared memory: what is created in the block sends through it.
 
-    Does nothing where the user set profiles or transports, where another middleware runs, and where shared memory has no more
-    room than Fast DDS takes by itself.
+    Does nothing where the user set profiles or transports, where another middleware runs, where shared memory has no more room
+    than Fast DDS takes by itself, and where no file can be written.
     """
     segment_bytes = affordable_segment_bytes(SEGMENT_BYTES)
     if _user_decided() or segment_bytes <= DEFAULT_SEGMENT_BYTES:
         yield
         return
-    with tempfile.NamedTemporaryFile("w", prefix="lwseg_ros_fastdds_", suffix=".xml") as file:
-        file.write(fastdds_profiles(segment_bytes))
-        file.flush()
-        variable = _profiles_variable()
-        os.environ[variable] = file.name
-        try:
-            yield
-        finally:
-            del os.environ[variable]
+    variable = _profiles_variable()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            # Without a buffer, whose rest would fail again at closing on a full disk.
+            file = stack.enter_context(tempfile.NamedTemporaryFile(buffering=0, prefix="lwseg_ros_", suffix=".xml"))
+            file.write(fastdds_profiles(segment_bytes).encode())
+            os.environ[variable] = file.name
+            stack.callback(os.environ.pop, variable, None)
+        yield
 
 
 def _user_decided() -> bool:

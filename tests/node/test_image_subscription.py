@@ -190,6 +190,18 @@ def test_those_who_publish_on_lose_nothing_when_others_come_and_go(subject: Subj
 
 
 @pytest.mark.integration
+def test_what_both_bring_counts_once_and_equal_images_of_one_all_count(subject: Subject) -> None:
+    """A still camera without stamps sends equal messages. Called by hand: who brings what first is chance on a network."""
+    heard = Heard(subject)
+    receive = heard.subscription._receive
+    for reliability, brought in [(REL, 1), (REL, 2), (BEST, 2), (REL, 3), (REL, 4)]:
+        message = Image()
+        message.header.frame_id = "7"
+        receive(reliability, message)
+        assert len(heard.numbers) == brought, (reliability, brought)
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("setting", ["reliable", "best_effort"])
 def test_a_given_reliability_stays(subject: Subject, camera: Subject, setting: str) -> None:
     heard = Heard(subject, setting)

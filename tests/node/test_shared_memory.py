@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,21 @@ def test_where_shared_memory_is_scarce_nothing_is_taken(monkeypatch: pytest.Monk
     before = dict(os.environ)
     with room_for_images():
         assert dict(os.environ) == before
+
+
+def test_where_no_file_can_be_written_nothing_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = dict(os.environ)
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with room_for_images():
+        assert dict(os.environ) == before
+    full = functools.partial(open, "/dev/full", "wb")
+    monkeypatch.setattr(shared_memory.tempfile, "NamedTemporaryFile", lambda *, buffering, **_: full(buffering))
+    with room_for_images():
+        assert dict(os.environ) == before
+
+
+def test_what_fails_in_the_block_comes_out_of_it() -> None:
+    before = dict(os.environ)
+    with pytest.raises(FileNotFoundError), room_for_images():
+        raise FileNotFoundError
+    assert dict(os.environ) == before
