@@ -25,11 +25,7 @@ USAGE = "usage: segment [--ros-args -p NAME:=VALUE -r image:=/camera/image_raw .
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; return 0 then, 1 when it cannot start or run, 2 for wrong usage."""
-    with room_for_images():
-        return _run(list(sys.argv if argv is None else argv))
-
-
-def _run(arguments: list[str]) -> int:
+    arguments = list(sys.argv if argv is None else argv)
     try:
         own = remove_ros_args(arguments)[1:]
         if own and own[0] in ("-h", "--help"):
@@ -44,9 +40,14 @@ def _run(arguments: list[str]) -> int:
         print(f"segment: wrong ROS arguments: {error}; see --help", file=sys.stderr)
         return 2
     try:
-        return spin_until_signal(SegmentNode)
+        return spin_until_signal(_make_node)
     finally:
         rclpy.try_shutdown()
+
+
+def _make_node() -> SegmentNode:
+    with room_for_images():  # the first node brings the middleware up
+        return SegmentNode()
 
 
 if __name__ == "__main__":
