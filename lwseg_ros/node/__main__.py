@@ -30,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lwseg_ros.node.segment_node import SegmentNode
     from lwseg_ros.node.shared_memory import room_for_images
 
+    def make_node() -> SegmentNode:
+        with room_for_images():  # the first node brings the middleware up
+            return SegmentNode()
+
     arguments = list(sys.argv if argv is None else argv)
     try:
         own = remove_ros_args(arguments)[1:]
@@ -45,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"segment: wrong ROS arguments: {error}; see --help", file=sys.stderr)
         return 2
     try:
-        with room_for_images():
-            return spin_until_signal(SegmentNode, exit_codes)
+        return spin_until_signal(make_node, exit_codes)
     finally:
         rclpy.try_shutdown()
 
