@@ -43,6 +43,11 @@ class ConfusionMatrix:
         cells = np.bincount(true * self.num_classes + pred, minlength=self.num_classes**2)
         self.counts += cells.reshape(self.counts.shape)
 
+    def merge(self, other: ConfusionMatrix) -> None:
+        """Add another matrix's counts to this one's; raises ValueError where classes or ignored id differ."""
+        _check_same_settings(self, other)
+        self.counts += other.counts
+
     @property
     def num_pixels(self) -> int:
         """Number of pixels counted."""
@@ -111,6 +116,13 @@ class UncertaintyMetrics:
             level = level[label_true.ravel() != self.ignore_id]
         cells = np.bincount(level.astype(np.int64) * 2 + (true != pred), minlength=NUM_LEVELS * 2)
         self.counts += cells.reshape(self.counts.shape)
+
+    def merge(self, other: UncertaintyMetrics) -> None:
+        """Add another object's counts to this one's; raises ValueError where the settings differ."""
+        _check_same_settings(self, other)
+        if self.kind != other.kind:
+            raise ValueError(f"cannot merge uncertainty of kind {other.kind!r} into kind {self.kind!r}")
+        self.counts += other.counts
 
     @property
     def ece(self) -> float:
@@ -196,6 +208,14 @@ def _counted_pixels(
     if pred.size and (pred.min() < 0 or pred.max() >= num_classes):
         raise ValueError(f"the predicted label holds ids {pred.min()} to {pred.max()}, not 0 to {num_classes - 1}")
     return true, pred
+
+
+def _check_same_settings(
+    one: ConfusionMatrix | UncertaintyMetrics, other: ConfusionMatrix | UncertaintyMetrics
+) -> None:
+    mine, theirs = (one.num_classes, one.ignore_id), (other.num_classes, other.ignore_id)
+    if mine != theirs:
+        raise ValueError(f"cannot merge (classes, ignored id) {theirs} into {mine}")
 
 
 def _harmonic(n: int) -> float:

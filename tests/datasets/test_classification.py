@@ -70,7 +70,7 @@ def test_half_unpacked_class_folders_are_named(tmp_path: Path, link_images: Call
         load_classification_split("image_folder", tmp_path, "train")
 
 
-def test_a_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8 torn")
     with pytest.raises(DatasetError, match=r"cannot read .*a\.jpg: missing, or no picture that OpenCV knows"):
         read_image(tmp_path / "a.jpg")

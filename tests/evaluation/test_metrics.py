@@ -55,8 +55,11 @@ def test_counts_add_up() -> None:
     whole_u.update(true, pred, level)
     parts, parts_u = ConfusionMatrix(5, IGNORE), UncertaintyMetrics(5, IGNORE)
     for image in range(4):
-        parts.update(true[image], pred[image])
-        parts_u.update(true[image], pred[image], level[image])
+        part, part_u = ConfusionMatrix(5, IGNORE), UncertaintyMetrics(5, IGNORE)
+        part.update(true[image], pred[image])
+        part_u.update(true[image], pred[image], level[image])
+        parts.merge(part)
+        parts_u.merge(part_u)
     assert np.array_equal(whole.counts, parts.counts)
     assert np.array_equal(whole_u.counts, parts_u.counts)
     counted = true != IGNORE
@@ -155,3 +158,7 @@ def test_bad_input_is_refused() -> None:
         metrics.update(labels(0), labels(0), np.zeros(1))
     with pytest.raises(ValueError, match="uncertainty has shape"):
         metrics.update(labels(0), labels(0), labels(0, 0))
+    with pytest.raises(ValueError, match="cannot merge"):
+        matrix.merge(ConfusionMatrix(4, IGNORE))
+    with pytest.raises(ValueError, match="kind 'margin'"):
+        metrics.merge(UncertaintyMetrics(3, kind="margin"))

@@ -85,7 +85,7 @@ def test_a_sample_follows_from_its_number(tmp_path: Path) -> None:
     assert not torch.equal(TrainingImages(split, crop(), seed=4)[0][0], forwards[0][0])
 
 
-def test_a_image_that_is_damaged_is_named(tmp_path: Path) -> None:
+def test_an_image_that_is_damaged_is_named(tmp_path: Path) -> None:
     split = load_classification_split("image_folder", write_images(tmp_path), "val")
     split[0][0].write_bytes(b"torn")
     with pytest.raises(DatasetError, match=r"cannot read .*val/brick/0\.png"):

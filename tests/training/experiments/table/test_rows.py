@@ -61,7 +61,7 @@ def test_equal_budgets_get_letters_in_the_order_of_the_rows() -> None:
     assert "Rows with the same letter saw equally many training images: A 400, B 100." in notes(rows, "camvid", "val")
 
 
-def test_columns_that_nothing_is_in_are_held_out() -> None:
+def test_columns_that_nothing_is_in_are_left_out() -> None:
     table = markdown_table([FULL, Row("other", images_seen=8)])
     assert "equal budget" not in table
     assert "held-out" not in table
