@@ -20,6 +20,7 @@ class ConfusionMatrix:
 
     Attributes:
         counts: int64 [C, C]; row = true class, column = predicted class. Ignored pixels are in no cell.
+        unlabelled: int64 [C]; pixels of each true class whose prediction is the ignored id: they are wrong, and of no class.
     """
 
     def __init__(self, num_classes: int, ignore_id: int | None = None) -> None:
@@ -27,19 +28,23 @@ class ConfusionMatrix:
         self.num_classes = num_classes
         self.ignore_id = ignore_id
         self.counts = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self.unlabelled = np.zeros(num_classes, dtype=np.int64)
 
     def update(self, label_true: np.ndarray, label_pred: np.ndarray) -> None:
         """Add the pixels of one image or batch.
 
         Args:
             label_true: integer class ids, any shape.
-            label_pred: integer class ids, the same shape; in [0, C) wherever the true label counts.
+            label_pred: integer class ids, the same shape; in [0, C) or the ignored id wherever the true label counts.
 
         Raises:
             ValueError: the shapes differ, or a prediction is no class.
             DatasetError: a true label is neither a class nor the ignored id.
         """
         true, pred = _counted_pixels(label_true, label_pred, self.num_classes, self.ignore_id)
+        labelled = pred != self.ignore_id
+        self.unlabelled += np.bincount(true[~labelled], minlength=self.num_classes)
+        true, pred = true[labelled], pred[labelled]
         cells = np.bincount(true * self.num_classes + pred, minlength=self.num_classes**2)
         self.counts += cells.reshape(self.counts.shape)
 
@@ -47,11 +52,12 @@ class ConfusionMatrix:
         """Add another matrix's counts to this one's; raises ValueError where classes or ignored id differ."""
         _check_same_settings(self, other)
         self.counts += other.counts
+        self.unlabelled += other.unlabelled
 
     @property
     def num_pixels(self) -> int:
         """Number of pixels counted."""
-        return int(self.counts.sum())
+        return int(self.counts.sum() + self.unlabelled.sum())
 
     @property
     def per_class_iou(self) -> np.ndarray:
@@ -60,7 +66,7 @@ class ConfusionMatrix:
         A class that is absent from the truth yet predicted somewhere has IoU 0, not nan.
         """
         hits = np.diag(self.counts).astype(np.float64)
-        union = self.counts.sum(axis=0) + self.counts.sum(axis=1) - np.diag(self.counts)
+        union = self.counts.sum(axis=0) + self.counts.sum(axis=1) + self.unlabelled - np.diag(self.counts)
         iou = np.full(self.num_classes, np.nan)
         np.divide(hits, union, out=iou, where=union > 0)
         return iou
@@ -205,7 +211,7 @@ def _counted_pixels(
             f"the true label holds the ids {strange[:8]}; accepted are 0 to {num_classes - 1}{ignored}; "
             "check that label and model use the same classes"
         )
-    if pred.size and (pred.min() < 0 or pred.max() >= num_classes):
+    if ((pred < 0) | (pred >= num_classes) & (pred != ignore_id)).any():
         raise ValueError(f"the predicted label holds ids {pred.min()} to {pred.max()}, not 0 to {num_classes - 1}")
     return true, pred
 

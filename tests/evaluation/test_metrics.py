@@ -144,6 +144,19 @@ def test_large_counts_do_not_overflow() -> None:
     assert 0.2 < metrics.aurc < 0.5
 
 
+def test_pixels_of_no_class_are_wrong_and_of_no_other_class() -> None:
+    matrix = ConfusionMatrix(3, IGNORE)
+    matrix.update(labels(0, 0, 1, IGNORE), labels(0, IGNORE, 1, IGNORE))
+    assert matrix.num_pixels == 3
+    assert matrix.pixel_accuracy == pytest.approx(2 / 3)
+    assert matrix.per_class_iou[:2].tolist() == [0.5, 1.0]
+    metrics = UncertaintyMetrics(3, IGNORE)
+    metrics.update(labels(0, 0), labels(0, IGNORE), np.array([10, 255], np.uint8))
+    assert (metrics.counts[10].tolist(), metrics.counts[255].tolist()) == ([1, 0], [0, 1])
+    with pytest.raises(ValueError, match="predicted label holds ids"):
+        ConfusionMatrix(3).update(labels(0), labels(IGNORE))
+
+
 def test_bad_input_is_refused() -> None:
     matrix = ConfusionMatrix(3, IGNORE)
     with pytest.raises(ValueError, match=r"shape \(2,\), the predicted one \(3,\)"):

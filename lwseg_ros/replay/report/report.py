@@ -85,8 +85,9 @@ def _machine() -> dict[str, str]:
 
 
 def _class_rows(result: ReplayResult, figures: dict[str, Any]) -> list[ClassRow]:
-    counts = result.evaluator.confusion.counts
-    shares = counts.sum(axis=1) / counts.sum() if counts.sum() else [None] * len(counts)
+    confusion = result.evaluator.confusion
+    pixels = confusion.counts.sum(axis=1) + confusion.unlabelled
+    shares = pixels / pixels.sum() if pixels.sum() else [None] * len(pixels)
     return [
         ClassRow(
             name=info.name,
