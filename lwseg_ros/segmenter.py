@@ -47,7 +47,7 @@ class Segmenter:
     def open(
         cls, model: str | Path = DEFAULT_MODEL, backend: str = "auto", *, options: BackendOptions | None = None
     ) -> Segmenter:
-        """Open a model file or a shipped model in a runtime; see `model.resolve_model` and `backends.open_backend`.
+        """Open a model file or a shipped model in a runtime; see `model_file.resolve_model` and `backends.open_backend`.
 
         Raises ModelFileError, BackendUnavailableError or BackendError.
         """
