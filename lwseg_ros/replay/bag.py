@@ -169,7 +169,7 @@ class Bag:
             except ImageError as error:
                 raise BagError(f"the label on {message.topic} at {message.stamp_ns} ns: {error}") from error
         if label is None or label.ndim != 2 or label.dtype != np.uint8:
-            found = "no picture" if label is None else f"{label.dtype} {label.shape}"
+            found = "no image" if label is None else f"{label.dtype} {label.shape}"
             raise BagError(
                 f"the label on {message.topic} at {message.stamp_ns} ns is {found}; "
                 "it has to be mono8 with one class id a pixel (PNG when compressed)"

@@ -18,7 +18,7 @@ from lwseg_ros.model_file import ModelFile
 
 @pytest.fixture
 def camvid(tmp_path: Path) -> Path:
-    """Two pictures whose upper half is sky and lower half road; the left columns are not labelled."""
+    """Two images whose upper half is sky and lower half road; the left columns are not labelled."""
     root = tmp_path / "camvid"
     (root / "val").mkdir(parents=True)
     (root / "valannot").mkdir()
