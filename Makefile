@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_ALL := $(VENV)/.installed-all
 PIP := $(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt
-# Two processes share two cores without waiting for each other's threads.
 PYTEST := $(BIN)/python -m pytest --durations 10
 
 .PHONY: help setup setup-all demo check lint test bench clean
@@ -38,12 +37,13 @@ $(STAMP_ALL): $(STAMP) training/pyproject.toml
 demo: setup
 	$(BIN)/lwseg demo -o out/demo
 
+# Tests in two processes: OMP_NUM_THREADS=1, so that they do not wait for each other's threads.
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy lwseg_ros
 	PYTHONPATH=training $(BIN)/lint-imports
-	$(PYTEST) -n 2 -m "not integration" --ignore tests/training
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 -m "not integration" --ignore tests/training
 
 lint: setup-all
 	$(BIN)/ruff check .
@@ -60,4 +60,4 @@ bench: setup-all
 	$(BIN)/python -m benchmarks --out out/bench
 
 clean:
-	rm -rf out build *.egg-info training/build training/*.egg-info ros2_ws/build ros2_ws/install ros2_ws/log
+	rm -rf .import_linter_cache out build *.egg-info training/build training/*.egg-info ros2_ws/build ros2_ws/install ros2_ws/log

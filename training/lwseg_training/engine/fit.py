@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from tqdm import tqdm
@@ -111,7 +111,7 @@ def _open_folder(task: Task, state: TrainingState, out: Path) -> RunLog:
     return log
 
 
-def _progress_bar(task: Task, state: TrainingState) -> tqdm:
+def _progress_bar(task: Task, state: TrainingState) -> tqdm[NoReturn]:
     return tqdm(
         total=task.length.total_steps,
         initial=state.step,
