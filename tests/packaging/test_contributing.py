@@ -71,6 +71,8 @@ def test_links_lead_somewhere() -> None:
         ("lwseg_ros.backends.onnxruntime", ["probe", "open"]),
         ("lwseg_ros.node.parameters", ["Settings", "PARAMETERS"]),
         ("lwseg_ros.evaluation.metrics", ["ConfusionMatrix", "UncertaintyMetrics"]),
+        ("lwseg_ros.commands.evaluate", ["table"]),
+        ("lwseg_ros.commands.replay_common", ["summary"]),
     ],
 )
 def test_what_a_recipe_tells_to_extend_is_where_it_says(module: str, names: list[str]) -> None:
