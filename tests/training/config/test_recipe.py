@@ -156,7 +156,7 @@ def test_warm_up_wants_epochs_or_steps() -> None:
         parse_recipe(miniature_recipe(schedule=schedule))
 
 
-def test_images_are_judged_at_one_size_or_by_their_shorter_side() -> None:
+def test_images_are_evaluated_at_one_size_or_by_their_shorter_side() -> None:
     with pytest.raises(RecipeError, match=r"inference = .*give size_hw or short_side, not both"):
         parse_recipe(miniature_recipe(inference={"size_hw": [32, 48], "short_side": 32}))
 
