@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_ALL := $(VENV)/.installed-all
 PIP := $(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt
-# Two processes share two cores without waiting for each other's threads.
 PYTEST := $(BIN)/python -m pytest --durations 10
 
 # ROS 2 Jazzy beside Kilted, whose wheels do not share an environment with it.
@@ -47,12 +46,13 @@ $(STAMP_ALL): $(STAMP) training/pyproject.toml
 demo: setup
 	$(BIN)/lwseg demo -o out/demo
 
+# Tests in two processes: OMP_NUM_THREADS=1, so that they do not wait for each other's threads.
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy lwseg_ros
 	PYTHONPATH=training $(BIN)/lint-imports
-	$(PYTEST) -n 2 -m "not integration" --ignore tests/training
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 -m "not integration" --ignore tests/training
 
 lint: setup-all
 	$(BIN)/ruff check .
@@ -85,4 +85,4 @@ soak: setup
 	$(BIN)/lwseg soak --minutes 30 --rate 15 -o out/soak
 
 clean:
-	rm -rf out build *.egg-info training/build training/*.egg-info ros2_ws/build ros2_ws/install ros2_ws/log
+	rm -rf .import_linter_cache out build *.egg-info training/build training/*.egg-info ros2_ws/build ros2_ws/install ros2_ws/log

@@ -22,6 +22,7 @@ EXTRAS = {
         "mypy>=1.13",
         "import-linter>=2.5",
         "types-PyYAML",
+        "types-tqdm",
     ],
     "colcon": ["colcon-common-extensions", "colcon-ros"],
 }

@@ -1,7 +1,7 @@
 """Whether training waits for its samples: `python -m benchmarks.training_loader`.
 
 A recipe is trained for a few steps by the real trainer, once at each size of its schedule, and the trainer's own log says
-which share of the time it waited; then its loader runs with no training beside it. Without --data the pictures are noise of
+which share of the time it waited; then its loader runs with no training beside it. Without --data the images are noise of
 CamVid's size: the trainer keeps them decoded, so what is on them costs nothing.
 """
 

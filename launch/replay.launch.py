@@ -1,6 +1,6 @@
 """Watch the node on a recorded drive: plays a bag with its clock, starts the node and RViz.
 
-`ros2 launch lwseg_ros replay.launch.py` plays the sample bag; for figures instead of pictures use `lwseg replay`.
+`ros2 launch lwseg_ros replay.launch.py` plays the sample bag; for figures instead of images use `lwseg replay`.
 """
 
 from pathlib import Path

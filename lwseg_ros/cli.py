@@ -7,12 +7,17 @@ import os
 import select
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 from lwseg_ros import __version__
 from lwseg_ros.errors import LwsegError
+
+TRAINING_COMMANDS = ("compare", "export", "networks", "pretrain", "scales", "table", "train")
+"""What the distribution in training/ brings, named here for those who do not have it."""
+_CHECKOUT = {"lwseg_ros": ".", "lwseg_training": "./training"}  # where a package of ours lies in one
 
 
 class Command(Protocol):
@@ -46,7 +51,8 @@ def usage(commands: Sequence[str]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return 0 on success, 2 for wrong usage, 1 otherwise."""
     try:
-        status = _run(argv)
+        with _future_warnings_in_one_line():
+            status = _run(argv)
         sys.stdout.flush()
     except BrokenPipeError as error:
         if _output_has_no_reader():
@@ -65,10 +71,26 @@ def _output_has_no_reader() -> bool:
     return any(event & select.POLLERR for _, event in poller.poll(0))
 
 
+@contextmanager
+def _future_warnings_in_one_line() -> Iterator[None]:
+    """Print a FutureWarning without its place in the code: it is for users, who correct a file or a command of theirs."""
+    usual = warnings.formatwarning
+
+    def formatted(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if issubclass(category, FutureWarning):
+            return f"{category.__name__}: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
 def _run(argv: Sequence[str] | None) -> int:
-    warnings.formatwarning = lambda message, category, *_, **__: (
-        f"{category.__name__}: {message}\n"
-    )  # for users, not where
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = installed_commands()
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -79,15 +101,16 @@ def _run(argv: Sequence[str] | None) -> int:
         return 0
     name = arguments[0]
     if name not in commands:
-        print(f"lwseg: no command {name!r}; there are: {', '.join(commands)}", file=sys.stderr)
+        hint = "`pip install ./training` (from a checkout) brings it" if name in TRAINING_COMMANDS else ""
+        print(f"lwseg: no command {name!r}; {hint or 'there are: ' + ', '.join(commands)}", file=sys.stderr)
         return 2
     try:
         command: Command = commands[name].load()
     except ModuleNotFoundError as error:
-        owner = commands[name].dist
+        package = commands[name].module.partition(".")[0]
+        install = f"`pip install {_CHECKOUT.get(package, package)}`" + " (from a checkout)" * (package in _CHECKOUT)
         print(
-            f"lwseg {name}: the Python module {error.name!r} is not installed; install "
-            f"{owner.name if owner else 'lwseg_ros'} with all that it requires",
+            f"lwseg {name}: the Python module {error.name!r} is not installed; {install} brings it",
             file=sys.stderr,
         )
         return 1

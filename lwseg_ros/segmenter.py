@@ -53,7 +53,7 @@ class Segmenter:
         options: BackendOptions | None = None,
         lost: Mapping[str, str] | None = None,
     ) -> Segmenter:
-        """Open a model file or a shipped model in a runtime; see `model.resolve_model` and `backends.open_backend`.
+        """Open a model file or a shipped model in a runtime; see `model_file.resolve_model` and `backends.open_backend`.
 
         Raises ModelFileError, BackendUnavailableError or BackendError.
         """

@@ -1,15 +1,8 @@
-"""Fixtures for all tests. Helpers in this folder are importable: `from tiny_model import write_tiny_model`."""
+"""Fixtures for all tests. Helpers are imported from `support`: `from support.tiny_model import write_tiny_model`."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-# Tests in subfolders find the helpers beside this file too, whatever folder pytest was started in.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from support.tiny_model import write_tiny_model
 
 from lwseg_ros.model.model_file import ModelFile

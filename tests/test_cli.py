@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
-from lwseg_ros.cli import installed_commands, main
+from lwseg_ros import cli
+from lwseg_ros.cli import TRAINING_COMMANDS, installed_commands, main
 from lwseg_ros.commands import bench
 from lwseg_ros.errors import BackendError
 
@@ -32,6 +36,61 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert "usage" in printed.out + printed.err or "no command 'segmentate'; there are: " in printed.err
+
+
+def test_training_commands_are_those_of_the_training_distribution() -> None:
+    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
+    text = (Path(__file__).parents[1] / "training" / "pyproject.toml").read_text(encoding="utf-8")
+    assert sorted(TRAINING_COMMANDS) == sorted(tomllib.loads(text)["project"]["entry-points"]["lwseg.commands"])
+
+
+@pytest.mark.parametrize("name", TRAINING_COMMANDS)
+def test_without_the_training_distribution_its_commands_say_how_to_get_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "installed_commands", dict)
+    assert main([name, "--help"]) == 2
+    assert capsys.readouterr().err == (
+        f"lwseg: no command '{name}'; `pip install ./training` (from a checkout) brings it\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("package", "install"),
+    [
+        ("lwseg_ros", "`pip install .` (from a checkout)"),
+        ("lwseg_training", "`pip install ./training` (from a checkout)"),
+        ("somebodys", "`pip install somebodys`"),
+    ],
+)
+def test_a_missing_module_is_named_with_what_to_type(
+    package: str, install: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(entry: EntryPoint) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(EntryPoint, "load", fail)
+    entry = EntryPoint("go", f"{package}.commands.go", "lwseg.commands")
+    monkeypatch.setattr(cli, "installed_commands", lambda: {"go": entry})
+    assert main(["go"]) == 1
+    assert capsys.readouterr().err == f"lwseg go: the Python module 'torch' is not installed; {install} brings it\n"
+
+
+def test_future_warnings_alone_are_shown_without_their_place_and_only_by_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+
+    def show(args: object) -> int:
+        for category in (FutureWarning, UserWarning):
+            shown.append(warnings.formatwarning("old name", category, "file.py", 7, "call()"))
+        return 0
+
+    usual = warnings.formatwarning
+    monkeypatch.setattr(bench, "run", show)
+    assert main(["bench", "model.onnx"]) == 0
+    assert shown == ["FutureWarning: old name\n", "file.py:7: UserWarning: old name\n  call()\n"]
+    assert warnings.formatwarning is usual
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]])

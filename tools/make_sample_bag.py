@@ -1,6 +1,6 @@
 """Make the sample bag from the CamVid validation clip: `python tools/make_sample_bag.py --data CAMVID_DIR -o BAG_DIR`.
 
-The same pictures give the same messages. The images become JPEG (so that the bag is small enough to ship), the labels
+The same images give the same messages. The images become JPEG (so that the bag is small enough to ship), the labels
 stay lossless: mono8 images, packed with the chunks of the MCAP file.
 """
 

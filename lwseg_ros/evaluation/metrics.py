@@ -1,4 +1,4 @@
-"""Figures of merit from integer counts, so that the counts of images, of batches and of processes simply add up.
+"""Metrics from integer counts, so that the counts of images, of batches and of processes simply add up.
 
 Nothing here is an average of averages: every figure is computed once, from the counts of all pixels seen.
 """
@@ -84,7 +84,7 @@ class ConfusionMatrix:
 
 
 class UncertaintyMetrics:
-    """Judge 8-bit uncertainty against the errors it should announce, exactly, from one histogram a level.
+    """Compare 8-bit uncertainty with the errors it should announce, exactly, from one histogram a level.
 
     Every pixel falls on one of 256 levels, so the counts of right and wrong pixels a level hold all there is to know:
     no sampling, and ties are handled as ties.

@@ -17,7 +17,7 @@ class TemporalConsistency:
     """Fraction of followed pixels whose label is the one the same surface point had in the frame before.
 
     The motion between two images is dense optical flow (DIS, `fast` preset). Only pixels whose backward and forward
-    flow agree count, so occluded pixels and pixels that left the picture do not. Ground truth plays no part: a network
+    flow agree count, so occluded pixels and pixels that left the image do not. Ground truth plays no part: a network
     that is steadily wrong is consistent, so read the figure next to mIoU.
     """
 

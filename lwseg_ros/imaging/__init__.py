@@ -1,1 +1,1 @@
-"""Pixels: messages, compressed streams, sizes, calibration, video and pictures. Knows no model and no ROS."""
+"""Pixels: messages, compressed streams, sizes, calibration, video and drawing. Knows no model and no ROS."""

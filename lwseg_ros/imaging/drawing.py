@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lwseg_ros.imaging.resizing import resize_image
+
 LEGEND_ROW_PX = 24
 
 
@@ -26,9 +28,7 @@ def overlay(image: np.ndarray, label: np.ndarray, palette_bgr: np.ndarray, alpha
     image: uint8 BGR [H, W, 3], brought to the label's size where that differs; label: uint8 [H, W]; palette_bgr: uint8
     [256, 3]; alpha: 0 shows the image only, 1 the colours only. Returns uint8 BGR of the label's size.
     """
-    height, width = label.shape
-    if image.shape[:2] != (height, width):
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    image = resize_image(image, label.shape)
     return np.asarray(cv2.addWeighted(image, 1.0 - alpha, colorize(label, palette_bgr), alpha, 0.0), np.uint8)
 
 

@@ -36,7 +36,7 @@ class Manifest:
     uncertainty_kind: one of UNCERTAINTY_KINDS; low_scale is the least confidence of the low one of two scales.
     temperature: the divisor, > 0, inside the graph, of the logits that the uncertainty is made of; labels do not depend on it.
     training: commit, recipe, epochs, ... validation: split, miou, ece, ...
-    weights_sha256: see `model.weights_sha256`; empty until `model.save_model` computes it.
+    weights_sha256: see `model_file.weights_sha256`; empty until `model_file.save_model` computes it.
     """
 
     network: str

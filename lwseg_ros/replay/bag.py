@@ -182,7 +182,7 @@ class Bag:
                 label = messages.view(decoded)
                 is_plane = label.shape == (decoded.height, decoded.width)
         except ImageError as error:
-            found = " is no picture" if message.msgtype == COMPRESSED_IMAGE else ""
+            found = " is no image" if message.msgtype == COMPRESSED_IMAGE else ""
             raise BagError(f"{where}{found}: {error}") from error
         if not is_plane or label.dtype != np.uint8:
             raise BagError(

@@ -18,7 +18,7 @@ from lwseg_ros.model.model_file import ModelFile
 
 @pytest.fixture
 def camvid(tmp_path: Path) -> Path:
-    """Two pictures whose upper half is sky and lower half road; the left columns are not labelled."""
+    """Two images whose upper half is sky and lower half road; the left columns are not labelled."""
     root = tmp_path / "camvid"
     (root / "val").mkdir(parents=True)
     (root / "valannot").mkdir()
@@ -43,7 +43,7 @@ def test_figures(tiny_camvid_model: Path, camvid: Path, capsys: pytest.CaptureFi
     figures = json.loads(capsys.readouterr().out)
     assert figures["images"] == 2
     iou = figures["per_class_iou"]
-    # a quarter of the judged rows is called tree but is painted as sky; the border of sky and road may be off by a row
+    # a quarter of the evaluated rows is called tree but is painted as sky; the border of sky and road may be off by a row
     assert iou["sky"] == pytest.approx(0.5, abs=0.05)
     assert iou["tree"] == 0.0
     assert iou["road"] > 0.9

@@ -1,4 +1,4 @@
-"""What the tests of the data sets write: pictures of 2 x 4 pixels at the places where a real data set has them."""
+"""What the tests of the data sets write: images of 2 x 4 pixels at the places where a real data set has them."""
 
 from __future__ import annotations
 
@@ -58,6 +58,6 @@ def ids() -> Callable[[Split, int], list[int]]:
     return read
 
 
-def _write(path: Path, picture: np.ndarray) -> None:
+def _write(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), picture)
+    assert cv2.imwrite(str(path), image)

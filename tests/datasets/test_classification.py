@@ -72,7 +72,7 @@ def test_half_unpacked_class_folders_are_named(tmp_path: Path, link_images: Call
 
 def test_an_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8 torn")
-    with pytest.raises(DatasetError, match=r"cannot read .*a\.jpg: missing, or no picture that OpenCV knows"):
+    with pytest.raises(DatasetError, match=r"cannot read .*a\.jpg: missing, or no image that OpenCV knows"):
         read_image(tmp_path / "a.jpg")
 
 

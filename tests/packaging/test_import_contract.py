@@ -52,7 +52,10 @@ def test_the_packages_keep_it(tree: Path) -> None:
         ("lwseg_ros/imaging/drawing.py", "import rclpy.node", "ROS is known to the node and the live replay alone"),
         ("lwseg_ros/node/worker.py", "import rosbags", "Bags are read in replay alone"),
         ("lwseg_ros/segmenter.py", "import openvino", "Runtimes are known to the backends alone"),
+        ("lwseg_ros/node/worker.py", "import tensorrt", "Runtimes are known to the backends alone"),
         ("training/lwseg_training/data/samples.py", "import lwseg_ros.commands.bench", "Commands are no libraries"),
+        ("lwseg_ros/commands/demo.py", "import lwseg_ros.commands.replay", "Commands are no libraries"),
+        ("training/lwseg_training/commands/pretrain.py", "import lwseg_training.commands.train", "Commands are no"),
         ("training/lwseg_training/optim/ema.py", "import lwseg_training.engine.fit", "lwseg_training: a room"),
     ],
 )

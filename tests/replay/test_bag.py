@@ -164,7 +164,7 @@ def test_an_empty_compressed_label(tmp_path: Path) -> None:
     with Bag(write_messages(tmp_path / "bag", [("/cam/label/compressed", 1, empty)])) as bag:
         truth = bag.label_topic()
         assert truth is not None
-        with pytest.raises(BagError, match=r"label on /cam/label/compressed at 1 ns is no picture"):
+        with pytest.raises(BagError, match=r"label on /cam/label/compressed at 1 ns is no image"):
             bag.label(next(bag.messages(truth)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import pytest
 from support.bag_files import IMAGE_TOPIC, LABEL_TOPIC, image_message, painted_messages, write_messages
 from support.tiny_model import CLASSES, tiny_manifest
 
-from lwseg_ros.classes import ClassInfo
-from lwseg_ros.errors import BagError, ModelFileError
+from lwseg_ros.errors import BagError
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import KeptFrame, evaluate_bag
@@ -85,13 +83,6 @@ def test_without_ground_truth_the_metrics_are_null(tmp_path: Path) -> None:
     assert metrics["temporal_consistency"] == 1.0
 
 
-def test_a_missing_uncertainty_costs_only_its_own_metrics(tmp_path: Path) -> None:
-    path = write_messages(tmp_path / "bag", painted_messages(2))
-    metrics = evaluated(path, lambda frame, image: replace(all_road(frame, image), uncertainty=None))[0].metrics()
-    assert metrics["miou"] is not None
-    assert metrics["uncertainty"]["auroc"] is None
-
-
 def test_a_label_of_another_size_is_refused(tmp_path: Path) -> None:
     messages = painted_messages(2)
     stamp = messages[-1][1]
@@ -107,9 +98,3 @@ def test_labels_whose_stamps_fit_nothing_are_refused(tmp_path: Path) -> None:
     path = write_messages(tmp_path / "bag", messages)
     with pytest.raises(BagError, match="no stamp on /cam/label equals one on /cam/image/compressed"):
         evaluated(path, all_road)
-
-
-def test_class_ids_with_holes_cannot_be_evaluated() -> None:
-    manifest = replace(tiny_manifest(), classes=(*CLASSES[:-1], ClassInfo(9, "sign", (0, 0, 0))))
-    with pytest.raises(ModelFileError, match=r"class ids are \[0, 1, 2, 3, 9\]; only ids 0 to 4"):
-        Evaluator.of_model(manifest)

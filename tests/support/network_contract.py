@@ -51,7 +51,7 @@ def scenes(count: int) -> tuple[Tensor, Tensor]:
 
 
 def overfit(build: Builder) -> Overfitted:
-    """Train a network on the images that `learns` judges it on."""
+    """Train a network on the images that `learns` evaluates it on."""
     torch.manual_seed(0)
     network = build(NUM_CLASSES).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=OVERFITTING_LR)

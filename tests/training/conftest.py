@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("torch", reason="training needs torch: pip install -e ./training")
+
 import torch
 from lwseg_training.config.recipe import parse_recipe
 from lwseg_training.distributed import Process

@@ -1,4 +1,4 @@
-"""The report's pictures: plots as inline SVG, frames as data URIs. Nothing here needs a network or a file."""
+"""The report's charts and frames: plots as inline SVG, frames as data URIs. Nothing here needs a network or a file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import numpy as np
 
 from lwseg_ros.evaluation.metrics import UncertaintyMetrics
 from lwseg_ros.imaging import drawing
+from lwseg_ros.imaging.resizing import resize_image
 from lwseg_ros.model.model_file import Manifest
 from lwseg_ros.replay.evaluation import KeptFrame
 
 JPEG_QUALITY = 85
 OVERLAY_ALPHA = 0.55
-MAX_PICTURE_WIDTH = 640
+MAX_IMAGE_WIDTH = 640
 WRONG_BGR = (60, 60, 235)
 IGNORED_BGR = (120, 120, 120)
 
@@ -82,9 +83,9 @@ def error_map(image: np.ndarray, label: np.ndarray, truth: np.ndarray, ignore_id
 
 def data_uri(image: np.ndarray) -> str:
     """Encode uint8 BGR [H, W, 3] as a JPEG data URI, made smaller where it is very wide."""
-    if image.shape[1] > MAX_PICTURE_WIDTH:
-        height = round(image.shape[0] * MAX_PICTURE_WIDTH / image.shape[1])
-        image = cv2.resize(image, (MAX_PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+    if image.shape[1] > MAX_IMAGE_WIDTH:
+        height = round(image.shape[0] * MAX_IMAGE_WIDTH / image.shape[1])
+        image = resize_image(image, (height, MAX_IMAGE_WIDTH))
     ok, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not ok:
         raise ValueError(f"OpenCV cannot encode an image of shape {image.shape} as JPEG")
@@ -106,7 +107,7 @@ def latency_svg(latencies_ms: Sequence[float | None], engine_p50_ms: float | Non
         return HEIGHT - BOTTOM - value / top_ms * (HEIGHT - TOP - BOTTOM)
 
     parts = [_axes(top_ms, y, "ms")]
-    p50, p95 = np.percentile(known, (50, 95))
+    p50, p95 = np.percentile(known, (50, 95))  # not percentiles(), which allows for no values
     guides = [(f"p95 {p95:.1f} ms", p95, "guide"), (f"p50 {p50:.1f} ms", p50, "guide")]
     if engine_p50_ms is not None:
         guides.append((f"engine p50 {engine_p50_ms:.1f} ms", engine_p50_ms, "guide engine"))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from lwseg_ros import __version__
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.evaluation.machine import cores, library_versions, processor
+from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.files import write_atomically
 from lwseg_ros.replay.report import charts as draw
 from lwseg_ros.replay.results import ReplayResult
@@ -67,21 +65,12 @@ def render(result: ReplayResult) -> str:
         reliability_svg=jinja2.utils.markupsafe.Markup(draw.reliability_svg(result.evaluator.uncertainty)),
         strip=draw.strip(result.kept, manifest),
         provenance=_flat({"training": manifest.training, "validation": manifest.validation}),
-        machine=_machine(),
+        machine={
+            **machine(),
+            "ROS": os.environ.get("ROS_DISTRO", "from the Python wheels"),
+            **library_versions(),
+        },
     )
-
-
-def _machine() -> dict[str, str]:
-    """List what the replay ran on, as the page's table has it."""
-    return {
-        "processor": processor(),
-        "cores": str(cores()),
-        "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
-        "Python": platform.python_version(),
-        "ROS": os.environ.get("ROS_DISTRO", "from the Python wheels"),
-        "lwseg_ros": __version__,
-        **library_versions(),
-    }
 
 
 def _class_rows(result: ReplayResult, figures: dict[str, Any]) -> list[ClassRow]:

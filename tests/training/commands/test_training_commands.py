@@ -208,6 +208,19 @@ def test_help_shows_an_example(lwseg_here: Callable[..., Done], command: str) ->
     assert f"example:\n  lwseg {command} " in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "named", "not_named"),
+    [("train", "dwrseg_b_camvid", "lemore_imagenet1k"), ("pretrain", "lemore_imagenet1k", "dwrseg_b_camvid")],
+)
+def test_help_names_the_recipes_that_the_command_takes(
+    command: str, named: str, not_named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert named in shown
+    assert not_named not in shown
+
+
 def test_every_command_of_training_is_there() -> None:
     wanted = {"networks", "train", "pretrain", "compare", "export", "scales", "table"}
     assert wanted <= set(installed_commands())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def test_warm_up_wants_epochs_or_steps() -> None:
         parse_recipe(miniature_recipe(schedule=schedule))
 
 
-def test_images_are_judged_at_one_size_or_by_their_shorter_side() -> None:
+def test_images_are_evaluated_at_one_size_or_by_their_shorter_side() -> None:
     with pytest.raises(RecipeError, match=r"inference = .*give size_hw or short_side, not both"):
         parse_recipe(miniature_recipe(inference={"size_hw": [32, 48], "short_side": 32}))
 
@@ -290,3 +291,16 @@ def test_an_earlier_runs_recipe_is_the_same_under_its_earlier_keys() -> None:
     earlier["loss"]["prior_correction"] = 0.5
     assert differing_keys(recipe, earlier) == ["loss"]
     assert differing_in_training(recipe, earlier) == []
+
+
+def test_a_key_by_both_of_its_names_is_refused_and_an_override_replaces_either(tmp_path: Path) -> None:
+    path = tmp_path / "both.yaml"
+    path.write_text("base: lemore_camvid\nloss: {prior_correction: 0.5, logit_adjustment: 0.25}\n")
+    with pytest.raises(RecipeError, match=r"both\.yaml: loss\.prior_correction and loss\.logit_adjustment are one key"):
+        load_recipe(path)
+    for name in ("prior_correction", "logit_adjustment"):
+        path.write_text(f"base: lemore_camvid\nloss: {{{name}: 0.5}}\n")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            assert load_recipe(path, ["loss.prior_correction=0.125"]).loss.logit_adjustment == 0.125
+            assert load_recipe(path, ["loss.logit_adjustment=0.125"]).loss.logit_adjustment == 0.125

@@ -45,7 +45,7 @@ def test_sequence_is_the_name_up_to_the_first_underscore() -> None:
     assert sequence_of(Path("train/0006R0_f00930.png")) == "0006R0"
 
 
-def test_without_leaving_out_it_judges_on_the_validation_split(miniature: Path) -> None:
+def test_without_leaving_out_it_evaluates_on_the_validation_split(miniature: Path) -> None:
     train, evaluated = load_splits(DatasetSection(), miniature)
     assert (len(train.pairs), len(evaluated.pairs), evaluated.split) == (9, 3, "val")
 

@@ -1,4 +1,4 @@
-"""Judging a network while it trains."""
+"""Evaluating a network while it trains."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Thresholds(nn.Module):
         ({}, (64, 96)),
     ],
 )
-def test_images_are_judged_at_the_size_asked_for_and_counted_at_their_own(
+def test_images_are_evaluated_at_the_size_asked_for_and_counted_at_their_own(
     settings: dict[str, Any], size_hw: tuple[int, int], miniature: Path
 ) -> None:
     images = LabelledImages(load_splits(DatasetSection(), miniature)[1])

@@ -169,7 +169,7 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(miniature: Path, 
     )
 
 
-def test_a_finished_run_is_judged_again_when_its_network_is_used_otherwise(miniature: Path, tmp_path: Path) -> None:
+def test_a_finished_run_is_evaluated_again_when_its_network_is_used_otherwise(miniature: Path, tmp_path: Path) -> None:
     """Neither the prior's correction nor the size of inference changes a weight, so nothing is trained again."""
     settings: dict[str, Any] = {"schedule": {"epochs": 4}, "precision": "fp32"}
     weighted = {"class_weights": "inverse_log"}

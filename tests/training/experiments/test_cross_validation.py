@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from lwseg_training.experiments.cross_validation import HeldOutRun, comparison_table
+import torch
+from lwseg_training.config.recipe import load_recipe, resolve_recipe
+from lwseg_training.distributed import Process
+from lwseg_training.experiments.cross_validation import HeldOutRun, comparison_table, run_held_out
 from support.camvid_miniature import write_recipe
 
 from lwseg_ros.cli import main
@@ -61,6 +64,22 @@ def test_compares_recipes_and_reads_finished_runs(
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == runs
     assert (tmp_path / "out" / "a" / "0006R0" / "last.pt").stat().st_mtime_ns == trained
+
+
+PUBLISHED = Path(__file__).parents[3] / "docs" / "held_out"
+"""Runs of an earlier version, whose summaries have its keys: `judged_on`, `dataset.leave_out` and others."""
+
+
+@pytest.mark.parametrize("name", ["dwrseg_b_camvid_short", "lemore_camvid_short"])
+def test_summaries_of_an_earlier_version_are_read(name: str, tmp_path: Path) -> None:
+    folder = PUBLISHED / name / "0006R0"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["judged_on"] == "left out 0006R0"
+    recipe = load_recipe(resolve_recipe(name))
+    # There is no data set: whatever is not read would have to be trained.
+    run = run_held_out(name, recipe, "0006R0", tmp_path, folder, Process(0, 1, torch.device("cpu")))
+    assert run.miou == summary["last"]["miou"]
+    assert (run.steps, run.device) == (summary["steps"], summary["device"])
 
 
 def test_several_processes_compare_as_one(miniature: Path, tmp_path: Path) -> None:

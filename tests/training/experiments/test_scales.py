@@ -44,7 +44,7 @@ def results(network: Synergy, validation: LabelledImages) -> list[ScaleResult]:
     return compare_scales(network, Normalize(), validation, CPU)
 
 
-def test_every_combination_is_judged_as_a_network_that_makes_it(
+def test_every_combination_is_evaluated_as_a_network_that_makes_it(
     results: list[ScaleResult], network: Synergy, validation: LabelledImages
 ) -> None:
     assert [result.combine for result in results] == [*COMBINATIONS, "synergy"]
@@ -59,7 +59,7 @@ def test_every_combination_is_judged_as_a_network_that_makes_it(
 
 
 @pytest.mark.parametrize("kind", ["least_confidence", "low_scale"])
-def test_uncertainty_is_judged_as_the_model_file_of_the_synergy_gives_it(
+def test_uncertainty_is_evaluated_as_the_model_file_of_the_synergy_gives_it(
     kind: str, results: list[ScaleResult], network: Synergy, validation: LabelledImages
 ) -> None:
     graph = InferenceGraph(network, Normalize(), 1.0, kind).eval()

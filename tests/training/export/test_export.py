@@ -192,7 +192,7 @@ def test_exporting_in_half_leaves_the_network_in_float(state: dict[str, Any]) ->
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
-def test_another_input_size_is_exported_and_judged_at_that_size(
+def test_another_input_size_is_exported_and_evaluated_at_that_size(
     state: dict[str, Any], miniature: Path, tmp_path: Path
 ) -> None:
     model, _, parity = export_checkpoint(state, miniature, tmp_path / "small.onnx", size_hw=(48, 80))

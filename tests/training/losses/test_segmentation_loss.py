@@ -109,7 +109,7 @@ def test_an_auxiliary_head_without_a_weight_is_refused() -> None:
         loss_of(auxiliary_weights=[0.1])([logits] * 3, torch.zeros(1, 2, 2, dtype=torch.long))
 
 
-def test_half_precision_logits_are_judged_in_float32() -> None:
+def test_the_loss_of_half_precision_logits_is_computed_in_float32() -> None:
     logits = torch.randn(1, 3, 4, 4)
     label = torch.randint(0, 3, (1, 4, 4))
     value = loss_of()(logits.bfloat16(), label)

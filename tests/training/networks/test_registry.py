@@ -26,31 +26,25 @@ from torch import nn
 
 from lwseg_ros.cli import main
 
-TOY = """
+ANOTHER = """
 from torch import nn
 from lwseg_training.networks.layers import ConvBN, upsample_logits
-from lwseg_training.networks.registry import NetworkEntry, PublishedCount
+from lwseg_training.networks.registry import ClassifyingNetwork, NetworkEntry, PublishedCount
 
-class Toy(nn.Module):
+class Another(ClassifyingNetwork):
+    last_layer = "classifier"
+
     def __init__(self, num_classes, *, width=8):
         super().__init__()
         self.features = ConvBN(3, width, 3, stride=2)
         self.classifier = nn.Conv2d(width, num_classes, 1)
-
-    @property
-    def class_bias(self):
-        return self.classifier.bias
-
-    @property
-    def classifiers(self):
-        return [self.classifier]
 
     def forward(self, image):
         return upsample_logits(self.classifier(self.features(image)), image.shape[-2:])
 
 # Parameters: 3 x 9 x 8 + 16, and 8 x 5 + 5. At half of 64 x 96, 216 + 40 multiply-adds a pixel, and a little normalisation.
 COUNT = PublishedCount(277e-6, 1536 * 256e-9, (64, 96), 5, multiply_adds_within=0.1)
-NETWORKS = {"toy": NetworkEntry(Toy, "Doe, A Toy for Segmentation, 2026", COUNT)}
+NETWORKS = {"another": NetworkEntry(Another, "Doe, Another Network for Segmentation, 2026", COUNT)}
 """
 
 
@@ -70,14 +64,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_file_in_the_folder_is_a_network(
     folder: Path, miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = list(NETWORKS)
-    (folder / "another.py").write_text(TOY)
+    before = set(NETWORKS)
+    (folder / "another.py").write_text(ANOTHER)
     registry.discover()
-    assert list(NETWORKS) == [*before, "toy"]
-    contract.has_published_counts(lambda classes: build_network("toy", classes), NETWORKS["toy"].count)
+    assert set(NETWORKS) == {*before, "another"}
+    contract.has_published_counts(lambda classes: build_network("another", classes), NETWORKS["another"].count)
     assert main(["networks", "--json", "--size", "64x96", "--classes", "5"]) == 0
-    assert json.loads(capsys.readouterr().out)[-1]["parameters"] == 277
-    recipe = parse_recipe(miniature_recipe(network={"name": "toy", "options": {"width": 4}}, schedule={"steps": 2}))
+    (row,) = (row for row in json.loads(capsys.readouterr().out) if row["name"] == "another")
+    assert row["parameters"] == 277
+    recipe = parse_recipe(miniature_recipe(network={"name": "another", "options": {"width": 4}}, schedule={"steps": 2}))
     process = Process(0, 1, torch.device("cpu"))
     summary = fit(SegmentationTask(recipe, miniature, process), tmp_path / "run")
     assert summary["steps"] == 2
@@ -85,7 +80,7 @@ def test_a_file_in_the_folder_is_a_network(
 
 
 def test_a_name_that_is_there_already_is_refused(folder: Path) -> None:
-    (folder / "another.py").write_text(TOY.replace('"toy"', '"lemore"'))
+    (folder / "another.py").write_text(ANOTHER.replace('"another"', '"lemore"'))
     with pytest.raises(ValueError, match=r"another\.py declares the network 'lemore', which is there already"):
         registry.discover()
 
@@ -110,7 +105,7 @@ def test_no_module_outside_the_folder_imports_a_network() -> None:
     declaring = {
         name for name in names if name != registry.__name__ and hasattr(importlib.import_module(name), "NETWORKS")
     }
-    assert len(declaring) == 5
+    assert len(declaring) >= 5
     for path in root.rglob("*.py"):
         if path.is_relative_to(root / "networks"):
             continue

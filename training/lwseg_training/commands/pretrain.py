@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from lwseg_training.commands.train import add_arguments as add_arguments  # both take the same
+from lwseg_training.commands.arguments import add_training_arguments
 from lwseg_training.config.pretraining_recipe import PRETRAINING_RECIPE_FOLDER, load_pretraining_recipe
 from lwseg_training.config.recipe import resolve_recipe
 from lwseg_training.distributed import training_process
@@ -21,6 +21,10 @@ EXAMPLE = (
     "lwseg pretrain lemore_imagenet1k --data data/imagenet --out runs/lemore_imagenet1k\n"
     "  torchrun --nproc-per-node 4 -m lwseg_ros.cli pretrain lemore_imagenet1k --data data/imagenet"
 )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_training_arguments(parser, PRETRAINING_RECIPE_FOLDER)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,7 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from lwseg_training.config.recipe import load_recipe, resolve_recipe, shipped_recipes
+from lwseg_training.commands.arguments import add_training_arguments
+from lwseg_training.config.recipe import RECIPE_FOLDER, load_recipe, resolve_recipe
 from lwseg_training.distributed import training_process
 from lwseg_training.engine.fit import fit
 from lwseg_training.engine.segmentation import SegmentationTask
@@ -21,17 +22,7 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help=f"a YAML file, or a shipped recipe: {', '.join(shipped_recipes())}")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change single values of the recipe")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data set (default: data)")
-    parser.add_argument("--out", type=Path, help="folder of this run (default: runs/NAME of the recipe)")
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in the output folder, if there is one"
-    )
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
-    )
-    parser.add_argument("--json", action="store_true", help="print summary.json instead of a sentence")
+    add_training_arguments(parser, RECIPE_FOLDER)
 
 
 def run(args: argparse.Namespace) -> int:

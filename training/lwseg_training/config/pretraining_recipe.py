@@ -35,7 +35,7 @@ class CropSection(Section):
     """How an image becomes a sample of ``size_hw``.
 
     In training a random part of it is brought to the size: a share of its area from ``area``, sides in a proportion from
-    ``aspect`` (width by height). Judged is the centre, whose sides are the share ``center`` of the image's, cut to the size's
+    ``aspect`` (width by height). Evaluated is the centre, whose sides are the share ``center`` of the image's, cut to the size's
     proportion.
     """
 

@@ -84,7 +84,7 @@ def read_checkpoint(path: Path, command: str = "lwseg train") -> dict[str, Any]:
 
 def network_of(state: dict[str, Any]) -> tuple[Recipe, nn.Module]:
     """Rebuild the network that a checkpoint is to be used as, in eval mode: the averaged weights where there are any, with
-    the prior corrected as the recipe says.
+    its logits adjusted as the recipe says.
 
     Raises CheckpointError where its weights are not those of its recipe's network.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from tqdm import tqdm
@@ -40,7 +40,7 @@ def fit(task: Task, out: Path, *, resume: bool = False) -> dict[str, Any]:
         resume: go on from ``out/last.pt`` where there is one.
 
     Raises RecipeError where ``out`` holds another run, or one that is not to be gone on with; CheckpointError where last.pt or the
-    recipe's initial weights do not fit; TrainingDivergedError.
+    recipe's warm start does not fit; TrainingDivergedError.
     """
     process, recipe, total_steps = task.process, task.recipe, task.length.total_steps
     source_commit()  # now: by the first checkpoint the source may be another than what is running
@@ -111,7 +111,7 @@ def _open_folder(task: Task, state: TrainingState, out: Path) -> RunLog:
     return log
 
 
-def _progress_bar(task: Task, state: TrainingState) -> tqdm:
+def _progress_bar(task: Task, state: TrainingState) -> tqdm[NoReturn]:
     return tqdm(
         total=task.length.total_steps,
         initial=state.step,

@@ -48,7 +48,7 @@ class TrainingState:
 def initial_state(task: Task, *, warm_start: bool = True) -> TrainingState:
     """Build a run's network, its optimizer and its average, before the first step.
 
-    ``warm_start``: load the recipe's initial weights. Raises CheckpointError or RecipeError where those do not fit.
+    ``warm_start``: load the weights that the recipe starts from. Raises CheckpointError or RecipeError where those do not fit.
     """
     recipe, device = task.recipe, task.process.device
     torch.manual_seed(recipe.seed)

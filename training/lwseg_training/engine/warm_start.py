@@ -79,19 +79,19 @@ def check_unseen(path: Path, dataset: DatasetSection | ImagesSection) -> None:
     """Refuse, with a RecipeError, a start that was trained on a sequence which this run holds out to be evaluated on, or of which
     the best step was chosen on it. What that start itself started from is not known here.
     """
-    if isinstance(dataset, ImagesSection):  # it has no sequences to leave out
+    if isinstance(dataset, ImagesSection):  # it has no sequences to hold out
         return
     state = _read(path)
     trained_on = with_current_keys(state.get("recipe", {})).get("dataset", {})
     # Both sizes of CamVid are the same recordings.
-    same_pictures = str(trained_on.get("name")).removesuffix("_full") == dataset.name.removesuffix("_full")
+    same_images = str(trained_on.get("name")).removesuffix("_full") == dataset.name.removesuffix("_full")
     seen = sorted(set(dataset.held_out) - set(trained_on.get("held_out", ())))
-    if same_pictures and seen:
+    if same_images and seen:
         raise RecipeError(
             f"{path} was trained on {', '.join(seen)}, which this run holds out to be evaluated on; train the start without it "
             "too and name that in network.warm_start, or in network.warm_start_held_out for `lwseg compare`"
         )
-    if same_pictures and dataset.held_out and path.name == "best.pt":
+    if same_images and dataset.held_out and path.name == "best.pt":
         raise RecipeError(
             f"{path} was chosen on what this run holds out to be evaluated on; start from last.pt beside it"
         )

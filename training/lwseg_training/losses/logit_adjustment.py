@@ -31,7 +31,7 @@ def adjust_logits(network: nn.Module, weights: Tensor | None, share: float) -> N
 
 @contextmanager
 def adjusted_logits(network: nn.Module, weights: Tensor | None, share: float) -> Iterator[None]:
-    """Correct the prior for as long as the block lasts; afterwards the network is what it was, to the bit."""
+    """Adjust the logits for as long as the block lasts; afterwards the network is what it was, to the bit."""
     bias = network.class_bias
     assert isinstance(bias, Tensor)
     trained = bias.detach().clone()

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -139,13 +138,13 @@ class TwoScaleNetwork(nn.Module):
     trunk: nn.Module
     low_scale: float
 
-    @abstractmethod
     def forward_with_low(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Map an image [N, 3, H, W] to logits and the low scale's logits, float32 [N, C, H, W] both."""
+        raise NotImplementedError
 
-    @abstractmethod
     def scales(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Map an image [N, 3, H, W] to the probabilities of the high and of the low scale, float32 [N, C, H, W] both."""
+        raise NotImplementedError
 
 
 def adapted_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

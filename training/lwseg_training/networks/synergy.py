@@ -88,7 +88,7 @@ class Synergy(TwoScaleNetwork):
 
     @property
     def class_bias(self) -> nn.Parameter:
-        """Return the trunk's, [C]: a correction of the prior acts on the logits of each scale, before they are combined."""
+        """Return the trunk's, [C]: logit adjustment acts on the logits of each scale, before they are combined."""
         return self.trunk.class_bias  # type: ignore[return-value]
 
     @property

@@ -1,6 +1,6 @@
 """The files of the table of networks: table.md, table.json, the picture, and the section of a README.
 
-A table is a dictionary: `rows` (Row), `sequences` that were left out, `dataset` and `split` that the rows are evaluated on, the
+A table is a dictionary: `rows` (Row), `sequences` that were held out, `dataset` and `split` that the rows are evaluated on, the
 `command` that made it, the `date` of its newest figure (None without any), and the conditions of `latency` (None without any).
 """
 

@@ -65,7 +65,7 @@ def dataset_of(manifest: Manifest) -> DatasetSection:
 
 
 def model_figures(name: str, model: ModelFile, data_root: Path, folder: Path, *, again: bool = False) -> dict[str, Any]:
-    """Judge a model on its validation split through its runtime, and count its network.
+    """Evaluate a model on its validation split through its runtime, and count its network.
 
     Returns the figures of `lwseg evaluate`, and `parameters` and `multiply_adds` at the model's input size, which are None
     where the file does not say how the network was built; `date` is when they were measured. They are kept in ``folder``

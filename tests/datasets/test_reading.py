@@ -61,7 +61,7 @@ def test_a_palette_gives_numbers_and_not_colors(depth: int, tmp_path: Path) -> N
 
 
 def test_a_palette_with_a_wrong_bit_is_refused(tmp_path: Path) -> None:
-    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
+    image, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
     sound = palette_png(np.arange(48).reshape(6, 8) % 4, 2)
     for position in range(len(sound)):
         damaged = bytearray(sound)
@@ -69,23 +69,23 @@ def test_a_palette_with_a_wrong_bit_is_refused(tmp_path: Path) -> None:
         label.write_bytes(damaged)
         if position < len(sound) - 12:  # nothing depends on what the end marker holds
             with pytest.raises(DatasetError):
-                read_pair(photo, label)
+                read_pair(image, label)
 
 
 def test_a_large_palette_is_read_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
+    image, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))
     label.write_bytes(palette_png(np.ones((6, 8), int), 8))
     for limit in (10, 30):  # Pillow's own: an error above twice as many pixels, a warning above it
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert (read_pair(photo, label)[1] == 1).all()
+            assert (read_pair(image, label)[1] == 1).all()
 
 
 def test_grey_of_16_bits_is_refused(tmp_path: Path) -> None:
-    photo, label = write_pair(tmp_path, np.zeros((6, 8), np.uint16))
+    image, label = write_pair(tmp_path, np.zeros((6, 8), np.uint16))
     with pytest.raises(DatasetError, match=r"label\.png is uint16 \(6, 8\); it has to be 8-bit grey"):
-        read_pair(photo, label)
+        read_pair(image, label)
 
 
 def test_colors_are_read_by_their_published_rgb(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_colors_are_read_by_their_published_rgb(tmp_path: Path) -> None:
         code.decode(coded, label)
 
 
-def test_bad_pictures_are_refused(tmp_path: Path) -> None:
+def test_bad_images_are_refused(tmp_path: Path) -> None:
     image, label = write_pair(tmp_path, np.zeros((6, 9), np.uint8))
     with pytest.raises(
         DatasetError, match=r"label .*label\.png is 6 x 9 pixels .* 6 x 8; both have to be the same size"
@@ -118,7 +118,7 @@ def test_bad_pictures_are_refused(tmp_path: Path) -> None:
     for path in (label, CodedPath(label, IdCode({0: 0}))):
         with pytest.raises(DatasetError, match=r"label\.png is uint8 \(6, 8, 3\); it has to be 8-bit grey"):
             read_pair(image, path)
-    image.write_bytes(b"no picture")
+    image.write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"cannot read .*image\.png"):
         read_pair(image, label)
     image, label = write_pair(tmp_path, np.zeros((6, 8), np.uint8))

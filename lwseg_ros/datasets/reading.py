@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngImageFile
 from lwseg_ros.datasets.labels import CodedPath, ColorCode, check_grey
 from lwseg_ros.errors import DatasetError
 
-MAX_PALETTE_PIXELS = 1 << 30  # as many as OpenCV unpacks of other pictures
+MAX_PALETTE_PIXELS = 1 << 30  # as many as OpenCV unpacks of other images
 
 
 def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarray, np.ndarray]:
@@ -46,34 +46,34 @@ def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarra
 
 def read_image(path: Path) -> np.ndarray:
     """Read one image as uint8 BGR [H, W, 3]; raises DatasetError where it cannot be read."""
-    return _read_picture(path, cv2.IMREAD_COLOR)
+    return _read_image(path, cv2.IMREAD_COLOR)
 
 
-def _read_picture(path: Path, flags: int) -> np.ndarray:
-    picture = None
+def _read_image(path: Path, flags: int) -> np.ndarray:
+    image = None
     with suppress(cv2.error):  # larger than OpenCV unpacks
-        picture = cv2.imread(str(path), flags)
-    if picture is None:
+        image = cv2.imread(str(path), flags)
+    if image is None:
         raise _unreadable(path)
-    return picture
+    return image
 
 
 def _unreadable(path: Path) -> DatasetError:
-    return DatasetError(f"cannot read {path}: missing, or no picture that OpenCV knows; check or replace it")
+    return DatasetError(f"cannot read {path}: missing, or no image that OpenCV knows; check or replace it")
 
 
 def _read_numbers(path: Path) -> np.ndarray:
-    """Read a picture as stored; of a PNG with a palette the numbers, uint8 [H, W], which OpenCV would turn into colours."""
+    """Read an image as stored; of a PNG with a palette the numbers, uint8 [H, W], which OpenCV would turn into colours."""
     try:
-        with PngImageFile(path) as png:  # not Image.open, which warns of pictures far smaller than OpenCV takes
+        with PngImageFile(path) as png:  # not Image.open, which warns of images far smaller than OpenCV takes
             if png.mode != "P":
-                return _read_picture(path, cv2.IMREAD_UNCHANGED)
+                return _read_image(path, cv2.IMREAD_UNCHANGED)
             if png.width * png.height > MAX_PALETTE_PIXELS:
                 raise _unreadable(path)
             png.verify()  # the checksums, which unpacking leaves out
         with PngImageFile(path) as png:
             return np.array(png)
     except (SyntaxError, ValueError):  # another format, or a header that OpenCV may read all the same
-        return _read_picture(path, cv2.IMREAD_UNCHANGED)
+        return _read_image(path, cv2.IMREAD_UNCHANGED)
     except OSError as error:
         raise _unreadable(path) from error
