@@ -348,7 +348,7 @@ def test_shipped_models_load_and_say_where_they_come_from(path: Path) -> None:
 
 @pytest.mark.parametrize("path", shipped_models().values(), ids=shipped_models().keys())
 def test_the_oldest_onnx_that_setup_accepts_reads_the_shipped_models(path: Path) -> None:
-    setup = (Path(__file__).parents[1] / "setup.py").read_text(encoding="utf-8")
+    setup = (Path(__file__).parents[2] / "setup.py").read_text(encoding="utf-8")
     (oldest,) = re.findall(r'"onnx>=(\d+\.\d+)"', setup)
     (row,) = [row for row in helper.VERSION_TABLE if row[0] == f"{oldest}.0"]
     proto = onnx.load(path)
