@@ -21,6 +21,9 @@ from lwseg_ros.imaging.jpeg_stream import MAX_SIDE, JpegStream
 NUM_DECODINGS = 8
 MAX_DECODED_PIXELS = 1 << 25
 MAX_INTERVALS = 2000
+# Every decoding reads the tables anew; a scan has at most a dozen, of 2 kB in all.
+MAX_TABLES = 64
+MAX_TABLE_BYTES = 1 << 14
 # Where more intervals than these, and most of all, end in stray bytes, it is the camera's way and not damage.
 FEW_INTERVALS = 4
 # libjpeg reads ahead, and says nothing of stray bytes within that.
@@ -42,9 +45,13 @@ def without_stray_bytes(stream: JpegStream, decode: Decode) -> bytes:
     height, width = stream.size_hw
     if height * width * NUM_DECODINGS * len(stream.scans) > MAX_DECODED_PIXELS:
         raise ValueError("bytes before a marker, in an image too large to tell them from damage")
+    bare = stream.bare()
+    for scan in bare.scans:
+        if len(scan.segments) > MAX_TABLES or sum(map(len, scan.segments)) > MAX_TABLE_BYTES:
+            raise ValueError("bytes before a marker, and too many tables to tell them from damage")
     if stream.is_sequential:
-        return stream.join([_trim_intervals(stream, decode)])
-    return stream.join(_trim_scans(stream, decode))
+        return stream.join([_trim_intervals(bare, decode)])
+    return stream.join(_trim_scans(bare, decode))
 
 
 def number_of_stray_bytes(warning: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lwseg_ros.errors import ImageError
@@ -19,6 +19,9 @@ MAX_SEGMENTS = 2000
 _SEQUENTIAL, _PROGRESSIVE = frozenset({0xC0, 0xC1}), 0xC2
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _RESTARTS, _JFIF, _ADOBE = 0xDA, 0xDD, 0xE0, 0xEE
+_TABLES = frozenset({0xC4, 0xCC, 0xDB, _RESTARTS})  # Huffman, arithmetic conditioning, quantization
+# What tells the colours: how it begins after marker and length, and how far libjpeg reads it.
+_COLOUR_SEGMENTS = {_JFIF: (b"JFIF\0", 14), _ADOBE: (b"Adobe", 12)}
 # Restart markers, and the 0xFF 0x00 that stands for a 0xFF, lie within a scan.
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 _SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -96,6 +99,11 @@ class JpegStream:
             parts.append(entropy)
         return b"".join([*parts, END])
 
+    def bare(self) -> JpegStream:
+        """Leave out of the segments what decodes no pixel, such as EXIF, previews and comments."""
+        scans = (scan._replace(segments=tuple(filter(None, map(_bare, scan.segments)))) for scan in self.scans)
+        return replace(self, scans=tuple(scans))
+
     def _rewritten(self, segment: bytes, size_hw: tuple[int, int] | None) -> bytes:
         marker = segment[1]
         if size_hw is not None and segment == self.frame:
@@ -110,6 +118,16 @@ class JpegStream:
         if marker == _ADOBE and segment[4:9] == b"Adobe" and segment[15:16] not in (b"\0", b""):
             return segment[:15] + (b"\1" if self.num_components == 3 else b"\2") + segment[16:]
         return segment
+
+
+def _bare(segment: bytes) -> bytes:
+    marker = segment[1]
+    if marker in _FRAMES or marker in _TABLES or marker == _SCAN:
+        return segment
+    name, num_bytes = _COLOUR_SEGMENTS.get(marker, (b"", 0))
+    if not name or not segment.startswith(name, 4) or len(segment) < 4 + num_bytes:
+        return b""
+    return segment[:2] + (2 + num_bytes).to_bytes(2, "big") + segment[4 : 4 + num_bytes]
 
 
 def read_stream(data: bytes) -> JpegStream:
