@@ -15,9 +15,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from lwseg_ros.errors import BagError, ImageError
 from lwseg_ros.imaging import messages
-from lwseg_ros.replay.cdr import header_stamp_ns
-from lwseg_ros.replay.storage.base import HEAD_BYTES, Storage, Stream
-from lwseg_ros.replay.storage.compression import ZSTD_MAGIC, unpack_zstd
+from lwseg_ros.replay.storage.base import Storage, Stream
+from lwseg_ros.replay.storage.compression import unpack_message
 from lwseg_ros.replay.storage.files import find_files, open_storage
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -155,7 +154,7 @@ class Bag:
         """Read the bytes of one message; raises BagError."""
         with self._translated("cannot be read to its end"):
             raw = storage.read(place)
-            return unpack_zstd(raw) if raw.startswith(ZSTD_MAGIC) else raw
+            return unpack_message(raw, lambda: raw)
 
     def deserialize(self, message: BagMessage) -> Any:
         """Turn the bytes into a message object with the fields of the ROS message; raises BagError."""
@@ -210,12 +209,8 @@ class Bag:
             raise BagError(f"{topic.name} carries {topic.msgtype}; read are {', '.join(sorted(READ_TYPES))}")
         for storage, stream in self._streams:
             if stream.topic == topic.name:
-                for entry in stream.entries:
-                    head = entry.head
-                    if head.startswith(ZSTD_MAGIC):
-                        head = self.read(storage, entry.place)[:HEAD_BYTES]
-                    stamp_ns = header_stamp_ns(head)
-                    yield BagMessage(topic.name, stream.msgtype, entry.log_ns, stamp_ns, self, storage, entry.place)
+                for log_ns, stamp_ns, place in stream.entries:
+                    yield BagMessage(topic.name, stream.msgtype, log_ns, stamp_ns, self, storage, place)
 
     def _open(self, file: Path, *, is_only_one: bool) -> None:
         """Open one file; one of several that cannot be opened is left out."""

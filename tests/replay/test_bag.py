@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from backports import zstd
 from rosbags.rosbag2 import StoragePlugin, Writer
 from support.bag_files import (
     COMPRESSED_IMAGE,
@@ -168,11 +170,59 @@ def test_an_empty_compressed_label(tmp_path: Path) -> None:
             bag.label(next(bag.messages(truth)))
 
 
-def test_a_message_too_short_for_a_header(tmp_path: Path) -> None:
-    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+WHOLE = bytes(TYPESTORE.serialize_cdr(jpeg_message(painted_image((48, 64))[0], 9), COMPRESSED_IMAGE))
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\0",
+        b"\0\1\0",
+        b"\0\1\0\0" + bytes(7),
+        zstd.compress(WHOLE)[:3],
+        zstd.compress(WHOLE)[:4],
+        zstd.compress(WHOLE)[:10],
+        zstd.compress(b""),
+        zstd.compress(b"\0\1\0\0" + bytes(7)),
+        zstd.compress(WHOLE)[:6] + b"\xff" * 200,
+        zstd.compress(WHOLE)[:-4] + b"\xff" * 4,
+    ],
+    ids=[
+        "nothing",
+        "1 byte",
+        "3 bytes",
+        "11 bytes",
+        "part of zstd's magic",
+        "zstd's magic",
+        "zstd cut off",
+        "zstd of nothing",
+        "zstd of 11 bytes",
+        "zstd damaged at its start",
+        "zstd damaged at its end",
+    ],
+)
+def test_a_message_without_a_whole_header_is_left_out(tmp_path: Path, storage: StoragePlugin, raw: bytes) -> None:
+    with Writer(tmp_path / "bag", version=8, storage_plugin=storage) as writer:
+        images = writer.add_connection(IMAGE_TOPIC, COMPRESSED_IMAGE, typestore=TYPESTORE)
+        for log_ns, data in enumerate([raw, WHOLE, raw, zstd.compress(WHOLE), raw]):
+            writer.write(images, log_ns, data)
+    with Bag(tmp_path / "bag") as bag:
+        topic = bag.image_topic()
+        messages = list(bag.messages(topic))
+        assert topic.count == 2
+        assert [(message.log_ns, message.stamp_ns, message.raw) for message in messages] == [
+            (1, 9, WHOLE),
+            (3, 9, WHOLE),
+        ]
+        (damage,) = (warning for warning in bag.warnings if "is damaged" in warning)
+        assert re.search(r"3 messages in it are left out|left out is .*, and 2 more places", damage)
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+def test_a_topic_of_messages_without_headers_alone(tmp_path: Path, storage: StoragePlugin) -> None:
+    with Writer(tmp_path / "bag", version=8, storage_plugin=storage) as writer:
         writer.write(writer.add_connection(IMAGE_TOPIC, COMPRESSED_IMAGE, typestore=TYPESTORE), 1, b"\0\1\0\0")
-    with (
-        Bag(tmp_path / "bag") as bag,
-        pytest.raises(BagError, match="a message of 4 bytes is too short for a std_msgs/Header"),
-    ):
-        list(bag.messages(bag.image_topic()))
+    with Bag(tmp_path / "bag") as bag, pytest.raises(BagError, match=r"holds no messages.*is damaged.*left out"):
+        bag.image_topic()

@@ -10,14 +10,13 @@ from lwseg_ros.errors import BagError
 
 # Of a message, and of a chunk of them: a bgr8 image of 9000 x 9000 fits. What a damaged file declares may be anything.
 MAX_BYTES = 256 << 20
-HEAD_BYTES = 12  # up to the end of the stamp in a std_msgs/Header
 
 
 class Entry(NamedTuple):
-    """A recorded message: log time in nanoseconds, its first HEAD_BYTES, and the place where its storage finds it."""
+    """A recorded message: log time and header's stamp in nanoseconds, and the place where its storage finds it."""
 
     log_ns: int
-    head: bytes
+    stamp_ns: int
     place: tuple[int, ...]
 
 
@@ -28,7 +27,7 @@ class Stream:
     Attributes:
         topic: its name.
         msgtype: such as `sensor_msgs/msg/Image`; of messages in another encoding than CDR `State as json`.
-        count: number of messages.
+        count: number of messages, without those that are left out.
         entries: all of them where the type is one that was asked for, else empty.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from lwseg_ros.errors import BagError
@@ -22,6 +23,11 @@ def unpack_zstd(data: bytes) -> bytes:
         return zstd.ZstdDecompressor().decompress(data, max_length=MAX_BYTES)
     except zstd.ZstdError as error:
         raise BagError(f"zstd cannot unpack it ({error})") from error
+
+
+def unpack_message(head: bytes, read: Callable[[], bytes]) -> bytes:
+    """Return a message's head as it is, or all of the message, read and decompressed, where it is compressed; raises BagError."""
+    return unpack_zstd(read()) if head.startswith(ZSTD_MAGIC) else head
 
 
 def open_zstd(path: Path) -> zstd.ZstdFile:

@@ -18,8 +18,9 @@ from typing import BinaryIO
 from lz4.frame import LZ4FrameDecompressor
 
 from lwseg_ros.errors import BagError
-from lwseg_ros.replay.storage.base import HEAD_BYTES, MAX_BYTES, Entry, Stream, Streams, check_size
-from lwseg_ros.replay.storage.compression import unpack_zstd
+from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
+from lwseg_ros.replay.storage.base import MAX_BYTES, Entry, Stream, Streams, check_size
+from lwseg_ros.replay.storage.compression import unpack_message, unpack_zstd
 
 MAGIC = b"\x89MCAP0\r\n"
 FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 2, 3, 4, 5, 6, 15
@@ -143,14 +144,15 @@ class McapStorage:
         self._channels[_id(content)] = self._streams.stream(topic, msgtype, encoding)
 
     def _take_message(self, stream: BinaryIO, start: int, size: int, chunk: int) -> None:
-        content = _read(stream, start, min(size, 22 + HEAD_BYTES))
+        content = _read(stream, start, min(size, 22 + HEADER_BYTES))
         channel, _, log_ns, _ = struct.unpack_from("<HIQQ", content)
         known = self._channels.get(channel)
         if known is None:
             raise BagError(f"a message of channel {channel}, which nothing describes")
         if self._streams.wants(known):
             check_size(size, "a message")
-            known.entries.append(Entry(log_ns, content[22:], (chunk, start + 22, size - 22)))
+            head = unpack_message(content[22:], lambda: _read(stream, start + 22, size - 22))
+            known.entries.append(Entry(log_ns, header_stamp_ns(head), (chunk, start + 22, size - 22)))
         known.count += 1
 
     def _take_chunk(self, start: int, size: int) -> None:

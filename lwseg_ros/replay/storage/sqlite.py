@@ -7,14 +7,17 @@ import sqlite3
 import struct
 from collections.abc import Collection
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lwseg_ros.errors import BagError
-from lwseg_ros.replay.storage.base import HEAD_BYTES, MAX_BYTES, Entry, Stream, Streams
+from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
+from lwseg_ros.replay.storage.base import MAX_BYTES, Entry, Stream, Streams
+from lwseg_ros.replay.storage.compression import unpack_message
 
 MAGIC = b"SQLite format 3\0"
-HEADER_BYTES = 100
+DATABASE_HEADER_BYTES = 100
 # Beside the database: what was written last and did not get into it yet, or how to undo what did.
 JOURNALS = ("-wal", "-journal")
 
@@ -86,13 +89,17 @@ class SqliteStorage:
         rows = execute(
             f"SELECT rowid, topic_id, CAST(timestamp AS INTEGER), {head} FROM messages "
             f"WHERE topic_id IN ({', '.join('?' * len(wanted))}) ORDER BY rowid",
-            (MAX_BYTES, HEAD_BYTES, *wanted),
+            (MAX_BYTES, HEADER_BYTES, *wanted),
         )
         for row, number, log_ns, head in rows:
-            if head is None or log_ns is None:
+            try:
+                if head is None or log_ns is None:
+                    raise BagError("a row that is no message")
+                stamp_ns = header_stamp_ns(unpack_message(head, partial(self.read, (row,))))
+            except BagError:
                 num_left_out += 1
                 continue
-            streams[number].entries.append(Entry(log_ns, head, (row,)))
+            streams[number].entries.append(Entry(log_ns, stamp_ns, (row,)))
             streams[number].count += 1
         if num_left_out:
             self.warnings.append(f"{self._path.name} is damaged; {num_left_out} messages in it are left out")
@@ -110,7 +117,7 @@ def _open(path: Path, options: str, stack: ExitStack) -> sqlite3.Connection:
 def _check_length(path: Path) -> None:
     """Raise BagError where the file is shorter than its header says."""
     with path.open("rb") as file:
-        header = file.read(HEADER_BYTES).ljust(HEADER_BYTES, b"\0")
+        header = file.read(DATABASE_HEADER_BYTES).ljust(DATABASE_HEADER_BYTES, b"\0")
     (page_size,) = struct.unpack_from(">H", header, 16)
     changes, num_pages = struct.unpack_from(">II", header, 24)
     (valid_for,) = struct.unpack_from(">I", header, 92)  # older writers leave the number of pages behind
