@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
@@ -43,7 +44,7 @@ def find_files(path: Path) -> BagFiles:
         raise BagError(f"no bag at {path}; give the folder that holds metadata.yaml, or one .mcap or .db3 file")
     if not path.is_dir():
         return BagFiles([path], [])
-    found = sorted((file for file in path.iterdir() if SUFFIXES.search(file.name)), key=_natural_order)
+    found = _each_once(sorted((file for file in path.iterdir() if SUFFIXES.search(file.name)), key=_natural_order))
     # `ros2 bag play` leaves what it unpacked beside the file
     found = [file for file in found if not (file.suffix.startswith(".zst") and file.with_suffix("") in found)]
     metadata = path / METADATA
@@ -54,16 +55,19 @@ def find_files(path: Path) -> BagFiles:
     names, num_messages = _read_metadata(metadata)
     # named as they lay when they were recorded: beside it, or somewhere else
     named = [
-        next((file for file in (path / PurePath(name).name, path / name) if file.exists()), name) for name in names
+        next((file for file in (path / PurePath(name).name, path / name) if _is_file(file)), name) for name in names
     ]
-    present = [file for file in named if isinstance(file, Path)]
+    present = _each_once(file for file in named if isinstance(file, Path))
     if not present:
         if not found:
             raise BagError(f"{path} holds no .mcap or .db3 file, and metadata.yaml names none that is there: {names}")
         warning = "metadata.yaml names none of the files beside it; they are read in the order of their names"
         return BagFiles(found, [warning], num_messages)
-    warnings = [f"{name} is missing, which metadata.yaml names" for name in named if isinstance(name, str)]
-    warnings += [f"{file.name} is not read: metadata.yaml does not name it" for file in found if file not in present]
+    warnings = [
+        f"{name or repr(name)} is missing, which metadata.yaml names" for name in named if isinstance(name, str)
+    ]
+    others = _each_once([*present, *found])[len(present) :]
+    warnings += [f"{file.name} is not read: metadata.yaml does not name it" for file in others]
     return BagFiles(present, warnings, num_messages)
 
 
@@ -92,6 +96,21 @@ def open_storage(path: Path, msgtypes: Collection[str], stack: ExitStack) -> Sto
         raise BagError(f"{path.name} is neither an MCAP file nor an SQLite database: it begins with {magic[:8]!r}")
     stack.callback(storage.close)
     return storage
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, or in a folder that may not be entered
+        return False
+
+
+def _each_once(files: Iterable[Path]) -> list[Path]:
+    """Leave out what is a link to another of the files, or named again."""
+    unique: dict[str, Path] = {}
+    for file in files:
+        unique.setdefault(os.path.realpath(file), file)
+    return list(unique.values())
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

@@ -94,6 +94,42 @@ def test_names_in_metadata_decide_where_they_are_there(tmp_path: Path) -> None:
     assert image_indices(folder)[0] == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_file_that_is_named_more_than_once_is_read_once(tmp_path: Path) -> None:
+    folder = split_bag(tmp_path / "bag", "bag_0.mcap", "bag_1.mcap")
+    (folder / "link.mcap").symlink_to("bag_0.mcap")
+    assert image_indices(folder)[0] == [0, 1, 2, 3]
+    again = ["bag_0.mcap", "./bag_0.mcap", "../bag/bag_0.mcap", str(folder / "bag_0.mcap"), "link.mcap"]
+    for name in again:
+        write_metadata(folder, "bag_0.mcap", name, "bag_1.mcap", name)
+        assert image_indices(folder) == ([0, 1, 2, 3], [])
+    write_metadata(folder, "link.mcap", "bag_1.mcap", "bag_0.mcap")
+    assert image_indices(folder) == ([0, 1, 2, 3], [])
+    elsewhere = split_bag(tmp_path / "elsewhere", "other.mcap")
+    write_metadata(folder, "../elsewhere/other.mcap", str(elsewhere / "other.mcap"))
+    assert image_indices(folder)[0] == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "sub", "sub/", "a" * 300, "\0", "loop.mcap", "pipe.mcap"])
+def test_a_name_that_is_no_file_is_missing(tmp_path: Path, name: str) -> None:
+    folder = split_bag(tmp_path / "bag", "bag_0.mcap")
+    (folder / "sub").mkdir()
+    write_metadata(folder, name, "bag_0.mcap")
+    if name == "loop.mcap":
+        (folder / name).symlink_to(name)
+    elif name == "pipe.mcap":
+        os.mkfifo(folder / name)
+    found, warnings = image_indices(folder)
+    assert found == [0, 1]
+    assert warnings[0] == f"{name or repr(name)} is missing, which metadata.yaml names"
+    if not name.endswith(".mcap"):
+        write_metadata(folder, name)
+        found, warnings = image_indices(folder)
+        assert found == [0, 1]
+        assert warnings == [
+            "metadata.yaml names none of the files beside it; they are read in the order of their names"
+        ]
+
+
 def test_fewer_messages_than_metadata_counts_are_said(tmp_path: Path) -> None:
     folder = split_bag(tmp_path / "bag", "bag_0.mcap")
     for count, said in {5: [], 6: [], 7: ["metadata.yaml counts 7 messages, the files hold 6"]}.items():
