@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from lwseg_ros.errors import BagError
 
 # Of a message, and of a chunk of them: a bgr8 image of 9000 x 9000 fits. What a damaged file declares may be anything.
 MAX_BYTES = 256 << 20
+MIN_FREE_BYTES = 1 << 30  # that stay free where files are copied or unpacked to
 
 
 class Entry(NamedTuple):
@@ -82,3 +85,13 @@ def check_size(num_bytes: int, what: str) -> None:
     """Raise BagError where more bytes would be taken into memory than MAX_BYTES."""
     if num_bytes > MAX_BYTES:
         raise BagError(f"{what} declares {num_bytes} bytes; up to {MAX_BYTES} are read")
+
+
+def check_room(folder: Path, num_bytes: int, what: str) -> None:
+    """Raise BagError where fewer than MIN_FREE_BYTES would stay free once so many bytes are written to a folder."""
+    free = shutil.disk_usage(folder).free
+    if free - num_bytes < MIN_FREE_BYTES:
+        raise BagError(
+            f"{what} has no room in {folder}: {num_bytes} bytes more would leave less than {MIN_FREE_BYTES} of the {free} "
+            "that are free; set TMPDIR to a folder with more"
+        )

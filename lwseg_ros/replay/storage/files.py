@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path, PurePath
@@ -16,13 +15,12 @@ import yaml
 from lwseg_ros.errors import BagError
 from lwseg_ros.files import load_yaml
 from lwseg_ros.replay.storage import mcap, sqlite
-from lwseg_ros.replay.storage.base import Storage
+from lwseg_ros.replay.storage.base import Storage, check_room
 from lwseg_ros.replay.storage.compression import ZSTD_MAGIC, open_zstd
 
 METADATA = "metadata.yaml"
 SUFFIXES = re.compile(r"\.(mcap|db3)(\.zstd?)?$")
 COPY_BYTES = 16 << 20
-MIN_FREE_BYTES = 1 << 30
 MAX_PACKING = 1000  # nothing that a sensor records becomes smaller than this part of itself
 
 
@@ -123,17 +121,18 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
     target = Path(stack.enter_context(TemporaryDirectory(prefix="lwseg_bag_"))) / path.with_suffix("").name
     max_bytes = MAX_PACKING * path.stat().st_size
     with open_zstd(path) as packed, target.open("wb") as unpacked:
-        while unpacked.tell() <= max_bytes and shutil.disk_usage(target.parent).free > MIN_FREE_BYTES:
+        while unpacked.tell() <= max_bytes:
             try:
                 data = packed.read1(COPY_BYTES)
             except EOFError:  # cut off, which the storage will notice
                 data = b""
             if not data:
                 return target
+            check_room(target.parent, len(data), f"{path.name} unpacked")
             unpacked.write(data)
     raise BagError(
-        f"{path.name} is left packed: {target.parent} has no room, or it is no recording, {MAX_PACKING} times as large "
-        "unpacked; set TMPDIR, or unpack it with `unzstd`"
+        f"{path.name} is left packed: more than {MAX_PACKING} times as large unpacked, it is no recording; if it is, unpack "
+        "it with `unzstd`"
     )
 
 

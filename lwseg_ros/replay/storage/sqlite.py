@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
-from lwseg_ros.replay.storage.base import MAX_BYTES, Entry, Stream, Streams
+from lwseg_ros.replay.storage.base import MAX_BYTES, Entry, Stream, Streams, check_room
 from lwseg_ros.replay.storage.compression import unpack_message
 
 MAGIC = b"SQLite format 3\0"
@@ -59,7 +59,9 @@ class SqliteStorage:
             return _open(self._path, "mode=ro", stack)
         except sqlite3.OperationalError as error:  # SQLite has to write beside the database, or into it
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="lwseg_bag_")))
-            for file in (self._path, *journals):
+            files = (self._path, *journals)
+            check_room(folder, sum(file.stat().st_size for file in files), f"a copy of {self._path.name}")
+            for file in files:
                 shutil.copyfile(file, folder / file.name)
             self.warnings.append(
                 f"{self._path.name} was copied to be read with its {', '.join(file.name for file in journals)}, "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from support.bag_files import LABEL_TOPIC, mcap_of, painted_messages, stamp_ns, 
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.storage import base
+
+NO_ROOM = r"bag\.mcap\.zstd unpacked has no room in .*: \d+ bytes more would leave less than .*set TMPDIR"
 
 
 def image_indices(path: Path) -> tuple[list[int], list[str]]:
@@ -141,6 +146,16 @@ def test_a_file_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bag.mcap.zstd").write_bytes(zstd.compress(bytes(100 << 20)))
     with pytest.raises(BagError, match=r"bag\.mcap\.zstd is left packed"), Bag(tmp_path / "bag.mcap.zstd"):
         pass
+
+
+def test_nothing_is_unpacked_into_a_folder_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = zstd.compress(mcap_of(tmp_path / "bag.mcap", painted_messages(3)).read_bytes())
+    (tmp_path / "bag.mcap.zstd").write_bytes(packed)
+    monkeypatch.setattr(base, "MIN_FREE_BYTES", shutil.disk_usage(tmp_path).total)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(BagError, match=NO_ROOM), Bag(tmp_path / "bag.mcap.zstd"):
+        pass
+    assert not list(tmp_path.glob("lwseg_bag_*"))
 
 
 def test_one_of_several_files_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:

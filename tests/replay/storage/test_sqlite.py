@@ -15,6 +15,7 @@ from support.bag_files import IMAGE_TOPIC, LABEL_TOPIC, painted_messages, stamp_
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.storage import base
 
 NUM_FRAMES, NUM_IN_DATABASE = 14, 9
 
@@ -110,6 +111,20 @@ def test_a_transaction_that_was_cut_off_is_undone(database: Path) -> None:
     found, warnings = image_stamps(crashed / "bag.db3")
     assert found == [stamp_ns(index) for index in range(NUM_FRAMES)]
     assert "bag.db3 was copied to be read with its bag.db3-journal" in warnings[0]
+
+
+def test_nothing_is_copied_into_a_folder_without_room(
+    database: Path, nobody: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed = shutil.copytree(leave_in_wal(database), nobody / "bag")
+    num_bytes = sum(file.stat().st_size for file in crashed.iterdir())
+    crashed.chmod(0o555)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    monkeypatch.setattr(base, "MIN_FREE_BYTES", shutil.disk_usage(nobody).total)
+    said = rf"a copy of bag\.db3 has no room in .*: {num_bytes} bytes more would leave less than .*set TMPDIR"
+    with pytest.raises(BagError, match=said), Bag(crashed / "bag.db3"):
+        pass
 
 
 def test_a_database_that_was_cut_off_is_refused_with_the_hint(database: Path) -> None:
