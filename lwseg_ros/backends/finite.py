@@ -10,24 +10,26 @@ from onnx import TensorProto, numpy_helper
 
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.model.onnx_file import messages
 
 FLOAT_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 
 
 def check_weights(model: ModelFile) -> None:
-    """Refuse weights that are not finite; a single infinity, not in an array, may be an operator's bound.
+    """Refuse weights and attributes, of nested graphs too, that are not finite.
 
-    Raises ModelFileError.
+    A single infinity, not in an array, may be an operator's bound. Raises ModelFileError.
     """
-    graph = onnx.load_model_from_string(model.data).graph
-    constants = [attribute.t for node in graph.node if node.op_type == "Constant" for attribute in node.attribute]
-    for tensor in (*graph.initializer, *constants):
-        if tensor.data_type not in FLOAT_TYPES:
+    for message, holder in messages(onnx.load_model_from_string(model.data)):
+        if isinstance(message, onnx.TensorProto) and message.data_type in FLOAT_TYPES:
+            arrays, name = [numpy_helper.to_array(message)], message.name
+        elif isinstance(message, onnx.AttributeProto):
+            arrays, name = [np.array(message.f), np.array(message.floats)], ", ".join(getattr(holder, "output", ()))
+        else:
             continue
-        values = numpy_helper.to_array(tensor)
-        if np.isnan(values).any() or (values.ndim and np.isinf(values).any()):
+        if any(np.isnan(values).any() or (values.ndim and np.isinf(values).any()) for values in arrays):
             raise ModelFileError(
-                f"model file {model.path}: its weights {tensor.name!r} are not finite; export a checkpoint that has converged"
+                f"model file {model.path}: its weights {name!r} are not finite; export a checkpoint that has converged"
             )
 
 

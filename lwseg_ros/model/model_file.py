@@ -95,10 +95,18 @@ def save_model(onnx_model: onnx.ModelProto, manifest: Manifest, path: str | Path
 def resolve_model(name_or_path: str | Path) -> Path:
     """Find a model file by path, or a shipped model by name such as `dwrseg_b_camvid`.
 
-    Raises ModelFileError, which lists the shipped names, when there is neither.
+    Raises ModelFileError, which lists the shipped names, when there is neither, or where it cannot be looked for.
     """
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
+    try:
+        path = Path(name_or_path).expanduser()
+        found = path.is_file()
+    except (OSError, RuntimeError) as error:  # RuntimeError: of a home folder that nobody knows
+        reason = getattr(error, "strerror", None) or error
+        shown = str(name_or_path)[:MAX_MESSAGE]
+        raise ModelFileError(
+            f"no model {shown!r}: it cannot be looked for ({reason}); give its path or name"
+        ) from error
+    if found:
         return path
     shipped = shipped_models()
     name = str(name_or_path).removesuffix(".onnx")

@@ -55,7 +55,7 @@ def check_onnx(onnx_model: onnx.ModelProto, data: bytes) -> None:
         )
     if onnx_model.functions:  # a few that call each other unfold into more than any machine holds
         raise ModelFileError(f"its graph is made of functions, which are not accepted; {EXPORT_HINT}")
-    for message, holder in _messages(onnx_model):
+    for message, holder in messages(onnx_model):
         if isinstance(message, onnx.SparseTensorProto):  # runtimes unfold them to whatever size they declare
             raise ModelFileError(f"it holds sparse weights {message.values.name!r}, accepted are dense; {EXPORT_HINT}")
         if isinstance(message, onnx.TensorProto) and holder is not onnx_model.graph:
@@ -96,7 +96,7 @@ def element_type(number: int) -> str:
     return known.get(number, f"element type {number}")
 
 
-def _messages(root: Message) -> Iterator[tuple[Message, Message]]:
+def messages(root: Message) -> Iterator[tuple[Message, Message]]:
     """Yield a message and all that it holds, however deep, each with its holder."""
     pending = [(root, root)]
     while pending:

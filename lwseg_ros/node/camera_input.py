@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -25,14 +26,14 @@ FOLLOW_PERIOD_S = 0.5
 class CameraInput:
     """Receive one camera's images and calibration while open."""
 
-    def __init__(self, node: LifecycleNode, camera: str, settings: Settings) -> None:
-        """Prepare a closed input; `camera` is empty for a single camera without a name."""
+    def __init__(self, node: LifecycleNode, camera: str, settings: Callable[[], Settings]) -> None:
+        """Prepare a closed input; `camera` is empty for a single camera without a name, settings gives the present ones."""
         self.statistics = FrameStatistics(time.monotonic())
         self.stamp_clock = StampClock()
         self._node = node
         self._camera = camera
         self._settings = settings
-        self._message_type = CompressedImage if settings.transport == "compressed" else Image
+        self._message_type = CompressedImage if settings().transport == "compressed" else Image
         self._mailbox: Mailbox[Frame] | None = None
         self._images: ImageSubscription | None = None
         self._info_subscriptions: list[Any] = []
@@ -55,8 +56,8 @@ class CameraInput:
             self._node,
             self._message_type,
             topic,
-            depth=self._settings.input_depth,
-            setting=self._settings.input_reliability,
+            depth=self._settings().input_depth,
+            setting=self._settings().input_reliability,
             on_message=self._on_image,
             on_lost=self.statistics.add_lost,
         )
@@ -88,7 +89,7 @@ class CameraInput:
             topic=self._images.topic_name,
             message_type=message_type,
             publisher_types=tuple(publisher.topic_type for publisher in publishers),
-            incompatible_qos=self._images.incompatible_qos if publishers else "",
+            incompatible_qos=self._images.incompatible_qos,
             reliability=self._images.choice.reliability.name.lower(),
             reliability_reason=self._images.choice.reason,
             all_reliable=all(publisher.qos_profile.reliability == RELIABLE for publisher in publishers),
@@ -119,7 +120,9 @@ class CameraInput:
         now_s = time.monotonic()
         stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         now_ns = self._node.get_clock().now().nanoseconds
-        foreign_stamp = self.stamp_clock.observe(stamp_ns, now_ns=now_ns, now_s=now_s)
+        foreign_stamp = self.stamp_clock.observe(
+            stamp_ns, now_ns=now_ns, now_s=now_s, max_age_ms=self._settings().max_age_ms
+        )
         frame = Frame(self._camera, message, stamp_ns, now_s, self._camera_info, foreign_stamp)
         self.statistics.add_arrival(now_s)
         replaced = mailbox.put(self._camera, frame)

@@ -106,6 +106,8 @@ def camera_status(
     elif new_drops["bad"] or new_drops["stale"]:
         level = DiagnosticStatus.WARN
         message = f"dropped since the last report: {new_drops['bad']} bad frames, {new_drops['stale']} stale ones"
+        if new_drops["stale"] and (stamp_clock.foreign or stamp_clock.steady_offset_ms is not None):
+            message += f"; {_describe_stamps(stamp_clock)}"
     elif active and snapshot.lost > previous.lost:
         level = DiagnosticStatus.WARN
         message = f"{snapshot.lost - previous.lost} images lost on their way since the last report: {_remedy(source)}"
@@ -180,8 +182,12 @@ def _remedy(source: InputState) -> str:
 def _describe_stamps(clock: StampClock) -> str:
     if clock.offset_ms is None:
         return "the stamps are missing or from another clock"
+    remedy = "synchronise the camera (PTP, NTP) or let its driver take the host's time"
+    if not clock.foreign and clock.steady_offset_ms is not None:
+        behind = f"{clock.steady_offset_ms / 1e3:.1f} s behind the node's clock"
+        return f"the stamps are steadily {behind}, as of another clock: {remedy}"
     off = f"{abs(clock.offset_ms) / 1e3:.1f} s {'behind' if clock.offset_ms > 0 else 'ahead of'} the node's"
-    return f"the stamps are from another clock, {off}: synchronise the camera (PTP, NTP) or let its driver take the host's time"
+    return f"the stamps are from another clock, {off}: {remedy}"
 
 
 def _status(level: bytes, name: str, message: str, hardware_id: str, values: dict[str, object]) -> DiagnosticStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +12,10 @@ from lwseg_ros.segmenter import Segmentation
 _PLAUSIBLE_AGE_MS = (-1_000.0, 60_000.0)
 # No camera on a vehicle delivers as late as this all the time.
 _LATE_MS = 1_000.0
-# So long all frames have to be late for it to be the clock: a burst after a stall is over sooner; and where frames were in
+# Lateness that comes from a clock keeps above this share of the limit, and its quartiles within this share of its median.
+_LEAST_SHARE = 0.5
+_SPREAD_SHARE = 0.3
+# So long frames have to be late for it to be the clock: a burst after a stall is over sooner; and where frames were in
 # time before, a network that is overloaded is likelier than a clock that was set.
 _PATIENCE_S = 1.0
 _PATIENCE_AFTER_BEING_IN_TIME_S = 10.0
@@ -45,8 +49,8 @@ class SegmentedFrame:
 class StampClock:
     """Tell from a camera's stamps, as they come in, whether they are from the node's clock.
 
-    They are not where there are none, where one is more than a second ahead or a minute behind, and where all of them have
-    been more than a second behind for a while: a camera whose own clock is off.
+    They are not where there are none, where one is more than a second ahead or a minute behind, and where for a while all have
+    been more than a second behind, or steadily so far that some were older than a frame may be: a camera whose own clock is off.
     """
 
     def __init__(self) -> None:
@@ -54,25 +58,42 @@ class StampClock:
         self.foreign = False
         self.offset_ms: float | None = None
         """How far the newest frame's stamp was behind the node's clock when it came in; None without a stamp."""
-        self._late_since_s: float | None = None
+        self.steady_offset_ms: float | None = None
+        """How far the stamps have been behind lately, where that makes frames late and hardly varies; else None."""
+        self._offsets: deque[tuple[float, float]] = deque()  # when, and ms, since a frame was well in time
         self._patience_s = _PATIENCE_S
 
-    def observe(self, stamp_ns: int, *, now_ns: int, now_s: float) -> bool:
+    def observe(self, stamp_ns: int, *, now_ns: int, now_s: float, max_age_ms: float = 0.0) -> bool:
         """Take in the stamp of a frame that came in just now; True where it is from another clock.
 
-        now_ns is the node's clock, which may be simulated; now_s is a steady clock.
+        now_ns is the node's clock, which may be simulated; now_s is a steady clock. max_age_ms: how old a frame may be; 0 for
+        any age.
         """
+        late_ms = min(_LATE_MS, max_age_ms or _LATE_MS)
         self.offset_ms = (now_ns - stamp_ns) / 1e6 if stamp_ns and now_ns else None
+        self.steady_offset_ms = None
         if self.offset_ms is None or not _PLAUSIBLE_AGE_MS[0] <= self.offset_ms <= _PLAUSIBLE_AGE_MS[1]:
+            self._offsets.clear()
             self.foreign = True
-        elif self.offset_ms <= _LATE_MS:
-            self.foreign = False
-            self._late_since_s = None
+            return True
+        if self.offset_ms <= late_ms:
             self._patience_s = _PATIENCE_AFTER_BEING_IN_TIME_S
-        else:
-            if self._late_since_s is None:
-                self._late_since_s = now_s
-            self.foreign = now_s - self._late_since_s >= self._patience_s
+        if self.offset_ms <= _LEAST_SHARE * late_ms:
+            self._offsets.clear()
+            self.foreign = False
+            return False
+        self._offsets.append((now_s, self.offset_ms))
+        while len(self._offsets) > 1 and self._offsets[1][0] <= now_s - self._patience_s:
+            self._offsets.popleft()
+        offsets_ms = sorted(offset_ms for _, offset_ms in self._offsets)
+        lower_ms, median_ms, upper_ms = (offsets_ms[len(offsets_ms) * quarter // 4] for quarter in (1, 2, 3))
+        some_late = offsets_ms[-1] > late_ms
+        steady = some_late and upper_ms - lower_ms <= _SPREAD_SHARE * median_ms
+        if steady and len(offsets_ms) > 1:
+            self.steady_offset_ms = median_ms
+        known = self.foreign or now_s - self._offsets[0][0] >= self._patience_s
+        # Once it is known, frames have to be in time again for it to be forgotten.
+        self.foreign = known and some_late and (self.foreign or steady or offsets_ms[0] > _LATE_MS)
         return self.foreign
 
 

@@ -80,7 +80,7 @@ class ImageSubscription:
         self._subscriptions: dict[ReliabilityPolicy, Any] = {}
         self._last: tuple[ReliabilityPolicy, Any] | None = None  # heard while there are two
         self.incompatible_qos = ""
-        """The QoS policy in which a publisher does not fit, or empty."""
+        """The QoS policy in which a publisher that is there does not fit, or empty."""
         self.topic_name: str = node.resolve_topic_name(topic)
         self.choice = choose_reliability(setting, self._offered())
         self._heard = self.choice.reliability
@@ -94,6 +94,9 @@ class ImageSubscription:
         """Choose anew from the publishers that there are now."""
         offered = self._offered()
         self.choice = choose_reliability(self._setting, offered)
+        # In nothing else do we ask for more than any publisher offers.
+        refused = self.choice.reliability == RELIABLE and BEST_EFFORT in offered
+        self.incompatible_qos = QoSPolicyKind.RELIABILITY.name if refused else ""
         wanted = {self._heard, self.choice.reliability}
         if self._setting == "auto" and not offered:
             wanted = {RELIABLE, BEST_EFFORT}
@@ -154,10 +157,9 @@ class ImageSubscription:
 
     def _on_incompatible_qos(self, event: Any) -> None:
         policy = QoSPolicyKind(event.last_policy_kind)
+        self.follow()
         if self._setting == "auto" and policy == QoSPolicyKind.RELIABILITY:
-            self.follow()
             return
-        self.incompatible_qos = policy.name
         self._node.get_logger().warning(
             f"a publisher on {self.topic_name} does not fit in {policy.name}; nothing will come from it. "
             "Check the parameter input_reliability, or the publisher's QoS"

@@ -147,7 +147,7 @@ class SegmentNode(LifecycleNode):
         settings = self._settings
         self._segmenter = self._open_segmenter()
         model = self._segmenter.model
-        self._inputs = {camera: CameraInput(self, camera, settings) for camera in settings.cameras}
+        self._inputs = {camera: CameraInput(self, camera, lambda: self._settings) for camera in settings.cameras}
         self._model_publishers = ModelPublishers(self._outputs, model)
         self._sink = ResultSink(
             {camera: CameraPublishers(self._outputs, camera, model) for camera in settings.cameras},

@@ -31,14 +31,14 @@ def room_for_images() -> Iterator[None]:
     if _user_decided() or segment_bytes <= DEFAULT_SEGMENT_BYTES:
         yield
         return
-    variable = _profiles_variable()
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             # Without a buffer, whose rest would fail again at closing on a full disk.
             file = stack.enter_context(tempfile.NamedTemporaryFile(buffering=0, prefix="lwseg_ros_", suffix=".xml"))
             file.write(fastdds_profiles(segment_bytes).encode())
-            os.environ[variable] = file.name
-            stack.callback(os.environ.pop, variable, None)
+            for variable in _profiles_variables():
+                os.environ[variable] = file.name
+                stack.callback(os.environ.pop, variable, None)
         yield
 
 
@@ -50,7 +50,14 @@ def _user_decided() -> bool:
     )
 
 
-def _profiles_variable() -> str:
-    """Name the variable that this distribution's Fast DDS reads. Setting both would make the later ones warn of the earlier."""
+def _profiles_variables() -> tuple[str, ...]:
+    """Name the variable that this distribution's Fast DDS reads; both where rclpy does not tell its version.
+
+    Setting both makes the later ones warn of the earlier.
+    """
     later, until_jazzy = PROFILES_VARIABLES
-    return later if int(importlib.metadata.version("rclpy").split(".")[0]) >= 9 else until_jazzy
+    try:
+        major = int(importlib.metadata.version("rclpy").split(".")[0])
+    except Exception:  # an overlay's metadata may be missing, empty or anything
+        return PROFILES_VARIABLES
+    return (later,) if major >= 9 else (until_jazzy,)

@@ -64,6 +64,68 @@ def test_a_nan_in_a_constant_is_refused_and_an_infinite_bound_is_not(tiny_model:
         check_weights(edited(tiny_model, tmp_path / "broken.onnx", clip_at(float("nan"))))
 
 
+def in_a_branch(levels: int, *, initializer: bool) -> Callable[[float], onnx.GraphProto]:
+    """A graph whose array is within so many graphs of If."""
+
+    def graph(value: float) -> onnx.GraphProto:
+        tensor = numpy_helper.from_array(np.array([1.0, value], np.float32), "hidden")
+        nodes = [] if initializer else [helper.make_node("Constant", [], ["hidden"], value=tensor)]
+        nodes.append(helper.make_node("Identity", ["hidden"], ["given"]))
+        output = helper.make_tensor_value_info("given", onnx.TensorProto.FLOAT, [2])
+        found = helper.make_graph(nodes, "inner", [], [output], [tensor] if initializer else [])
+        for level in range(levels):
+            true = helper.make_node(
+                "Constant", [], [f"true_{level}"], value=numpy_helper.from_array(np.array(True), "true")
+            )
+            choice = helper.make_node("If", [f"true_{level}"], ["given"], then_branch=found, else_branch=found)
+            found = helper.make_graph([true, choice], "outer", [], [output])
+        return found
+
+    return graph
+
+
+def with_nodes(nodes_of: Callable[[float], list[onnx.NodeProto]], value: float) -> Callable[[onnx.ModelProto], None]:
+    def edit(proto: onnx.ModelProto) -> None:
+        for node in reversed(nodes_of(value)):
+            proto.graph.node.insert(0, node)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "nodes_of",
+    [
+        pytest.param(lambda value: [helper.make_node("Constant", [], ["hidden"], value_float=value)], id="value_float"),
+        pytest.param(
+            lambda value: [helper.make_node("Constant", [], ["hidden"], value_floats=[1.0, value])], id="value_floats"
+        ),
+        pytest.param(
+            lambda value: [
+                helper.make_node("Constant", [], ["unit"], value_float=1.0),
+                helper.make_node("LeakyRelu", ["unit"], ["hidden"], alpha=value),
+            ],
+            id="an operator's attribute",
+        ),
+        *(
+            pytest.param(
+                lambda value, levels=levels, initializer=initializer: list(
+                    in_a_branch(levels, initializer=initializer)(value).node
+                ),
+                id=f"{'initializer' if initializer else 'constant'}, {levels} deep",
+            )
+            for levels in (1, 3)
+            for initializer in (False, True)
+        ),
+    ],
+)
+def test_a_nan_is_found_wherever_it_hides(
+    tiny_model: ModelFile, tmp_path: Path, nodes_of: Callable[[float], list[onnx.NodeProto]]
+) -> None:
+    check_weights(edited(tiny_model, tmp_path / "whole.onnx", with_nodes(nodes_of, 0.5)))
+    with pytest.raises(ModelFileError, match="weights 'hidden' are not finite"):
+        check_weights(edited(tiny_model, tmp_path / "broken.onnx", with_nodes(nodes_of, float("nan"))))
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_finite_weights_whose_logits_are_not_are_refused(tiny_model: ModelFile, tmp_path: Path, runtime: str) -> None:
     model = edited(tiny_model, tmp_path / "huge.onnx", set_weight("matching", 3e38, everywhere=True))

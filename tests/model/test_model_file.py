@@ -339,6 +339,27 @@ def test_resolve(tmp_path: Path, tiny_model: ModelFile, monkeypatch: pytest.Monk
         resolve_model("street")
 
 
+@pytest.mark.parametrize(
+    "name", ["~nosuchuser/x.onnx", "~nosuchuser", "x" * 5000, "x" * 256, "a/" * 3000, "x\0y", "\udcff.onnx"]
+)
+def test_a_name_that_no_file_can_have_is_no_model(name: str) -> None:
+    with pytest.raises(ModelFileError, match="no model"):
+        resolve_model(name)
+
+
+def test_a_model_in_a_folder_that_may_not_be_entered(tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0)
+    user = os.geteuid()
+    if user == 0:  # who may enter every folder
+        os.seteuid(65534)
+    try:
+        with pytest.raises(ModelFileError, match="no model"):
+            resolve_model(locked / "x.onnx")
+    finally:
+        os.seteuid(user)
+
+
 @pytest.mark.parametrize("path", shipped_models().values(), ids=shipped_models().keys())
 def test_shipped_models_load_and_say_where_they_come_from(path: Path) -> None:
     manifest = load_model(path).manifest

@@ -126,6 +126,16 @@ def test_a_camera_that_works() -> None:
             "another clock, 3.0 s ahead of the node's",
         ),
         ({"stamps_ns": [NOW_NS - 5 * 10**9]}, DiagnosticStatus.OK, "segmenting"),
+        (
+            {"snapshot": dropped(stale=3), "stamps_ns": [NOW_NS] + [NOW_NS - 3 * 10**9] * 3},
+            DiagnosticStatus.WARN,
+            "3 stale ones; the stamps are steadily 3.0 s behind the node's clock",
+        ),
+        (
+            {"snapshot": dropped(stale=3), "stamps_ns": [NOW_NS - 3 * 10**9] * 3},
+            DiagnosticStatus.WARN,
+            "3 stale ones; the stamps are from another clock, 3.0 s behind",
+        ),
         ({"source": replace(WELL, incompatible_qos="DURABILITY")}, DiagnosticStatus.WARN, "does not fit in DURABILITY"),
         ({"active": False, "snapshot": replace(SNAPSHOT, silence_s=99.0)}, DiagnosticStatus.OK, "inactive"),
     ],

@@ -214,6 +214,21 @@ def test_a_given_reliability_stays(subject: Subject, camera: Subject, setting: s
 
 
 @pytest.mark.integration
+def test_what_does_not_fit_is_told_while_it_is_there_and_no_longer(subject: Subject, camera: Subject) -> None:
+    heard = Heard(subject, "reliable")
+    steady = Camera(camera, subject, RELIABLE)
+    steady.wait()
+    assert not heard.subscription.incompatible_qos
+    for _ in range(2):
+        guest = Camera(camera, subject, BEST_EFFORT, first=1000)
+        subject.spin_until(lambda: heard.subscription.incompatible_qos == "RELIABILITY", "the guest's fault")
+        guest.leave()
+        subject.spin_until(lambda: not heard.subscription.incompatible_qos, "the end of the guest's fault")
+    numbers = steady.publish(3)
+    subject.spin_until(lambda: heard.numbers == numbers, "the other's images")
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("other", [CompressedImage, String])
 def test_publishers_of_another_type_decide_nothing(subject: Subject, camera: Subject, other: Any) -> None:
     heard = Heard(subject)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,23 @@ def test_a_profile_is_there_under_the_name_that_the_distribution_knows(
         assert f"<segment_size>{32 << 20}</segment_size>" in path.read_text(encoding="utf-8")
     assert dict(os.environ) == before
     assert not path.exists()
+
+
+@pytest.mark.parametrize("found", ["0+unknown", "", "v9", "unknown", None, PackageNotFoundError("rclpy")])
+def test_where_rclpy_does_not_tell_its_version_both_names_are_set(
+    found: str | Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str | None:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(shared_memory.importlib.metadata, "version", version)
+    before = dict(os.environ)
+    with room_for_images():
+        assert set(os.environ) - set(before) == set(PROFILES_VARIABLES)
+        assert len({os.environ[name] for name in PROFILES_VARIABLES}) == 1
+    assert dict(os.environ) == before
 
 
 @pytest.mark.parametrize(
