@@ -39,7 +39,7 @@ def camera() -> Iterator[Subject]:
 
 def open_input(subject: Subject, camera: str = "front") -> tuple[CameraInput, Mailbox[Frame]]:
     node: Any = subject.node
-    source = CameraInput(node, camera, Settings())
+    source = CameraInput(node, camera, Settings)
     mailbox: Mailbox[Frame] = Mailbox([camera])
     source.open(mailbox)
     return source, mailbox
