@@ -52,7 +52,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy lwseg_ros
 	PYTHONPATH=training $(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(PYTEST) -n 2 -m "not integration" --ignore tests/training
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 -m "not integration" --ignore tests/training --ignore tests/fuzz
 
 lint: setup-all
 	$(BIN)/ruff check .
