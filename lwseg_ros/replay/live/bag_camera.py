@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 
+from lwseg_ros.errors import BagError
 from lwseg_ros.replay.bag import Bag, BagMessage
 from lwseg_ros.replay.cdr import with_stamp_ns
-from lwseg_ros.replay.live.protocol import load_message_type
+from lwseg_ros.replay.live.protocol import Commands, InputEndedError, emit, load_message_type, read_config
 from lwseg_ros.replay.live.topic_names import legal_topic
 
 # DDS tells both ends of a match one after the other; what is published in between reaches nobody.
@@ -57,3 +62,49 @@ class BagCamera:
 
     def _publisher(self, name: str, msgtype: str) -> Any:
         return self._node.create_publisher(load_message_type(msgtype), legal_topic(name), qos_profile_sensor_data)
+
+
+class CameraNode(Node):
+    """An rclpy node around a `BagCamera`."""
+
+    def matched(self) -> bool:
+        """Tell whether everybody who is to hear the images is there."""
+        raise NotImplementedError
+
+    def play(self) -> None:
+        """Publish; raises BagError, and InputEndedError at the end of standard input."""
+        raise NotImplementedError
+
+
+def run_camera(make_node: Callable[[Bag, dict[str, Any], Commands], CameraNode]) -> int:
+    """Be a process around a node: wait for its match and for `go`, let it play, and wait for the end of standard input.
+
+    make_node gets the bag of the process's configuration, that configuration, and standard input's lines. Returns the exit code.
+    """
+    config = read_config()
+    rclpy.init(args=[])
+    commands = Commands()
+    executor = SingleThreadedExecutor()
+    spinner = threading.Thread(target=executor.spin, daemon=True)
+    try:
+        with Bag(config["bag"]) as bag, contextlib.suppress(InputEndedError):
+            node = make_node(bag, config, commands)
+            executor.add_node(node)
+            spinner.start()
+            while not node.matched():
+                commands.sleep(0.02)
+            commands.sleep(SETTLE_S)
+            emit(event="ready")
+            commands.next()
+            node.play()
+            while True:  # leaving at once could take the last image along
+                commands.next()
+    except BagError as error:
+        emit(event="failed", message=str(error))
+        return 1
+    finally:
+        executor.shutdown()
+        if spinner.is_alive():
+            spinner.join(timeout=5.0)
+        rclpy.try_shutdown()
+    return 0

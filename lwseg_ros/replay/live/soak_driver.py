@@ -6,7 +6,6 @@ was published and what came back, and whatever the diagnostics say. Nothing is k
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import sys
 import threading
@@ -14,17 +13,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-
-from lwseg_ros.errors import BagError
 from lwseg_ros.replay.bag import IMAGE, Bag
 from lwseg_ros.replay.cdr import header_stamp_ns
-from lwseg_ros.replay.live.bag_camera import SETTLE_S, BagCamera
+from lwseg_ros.replay.live.bag_camera import BagCamera, CameraNode, run_camera
 from lwseg_ros.replay.live.collector import QOS
 from lwseg_ros.replay.live.process_group import NODE
-from lwseg_ros.replay.live.protocol import Commands, InputEndedError, emit, load_message_type, read_config
+from lwseg_ros.replay.live.protocol import Commands, emit, load_message_type
 from lwseg_ros.replay.live.recording import DIAGNOSTICS
 
 ANSWERS = ("label", "uncertainty")
@@ -33,13 +27,15 @@ REPORT_PERIOD_S = 1.0
 FORGET_NS = 60 * 10**9
 
 
-class SoakDriver(Node):
+class SoakDriver(CameraNode):
     """A camera, and subscribers of what the node makes of it. Callbacks run in one thread, publishing in another."""
 
-    def __init__(self, bag: Bag, image_topic: str) -> None:
+    def __init__(self, bag: Bag, config: dict[str, Any], commands: Commands) -> None:
         """Create publishers and subscriptions; nothing is published yet. Raises BagError."""
         super().__init__("lwseg_soak_driver")
-        self._camera = BagCamera(self, bag, image_topic)
+        self._commands = commands
+        self._period_s: float = 1 / config["rate_hz"]
+        self._camera = BagCamera(self, bag, config["image_topic"])
         self._frames = itertools.chain.from_iterable(self._camera.frames() for _ in itertools.count())
         self._lock = threading.Lock()
         self._awaited: dict[str, dict[int, int]] = {kind: {} for kind in ANSWERS}  # when it was published, by stamp
@@ -55,8 +51,18 @@ class SoakDriver(Node):
         """Tell whether the node listens and answers."""
         return self._camera.matched() and all(self.count_publishers(_topic(kind)) for kind in ANSWERS)
 
-    def publish(self) -> None:
-        """Publish the next image; raises BagError."""
+    def play(self) -> None:
+        """Publish at the rate until `stop`; raises BagError, and InputEndedError at the end of standard input."""
+        due_s = time.monotonic()
+        while self._commands.next(due_s - time.monotonic()) is None:
+            self._publish()
+            # a camera that was held up does not catch up
+            now_s, due_s = time.monotonic(), due_s + self._period_s
+            due_s = due_s if due_s > now_s else now_s + self._period_s
+        with self._lock:
+            self._publishing = False
+
+    def _publish(self) -> None:
         frame = next(self._frames)
         with self._lock:  # the answer may be here before this returns
             stamp_ns, publish_ns = self._camera.publish(*frame)
@@ -66,11 +72,6 @@ class SoakDriver(Node):
                 oldest_ns = next(iter(awaited))
                 if publish_ns - awaited[oldest_ns] > FORGET_NS:
                     del awaited[oldest_ns]
-
-    def stop(self) -> None:
-        """Tell in the next report that nothing more is published."""
-        with self._lock:
-            self._publishing = False
 
     def _on_answer(self, kind: str) -> Callable[[bytes], None]:
         def receive(raw: bytes) -> None:
@@ -102,42 +103,5 @@ def _on_diagnostics(message: Any) -> None:
     )
 
 
-def main() -> int:
-    """Wait for the node and for `go`, publish until `stop`, and count until standard input ends."""
-    config = read_config()
-    rclpy.init(args=[])
-    commands = Commands()
-    executor = SingleThreadedExecutor()
-    spinner = threading.Thread(target=executor.spin, daemon=True)
-    try:
-        with Bag(config["bag"]) as bag, contextlib.suppress(InputEndedError):
-            driver = SoakDriver(bag, config["image_topic"])
-            executor.add_node(driver)
-            spinner.start()
-            while not driver.matched():
-                commands.sleep(0.02)
-            commands.sleep(SETTLE_S)
-            emit(event="ready")
-            commands.next()
-            period_s, due_s = 1 / config["rate_hz"], time.monotonic()
-            while commands.next(due_s - time.monotonic()) is None:
-                driver.publish()
-                # a camera that was held up does not catch up
-                now_s, due_s = time.monotonic(), due_s + period_s
-                due_s = due_s if due_s > now_s else now_s + period_s
-            driver.stop()
-            while True:
-                commands.next()
-    except BagError as error:
-        emit(event="failed", message=str(error))
-        return 1
-    finally:
-        executor.shutdown()
-        if spinner.is_alive():
-            spinner.join(timeout=5.0)
-        rclpy.try_shutdown()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_camera(SoakDriver))
