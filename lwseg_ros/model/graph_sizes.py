@@ -147,7 +147,7 @@ class _Graphs:
         }
         try:
             inferred = shape_inference.infer_node_outputs(schema, node, types, values, opset_imports=self._opsets)
-        except shape_inference.InferenceError as error:
+        except (shape_inference.InferenceError, onnx.checker.ValidationError) as error:
             raise _refusal(node, f"does not fit its inputs ({str(error).strip()})") from error
         return {name: inferred.get(name, onnx.TypeProto()) for name in node.output if name}
 

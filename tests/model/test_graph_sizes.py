@@ -317,3 +317,19 @@ def test_the_message_names_the_node_and_what_it_declares(tmp_path: Path) -> None
         ModelFileError, match=r"its node 'culprit' \(ConstantOfShape\) gives 'made' of 32768x32768 values"
     ):
         load_model(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        made("Mul", ["logits", "s"], constant("s", [1, 5, 48, 63], np.float32)),
+        made("Mul", ["logits", "s"], constant("s", 1)),
+        made("Tile", ["logits", "s"], constant("s", [1, 1, 1, 1], np.float32)),
+        made("Concat", ["logits", "s"], constant("s", [1.0], np.float32), axis=1),
+    ],
+    ids=["sides", "types", "a shape of floats", "ranks"],
+)
+def test_a_node_that_does_not_fit_its_inputs_is_named(tmp_path: Path, nodes: Nodes) -> None:
+    write(nodes, tmp_path / "m.onnx")
+    with pytest.raises(ModelFileError, match=r"its node 'culprit' \(\w+\) does not fit its inputs"):
+        load_model(tmp_path / "m.onnx")
