@@ -1,7 +1,8 @@
 """What whoever runs a live node and the processes around it say to each other: commands in, events in JSON out.
 
 A process gets its configuration as a JSON file and its commands on standard input, whose end is the signal to stop; so
-none outlives the process that started it. It tells its events on standard output, one line of JSON each.
+none outlives the process that started it, even where that is killed; the node does the same with `--end-with-input`. A
+process tells its events on standard output, one line of JSON each.
 """
 
 from __future__ import annotations
