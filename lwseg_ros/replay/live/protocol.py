@@ -8,7 +8,6 @@ process tells its events on standard output, one line of JSON each.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import math
 import queue
@@ -83,12 +82,3 @@ class Commands:
             self._lines.put(line.strip())
         self._ended.set()
         self._on_end()
-
-
-def load_message_type(*msgtypes: str) -> Any:
-    """Import the first message class that is installed, by names such as `sensor_msgs/msg/Image`."""
-    for msgtype in msgtypes:
-        package, _, name = msgtype.partition("/msg/")
-        with contextlib.suppress(ModuleNotFoundError):
-            return getattr(importlib.import_module(f"{package}.msg"), name)
-    raise ModuleNotFoundError(f"none of these message types is installed: {', '.join(msgtypes)}")
