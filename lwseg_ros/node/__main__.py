@@ -34,9 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lwseg_ros.node.parameters import help_text
     from lwseg_ros.node.process import spin_until_signal
     from lwseg_ros.node.segment_node import SegmentNode
-    from lwseg_ros.node.shared_memory import room_for_images
+    from lwseg_ros.node.shared_memory import remove_abandoned_segments, room_for_images
 
     def make_node() -> SegmentNode:
+        remove_abandoned_segments()
         with room_for_images():  # the first node brings the middleware up
             return SegmentNode()
 
