@@ -22,13 +22,17 @@ def probe(options: BackendOptions) -> Probe:
 
 
 def open(model: ModelFile, options: BackendOptions) -> FaultyBackend:
+    fail_to_open()
+    return FaultyBackend(model, options)
+
+
+def fail_to_open() -> None:
     match fault().split():
         case ["open", "hangs", *seconds]:
             Path(os.environ["FAULT_FILE"] + ".opening").touch()
             hang(int(seconds[0]) if seconds else 3600)
         case ["open", "fails"]:
             raise BackendError("no such luck")
-    return FaultyBackend(model, options)
 
 
 class FaultyBackend(OnnxRuntimeBackend):

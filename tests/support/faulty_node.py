@@ -1,4 +1,4 @@
-"""Run the node with `faulty_backend` for every runtime on the CPU: `python tests/support/faulty_node.py --ros-args ...`."""
+"""Run the node with faulty runtimes on the CPU, and a faulty decoder: `python tests/support/faulty_node.py --ros-args ...`."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def faulty_to_bgr(message: Any) -> np.ndarray:
 
 
 messages.to_bgr = faulty_to_bgr
-BACKENDS["openvino"] = BACKENDS["onnxruntime"] = "faulty_backend"
+BACKENDS |= {"onnxruntime": "faulty_backend", "openvino": "faulty_openvino"}
 sys.exit(main())
