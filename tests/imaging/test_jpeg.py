@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from support import arithmetic_jpegs
 
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging.jpeg import decode_jpeg
@@ -185,6 +186,15 @@ def test_a_progressive_image_without_its_last_scans_is_noticed() -> None:
         for end in (b"", b"\xff\xd9"):
             with pytest.raises(ImageError, match=r"lacks a scan|header breaks off"):
                 decode_jpeg(PROGRESSIVE[:cut] + end)
+
+
+@pytest.mark.parametrize("data", [arithmetic_jpegs.SEQUENTIAL, arithmetic_jpegs.PROGRESSIVE])
+def test_arithmetic_coding_hides_lost_pixels_and_is_refused(data: bytes) -> None:
+    """Libjpeg gives a whole image for each of these, with other pixels and without a warning."""
+    for kept in (len(data), len(data) - 2, *range(len(data) - 40, len(data) - 10, 3)):
+        for end in (b"", b"\xff\xd9"):
+            with pytest.raises(ImageError, match="coded arithmetically"):
+                decode_jpeg(data[:kept] + end)
 
 
 @pytest.mark.parametrize("side", [64, 1024, 8192])
