@@ -79,10 +79,10 @@ def _decode_sound_blocks(stream: JpegStream) -> Pixels:
     if stream.is_sequential:
         with suppress(ValueError):
             return _decode(stream.data, stream.size_hw)
-    # Scans that follow the image's own are left out, too.
-    tidied = stream.join(stream.entropies())
+    # Scans that follow the image's own are left out, too, and segments without pixels, such as a profile that is damaged.
+    bare = stream.bare()
     try:
-        return _decode(tidied)
+        return _decode(bare.join(bare.entropies()))
     except ValueError as error:
         if not number_of_stray_bytes(str(error)):
             raise

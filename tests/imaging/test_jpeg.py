@@ -14,6 +14,7 @@ import simplejpeg
 from support import arithmetic_jpegs
 
 from lwseg_ros.errors import ImageError
+from lwseg_ros.imaging.headers import read_header
 from lwseg_ros.imaging.jpeg import decode_jpeg
 
 RNG = np.random.default_rng(4)
@@ -167,7 +168,11 @@ def test_a_lost_restart_interval_is_noticed() -> None:
 def test_bytes_between_segments_and_odd_values_in_them_cost_no_pixel(sound: bytes) -> None:
     expected = decode_jpeg(sound)
     tables = sound.index(b"\xff\xdb")
-    np.testing.assert_array_equal(decode_jpeg(sound[:tables] + b"stray" + sound[tables:]), expected)
+    for stray in (b"stray", b"\xff\0", b"\xff\xd3", b"\xff\x7f", b"\0\xff\xff\xff"):
+        for at in (2, tables):  # behind the start, too
+            data = sound[:at] + stray + sound[at:]
+            assert read_header(data) == ("jpeg", *expected.shape[:2])
+            np.testing.assert_array_equal(decode_jpeg(data), expected)
     parameters = scan_start(sound) - 3
     if sound != PROGRESSIVE:  # what cameras write that think nobody reads them
         odd = sound[:parameters] + b"\0\0\0" + sound[parameters + 3 :]
@@ -175,6 +180,16 @@ def test_bytes_between_segments_and_odd_values_in_them_cost_no_pixel(sound: byte
     if b"JFIF" in sound:
         version = sound.index(b"JFIF") + 5
         np.testing.assert_array_equal(decode_jpeg(sound[:version] + b"\2" + sound[version + 1 :]), expected)
+
+
+@pytest.mark.parametrize("body", [b"", b"\0\0", b"\1\2", b"\2\1profile", b"\1\1" + bytes(500), bytes(65_000)])
+def test_a_damaged_profile_costs_no_pixel(sound: bytes, body: bytes) -> None:
+    body = b"ICC_PROFILE\0" + body
+    profile = b"\xff\xe2" + (2 + len(body)).to_bytes(2, "big") + body
+    tables = sound.index(b"\xff\xdb")
+    for number in (1, 2, 300):
+        data = sound[:tables] + profile * number + sound[tables:]
+        np.testing.assert_array_equal(decode_jpeg(data), decode_jpeg(sound))
 
 
 def test_a_progressive_image_without_its_last_scans_is_noticed() -> None:
