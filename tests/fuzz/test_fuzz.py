@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import hypothesis
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from fuzz import raw
+from fuzz.__main__ import main
 from fuzz.runner import KINDS, Kind, run
 
 
@@ -32,6 +35,31 @@ def test_the_runner_notices_what_must_not_happen() -> None:
         5: "a wrong answer",
     }.items():
         assert words in report.failures[seed]
+    assert report.slowest[1] == 4
+    assert report.slowest[0] >= 2
+    assert report.peak_bytes > 1 << 20
+
+
+def test_a_run_tells_how_to_repeat_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(KINDS, "misbehaving", Kind("misbehaving", 9))
+    command = ["fuzz", "--out", str(tmp_path), "--workers", "2", "--seed"]
+    monkeypatch.setattr("sys.argv", [*command, "5", "misbehaving"])
+    assert main() == 1
+    assert "misbehaving --seed 5 --count 1`" in capsys.readouterr().out
+    assert list(json.loads((tmp_path / "summary.json").read_text())["misbehaving"]["failures"]) == ["5"]
+
+    monkeypatch.setattr("sys.argv", [*command, "6", "--count", "40", "raw", "misbehaving"])
+    assert main() == 0
+    told = capsys.readouterr().out
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert list(summary) == ["raw", "misbehaving"]
+    for name, figures in summary.items():
+        assert (figures["seed"], figures["count"], figures["failures"]) == (6, 40, {})
+        assert f"{name}: seed 6, 40 in" in told
+        assert f"{name} --seed {figures['slowest_seed']} --count 1`" in told
+        assert figures["peak_mib"] > 1
 
 
 def test_the_same_seed_makes_the_same_input() -> None:
