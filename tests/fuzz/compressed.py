@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from fuzz.damage import Hope, damaged
-from fuzz.jpegs import changed_jpeg, sound_jpegs
-from fuzz.pngs import changed_png, sound_pngs
+from fuzz.jpegs import changed_jpeg, large_jpegs, sound_jpegs
+from fuzz.pngs import changed_png, large_pngs, sound_pngs
 from fuzz.runner import pick, refused
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging import messages
@@ -66,6 +66,7 @@ def sound_streams() -> list[bytes]:
     """Make a small image of every kind that cameras send, and some that they do not."""
     noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     image = cv2.resize(noise, (96, 64), interpolation=cv2.INTER_CUBIC) // 8 * 8
+    large_jpegs(), large_pngs()  # made now, so that no input takes the time
     return [*sound_jpegs(image), *sound_pngs(image)]
 
 

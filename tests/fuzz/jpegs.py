@@ -18,6 +18,7 @@ from fuzz.damage import Hope, damaged
 from fuzz.runner import pick
 
 SIDES = (0, 1, 7, 16, 255, 256, 480, 4096, 8192, 8193, 16384, 65500, 65535)
+LARGE_SHARE = 0.005  # they take a hundred times as long
 START, END, SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 # Within a scan, where it may be followed by other scans.
@@ -61,7 +62,9 @@ def _cmyk(pixels: np.ndarray, **settings: bool) -> bytes:
 
 
 def changed_jpeg(data: bytes, rng: np.random.Generator) -> tuple[bytes, Hope]:
-    """Change a sound JPEG, and say what is left of it."""
+    """Change a sound JPEG, and say what is left of it; a few are as large as what is accepted."""
+    if rng.random() < LARGE_SHARE:
+        return _large(rng), Hope.NONE
     if rng.random() < 0.1:
         data = _with_segments(data, rng, [_application(rng) for _ in range(int(rng.choice([1, 30])))])
     return pick(rng, CHANGES)(data, rng)
@@ -119,6 +122,29 @@ def _no_marker(rng: np.random.Generator) -> bytes:
         b"\xff\x7f",
     ]
     return b"".join(pick(rng, [*kinds, b"\0" * 300, b"\xff\xd0", b"\xff\xd7"]) for _ in range(int(rng.integers(1, 4))))
+
+
+@cache
+def large_jpegs() -> list[bytes]:
+    """Make JPEGs of one colour, nearly as large as what is accepted."""
+    grey = np.full((5000, 8192), 128, np.uint8)
+    progressive = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    images = [(grey, []), (grey, progressive), (cv2.merge([grey[:4000]] * 3), progressive)]
+    return [cv2.imencode(".jpg", pixels, settings)[1].tobytes() for pixels, settings in images]
+
+
+def _large(rng: np.random.Generator) -> bytes:
+    stream = pick(rng, large_jpegs())
+    segments, rest = _head(stream)
+    changed = [
+        stream,
+        stream[:-2] + b"frame 7" + END,
+        stream[: int(rng.integers(len(stream)))],
+        stream[: -len(rest) // 2] + END,
+        stream[:-2] + stream[stream.rindex(SCAN) : -2] * int(rng.choice([1, 5, 50])) + END,
+        _joined(segments, damaged(rest, rng)),
+    ]
+    return pick(rng, changed)
 
 
 # The changes, each of a stream without damage. Those that may cost no pixel come first.

@@ -15,6 +15,7 @@ from fuzz.damage import Hope, damaged
 from fuzz.runner import pick
 
 SIDES = (0, 1, 7, 16, 255, 256, 480, 4096, 8192, 8193, 16384, 65500, 65535, 2**20, 2**31 - 1, 2**32 - 1)
+LARGE_SHARE = 0.005  # they take a hundred times as long
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END_BYTES = 12
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
@@ -70,7 +71,9 @@ def joined(chunks: list[Chunk]) -> bytes:
 
 
 def changed_png(data: bytes, rng: np.random.Generator) -> tuple[bytes, Hope]:
-    """Change a sound PNG, and say what is left of it."""
+    """Change a sound PNG, and say what is left of it; a few are as large as what is accepted."""
+    if rng.random() < LARGE_SHARE:
+        return _large(rng), Hope.NONE
     return pick(rng, CHANGES)(data, rng)
 
 
@@ -94,6 +97,39 @@ def _pixels(chunks: list[Chunk]) -> bytes:
 @cache
 def _bomb() -> bytes:
     return zlib.compress(bytes(50_000_000))
+
+
+@cache
+def large_pngs() -> list[bytes]:
+    """Make PNGs of one colour, nearly as large as what is accepted."""
+    return [
+        _flat_png(8192, 8192, 8, RGB, 3),
+        _flat_png(8192, 8192, 8, PALETTE, 1, (b"PLTE", _colours(256))),
+        _flat_png(8192, 8192, 1, GREY, 1 / 8),
+        _flat_png(5000, 6000, 16, RGBA, 8),
+    ]
+
+
+def _flat_png(height: int, width: int, depth: int, colour: int, pixel_bytes: float, *before: Chunk) -> bytes:
+    """Write an image of one colour; its rows are never all in memory."""
+    packer = zlib.compressobj(1)
+    row = b"\1" + bytes(int(width * pixel_bytes))
+    pixels = b"".join([*(packer.compress(row) for _ in range(height)), packer.flush()])
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return joined([(b"IHDR", header), *before, (b"IDAT", pixels), (b"IEND", b"")])
+
+
+def _large(rng: np.random.Generator) -> bytes:
+    stream = pick(rng, large_pngs())
+    chunks = _chunks(stream)
+    at = _index(chunks, b"IDAT")
+    changed = [
+        stream,
+        stream[: int(rng.integers(len(stream)))],
+        joined([*chunks[:at], (b"IDAT", damaged(chunks[at][1], rng)), chunks[-1]]),
+        joined([*chunks[:at], *[(b"zTXt", b"a\0\0" + _bomb())] * 100, *chunks[at:]]),
+    ]
+    return pick(rng, changed)
 
 
 # The changes, each of a stream without damage. Those that may cost no pixel come first.
