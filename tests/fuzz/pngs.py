@@ -103,10 +103,10 @@ def _bomb() -> bytes:
 def large_pngs() -> list[bytes]:
     """Make PNGs of one colour, nearly as large as what is accepted."""
     return [
-        _flat_png(8192, 8192, 8, RGB, 3),
-        _flat_png(8192, 8192, 8, PALETTE, 1, (b"PLTE", _colours(256))),
-        _flat_png(8192, 8192, 1, GREY, 1 / 8),
-        _flat_png(5000, 6000, 16, RGBA, 8),
+        _flat_png(6000, 8192, 8, RGB, 3),
+        _flat_png(6000, 8192, 8, PALETTE, 1, (b"PLTE", _colours(256))),
+        _flat_png(6000, 8192, 1, GREY, 1 / 8),
+        _flat_png(4000, 6000, 16, RGBA, 8),
     ]
 
 
