@@ -8,14 +8,12 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from fuzz.damage import Hope, damaged
+from fuzz.damage import Hope
 from fuzz.jpegs import changed_jpeg, large_jpegs, sound_jpegs
 from fuzz.pngs import changed_png, large_pngs, sound_pngs
 from fuzz.runner import pick, refused
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging import messages
-
-__all__ = ["check", "damaged", "sound_streams"]
 
 FORMATS = (
     "jpeg",

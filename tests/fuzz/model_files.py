@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from onnx import TensorProto, helper, numpy_helper
 from support.tiny_model import tiny_graph, tiny_manifest
 
-from fuzz.compressed import damaged
+from fuzz.damage import damaged
 from fuzz.runner import refused
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.model.graph_sizes import MAX_NUMBER
