@@ -25,10 +25,18 @@ MAX_COMPUTED = 1000
 MAX_NODES = 10_000
 # What exporters compute shapes with. Each takes no more room than it is given and gives.
 COMPUTED = {
-    *("Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather"),
-    *("Greater", "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range", "ReduceMax", "ReduceMin"),
-    *("ReduceProd", "ReduceSum", "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Sub", "Tile", "Transpose"),
-    *("Unsqueeze", "Where"),
+    *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand"),
+    *("Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less"),
+    *("LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Range", "Reciprocal", "ReduceMax"),
+    *("ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sign"),
+    *("Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where"),
+}
+# Of these, or of some of their versions, ONNX infers nothing: what gives a tensor like theirs, and how many inputs it takes.
+INFERRED_AS = {
+    "GreaterOrEqual": ("Greater", 2),
+    "GroupNormalization": ("Identity", 1),
+    "LessOrEqual": ("Less", 2),
+    "MeanVarianceNormalization": ("Identity", 1),
 }
 # Where any number may stand: it is a value, an end that may lie beyond a tensor's, or a side as it is.
 FREE_ATTRIBUTES = {"Constant", "Shape", "Slice"}
@@ -120,23 +128,36 @@ class _Graphs:
         return {name: _Tensor(types[name], dims[name], constant, values.get(name)) for name in types}
 
     def _branches(self, node: onnx.NodeProto, tensors: _Tensors) -> dict[str, _Tensor]:
-        """Return what both branches of an If give; other nodes repeat a graph, as often as their data say."""
+        """Return what the branch of an If gives that is known to be taken, or both do; other nodes repeat a graph, as often as
+        their data say.
+        """
         if node.op_type != "If" or node.domain:
             raise _refusal(node, "repeats a graph, which is not accepted")
-        both = []
+        branches = {}
         for attribute in node.attribute:
             inner = tensors.new_child()
             self.follow(attribute.g, inner)
-            both.append([inner[value.name] for value in attribute.g.output])
-        dims = [[tensor.dims for tensor in branch] for branch in both]
-        if len(dims) != 2 or dims[0] != dims[1] or len(dims[0]) != len(node.output):
+            branches[attribute.name] = [inner[value.name] for value in attribute.g.output]
+        condition = tensors[node.input[0]]
+        if condition.values is not None and condition.values.size == 1:
+            taken = branches["then_branch" if condition.values.item() else "else_branch"]
+            return dict(zip(node.output, taken, strict=True))
+        then, other = branches["then_branch"], branches["else_branch"]
+        if [tensor.dims for tensor in then] != [tensor.dims for tensor in other]:
             raise _refusal(node, "has branches that give tensors of different sizes, which is not accepted")
-        return {name: _Tensor(tensor.type, tensor.dims) for name, tensor in zip(node.output, both[0], strict=True)}
+        return {
+            name: _Tensor(one.type, one.dims, condition.constant and one.constant and another.constant)
+            for name, one, another in zip(node.output, then, other, strict=True)
+        }
 
     def _infer(self, node: onnx.NodeProto, given: dict[str, _Tensor]) -> dict[str, onnx.TypeProto]:
         domain = "" if node.domain == "ai.onnx" else node.domain
         try:
             schema = defs.get_schema(node.op_type, self._versions[domain], domain)
+            if not schema.has_type_and_shape_inference_function and node.op_type in INFERRED_AS:
+                like, num_inputs = INFERRED_AS[node.op_type]
+                node = helper.make_node(like, node.input[:num_inputs], node.output, name=node.name)
+                schema = defs.get_schema(like, self._versions[domain], domain)
         except (KeyError, defs.SchemaError) as error:
             raise _refusal(node, f"is of domain {domain!r}, accepted are operators of ONNX itself") from error
         types = {name: tensor.type for name, tensor in given.items()}
