@@ -40,7 +40,11 @@ INFERRED_AS = {
 }
 # Where any number may stand: it is a value, an end that may lie beyond a tensor's, or a side as it is.
 FREE_ATTRIBUTES = {"Constant", "Shape", "Slice"}
-FREE_INPUTS = {*COMPUTED, "Clip"} - {"Range", "Tile"}
+FREE_INPUTS = {
+    *COMPUTED,
+    *("BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Clip", "DequantizeLinear", "QLinearConv"),
+}
+FREE_INPUTS -= {"Range", "Tile"}
 POSITIVE = {"blocksize", "dilations", "group", "kernel_shape", "num_outputs", "strides"}
 
 

@@ -293,6 +293,28 @@ SOUND: dict[str, Nodes] = {
         helper.make_node("Cast", ["logits"], ["ids"], to=TensorProto.INT64),
         *made("Min", ["ids", "most"], constant("most", 2**63 - 1)),
     ],
+    **{  # a bias in the product of two scales
+        f"a quantized bias of {bias}": [
+            constant("bias", [bias] * 5, np.int32),
+            constant("scale", 1e-9, np.float32),
+            helper.make_node("DequantizeLinear", ["bias", "scale"], ["b"]),
+            constant("w", np.ones((5, 5, 1, 1)), np.float32),
+            *made("Conv", ["logits", "w", "b"]),
+        ]
+        for bias in (2**31 - 1, -(2**31))
+    },
+    "a quantized convolution": [
+        constant("scale", 0.1, np.float32),
+        constant("point", 3, np.uint8),
+        constant("w", np.ones((5, 5, 1, 1)), np.uint8),
+        constant("bias", [2**30] * 5, np.int32),
+        helper.make_node("QuantizeLinear", ["logits", "scale", "point"], ["q"]),
+        helper.make_node("QLinearConv", ["q", *["scale", "point", "w"], *["scale", "point"] * 2, "bias"], ["made"]),
+    ],
+    "a mask of bits": [
+        helper.make_node("Cast", ["logits"], ["ids"], to=TensorProto.UINT32),
+        *made("BitShift", ["ids", "bits"], constant("bits", 2**31, np.uint32), direction="RIGHT"),
+    ],
     "a long chain": chain("Relu", "logits", 2000),
     "a squeeze of what is 1 wide": squeezed_where_one_wide("a_mean"),
     "a condition that holds, of branches of two ranks": in_a_branch(
