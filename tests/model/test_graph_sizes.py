@@ -14,9 +14,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support.tiny_model import tiny_graph, tiny_manifest
 
+from lwseg_ros.backends import BackendOptions, open_backend
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.model.graph_sizes import INFERRED_AS, check_sizes
-from lwseg_ros.model.model_file import METADATA_KEY, load_model, weights_sha256
+from lwseg_ros.model.model_file import METADATA_KEY, check_batch, load_model, shipped_models, weights_sha256
 
 Nodes = list[onnx.NodeProto]
 
@@ -425,6 +426,26 @@ def test_each_is_refused_in_a_second_of_cpu_time_and_a_gigabyte(tmp_path: Path) 
         write(nodes, tmp_path / f"{index}.onnx")
     result = subprocess.run([sys.executable, "-c", LOAD_ALL, tmp_path], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_what_grows_faster_than_the_batch_is_refused_before_a_runtime_opens_it(tmp_path: Path) -> None:
+    nodes = [
+        constant("first", [0]),
+        helper.make_node("Gather", ["shape", "first"], ["number"]),
+        *chain("Mul", "number", 5, twice=True),
+        helper.make_node("ConstantOfShape", ["link_4"], ["made"], name="culprit"),
+    ]
+    write(nodes, tmp_path / "m.onnx")
+    model = load_model(tmp_path / "m.onnx")
+    check_batch(model, 1)
+    with pytest.raises(ModelFileError, match=r"m\.onnx, for 2 images at a time: its node 'culprit'"):
+        open_backend(model, "onnxruntime", BackendOptions(max_batch=2, num_threads=1))
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 6, 64])
+@pytest.mark.parametrize("name", shipped_models())
+def test_shipped_models_take_batches(name: str, num_images: int) -> None:
+    check_batch(load_model(shipped_models()[name]), num_images)
 
 
 def test_the_message_names_the_node_and_what_it_declares(tmp_path: Path) -> None:
