@@ -263,7 +263,7 @@ class SegmentNode(LifecycleNode):
         trouble = self._trouble()
         now_s = time.monotonic()
         if not trouble:
-            if self._troubled_since_s is not None and self._worker is not None:
+            if self._troubled_since_s is not None and self._worker is not None and not self._worker.waits:
                 self.get_logger().info("inference goes on")
             self._troubled_since_s = None
             return
