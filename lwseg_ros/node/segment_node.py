@@ -14,6 +14,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from lwseg_ros.backends import BackendOptions
@@ -142,8 +143,8 @@ class SegmentNode(LifecycleNode):
         try:
             for action in actions:
                 action()
-        except LwsegError as error:
-            self.get_logger().error(f"cannot {name}: {error}")
+        except (LwsegError, NameValidationException) as error:  # the latter: a topic that becomes too long
+            self.get_logger().error(f"cannot {name}: {' '.join(str(error).split())}")
             if self._state != "unconfigured":
                 return TransitionCallbackReturn.ERROR
             self._release()
