@@ -28,6 +28,7 @@ from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.parameters import PARAMETERS, Settings, faults
 from lwseg_ros.node.process import ProcessEnd
 from lwseg_ros.node.publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
+from lwseg_ros.node.services import survive_requests
 from lwseg_ros.node.statistics import FrameSnapshot
 from lwseg_ros.node.transitions import refuse_impossible_transitions
 from lwseg_ros.node.worker import SegmentWorker
@@ -65,6 +66,7 @@ class SegmentNode(LifecycleNode):
         """Declare the parameters; raises what rclpy raises for an override that does not fit."""
         super().__init__("segment")
         refuse_impossible_transitions(self)
+        survive_requests(self)
         self._state = "unconfigured"
         self._settings = Settings()
         self._backend_thread: BackendThread | None = None
