@@ -79,7 +79,10 @@ def pick(rng: np.random.Generator, options: Sequence[Option]) -> Option:
 
 def refused(error: Exception) -> str:
     """Name the outcome of an input that ended in a documented error; being out of memory is none in whatever words."""
-    assert "memory" not in str(error).lower(), f"out of memory: {error}"
+    cause: BaseException | None = error
+    while (cause := cause.__cause__ or cause.__context__) is not None:  # the message may quote the input's own words
+        assert not isinstance(cause, MemoryError), f"out of memory: {error}"
+        assert "memory" not in str(cause).lower(), f"out of memory: {error}"
     assert len(str(error)) < MAX_MESSAGE, f"a message of {len(str(error))} characters: {str(error)[:200]}..."
     return f"refused with {type(error).__name__}"
 
