@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
                 f"cannot make the folder {args.output} ({error.strerror}); choose another --output"
             ) from error
     with training_process(args.device) as process:
-        normalize, images = Normalize(recipe.normalization), LabelledImages(split)
+        normalize, images = Normalize(recipe.normalization, recipe.exposure), LabelledImages(split)
         results = compare_scales(network, normalize, images, process.device, recipe.inference)
     report: dict[str, Any] = {
         "checkpoint": args.checkpoint.name,

@@ -40,6 +40,8 @@ class Section(BaseModel):
 class NetworkSection(Section):
     """Which registered network, with which options of its own.
 
+    ``pretrained``: the published weights that its backbone starts from: ``imagenet``, or the path of their file
+    (engine/pretrained.py).
     ``warm_start``: the checkpoint whose weights it starts from (engine/warm_start.py), from the working folder on.
     ``warm_start_held_out``: what a run that holds a sequence out starts from instead, ``{sequence}`` standing for it: a
     start that was trained on the sequence would have seen what the run is evaluated on.
@@ -47,8 +49,17 @@ class NetworkSection(Section):
 
     name: str
     options: dict[str, Any] = {}
+    pretrained: str | None = None
     warm_start: str | None = None
     warm_start_held_out: str | None = None
+
+    @model_validator(mode="after")
+    def _one_start(self) -> NetworkSection:
+        if self.pretrained is not None and self.warm_start is not None:
+            raise ValueError(
+                "a network starts from pretrained weights or from a checkpoint (warm_start), not from both"
+            )
+        return self
 
 
 class DatasetSection(Section):
@@ -143,13 +154,17 @@ class LossSection(Section):
 
 
 class OptimizerSection(Section):
-    """SGD, AdamW or Muon (optim/muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's."""
+    """SGD, AdamW or Muon (optim/muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's.
+
+    ``backbone_lr``: the learning rate of the network's backbone as a share of the others', for one that was pretrained.
+    """
 
     kind: Literal["sgd", "adamw", "muon"]
     lr: float = Field(gt=0)
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     clip_norm: float | None = Field(None, gt=0)
+    backbone_lr: float = Field(1.0, gt=0, le=1)
 
 
 class ScheduleSection(Section):
@@ -165,6 +180,8 @@ class ScheduleSection(Section):
 class TrainingSettings(Section):
     """What every kind of training is told.
 
+    ``exposure``: how much of the way each image's channels are brought to one mean before they are normalised, see
+    networks/normalization.py; for ``normalization: fixed``.
     ``note`` stands beside the figures in the table of networks, such as `short run`, which marks figures that more training
     would raise. ``freeze_batch_norm``: statistics, scales and shifts of batch normalisation stay as they are, for a run that
     goes on from ``network.warm_start``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
@@ -173,6 +190,7 @@ class TrainingSettings(Section):
     note: str = ""
     network: NetworkSection
     normalization: Normalization = "fixed"
+    exposure: float = Field(0.0, ge=0, le=1)
     optimizer: OptimizerSection
     schedule: ScheduleSection
     batch_size: int = Field(gt=0)

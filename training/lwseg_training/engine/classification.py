@@ -49,7 +49,7 @@ class ClassificationTask:
         self.images = {"train": len(train_split), "evaluated": len(validation_split)}
         self.evaluated_on = validation_split.split
         self.length = run_length(recipe, len(train_split))
-        self.normalize = Normalize(recipe.normalization).to(process.device)
+        self.normalize = Normalize(recipe.normalization, recipe.exposure).to(process.device)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
     def build_network(self) -> nn.Module:

@@ -38,7 +38,7 @@ class SegmentationTask:
         self.evaluated_on = validation_split.split
         self.length = run_length(recipe, len(self.train_images))
         self.samples: Dataset[Any] = TrainingSamples(self.train_images, recipe, self.length.total_steps)
-        self.normalize = Normalize(recipe.normalization).to(process.device)
+        self.normalize = Normalize(recipe.normalization, recipe.exposure).to(process.device)
 
     @cached_property
     def loss(self) -> SegmentationLoss:

@@ -15,6 +15,7 @@ from lwseg_ros.errors import RecipeError
 from lwseg_training.config.recipe import differing_in_training, differing_keys
 from lwseg_training.engine.batch_norm import freeze_batch_norm
 from lwseg_training.engine.checkpoint import COMMON_FIELDS, load_checkpoint, load_weights, save_checkpoint
+from lwseg_training.engine.pretrained import load_pretrained
 from lwseg_training.engine.provenance import source_commit
 from lwseg_training.engine.task import Task
 from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_warm_start, started_elsewhere
@@ -58,6 +59,8 @@ def initial_state(task: Task, *, warm_start: bool = True) -> TrainingState:
         check_unseen(path, recipe.dataset)
         load_warm_start(network, path).print_from(task.process)
         start = fingerprint(path)
+    if warm_start and recipe.network.pretrained is not None:
+        load_pretrained(network, recipe.network.pretrained).print_from(task.process)
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.freeze_batch_norm:
         freeze_batch_norm(network)  # before the optimizer and other processes ask what is trained

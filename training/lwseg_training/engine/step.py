@@ -47,7 +47,7 @@ class TrainingStep:
         if recipe.freeze_batch_norm:
             freeze_batch_norm(state.network)
         for group in state.optimizer.param_groups:
-            group["lr"] = task.learning_rate(state.step)
+            group["lr"] = task.learning_rate(state.step) * group.get("lr_factor", 1.0)
         image = image.to(process.device, non_blocking=True)
         label = label.to(process.device, non_blocking=True).long()
         with autocast(process.device, recipe.precision):

@@ -97,7 +97,9 @@ def export_checkpoint(
     size_hw = size_hw or _default_size(recipe, LabelledImages(validation))
     images = LabelledImages(validation, size_hw)
     network = as_inferred(network, recipe.inference)
-    graph = InferenceGraph(network, Normalize(recipe.normalization), uncertainty_kind=uncertainty_kind).eval()
+    graph = InferenceGraph(
+        network, Normalize(recipe.normalization, recipe.exposure), uncertainty_kind=uncertainty_kind
+    ).eval()
     calibration = fit_temperature(*sample_logits(graph, images))
     graph = InferenceGraph(
         network,

@@ -10,7 +10,24 @@ from lwseg_training.optim.muon import Muon
 
 
 def build_optimizer(network: nn.Module, settings: OptimizerSection) -> Optimizer:
-    """Build the optimizer a recipe asks for; vectors (biases, normalisation) are not decayed."""
+    """Build the optimizer a recipe asks for; vectors (biases, normalisation) are not decayed.
+
+    Each group has ``lr_factor``, by which a step multiplies the schedule's learning rate.
+    """
+    optimizer = _build(network, settings)
+    backbone = {id(parameter) for parameter in getattr(network, "backbone", nn.Module()).parameters()}
+    for group in optimizer.param_groups:
+        group["lr_factor"] = 1.0
+    if settings.backbone_lr < 1:
+        for group in list(optimizer.param_groups):
+            own = [parameter for parameter in group["params"] if id(parameter) in backbone]
+            group["params"] = [parameter for parameter in group["params"] if id(parameter) not in backbone]
+            if own:
+                optimizer.add_param_group({**group, "params": own, "lr_factor": settings.backbone_lr})
+    return optimizer
+
+
+def _build(network: nn.Module, settings: OptimizerSection) -> Optimizer:
     decay = settings.weight_decay
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     plain = {"params": [parameter for parameter in network.parameters() if parameter.ndim <= 1], "weight_decay": 0.0}
