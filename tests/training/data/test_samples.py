@@ -11,17 +11,9 @@ import numpy as np
 import pytest
 import torch
 from lwseg_training.config.recipe import DatasetSection, Recipe, parse_recipe
-from lwseg_training.data import samples as samples_module
-from lwseg_training.data.samples import (
-    LabelledImages,
-    StepSampler,
-    TrainingSamples,
-    class_frequencies,
-    load_splits,
-    sequence_of,
-    training_loader,
-    worker_count,
-)
+from lwseg_training.data import labelled_images as labelled_images_module
+from lwseg_training.data.labelled_images import LabelledImages, class_frequencies, load_splits, sequence_of
+from lwseg_training.data.samples import StepSampler, TrainingSamples, training_loader, worker_count
 from support.camvid_miniature import miniature_recipe, write_miniature
 from support.tiny_model import write_tiny_model
 
@@ -78,7 +70,7 @@ def test_images_beyond_the_cache_are_read_again(miniature: Path, monkeypatch: py
     split = load_splits(DatasetSection(), miniature)[0]
     kept = LabelledImages(split)
     first_bytes = sum(array.nbytes for array in kept[0])
-    monkeypatch.setattr(samples_module, "CACHE_BYTES", 2 * first_bytes)
+    monkeypatch.setattr(labelled_images_module, "CACHE_BYTES", 2 * first_bytes)
     bounded = LabelledImages(split)
     for _ in range(2):
         for index in range(len(split.pairs)):

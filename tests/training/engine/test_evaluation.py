@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lwseg_training.config.recipe import DatasetSection, InferenceSection
-from lwseg_training.data.samples import LabelledImages, load_splits
+from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.engine.evaluation import evaluate_network
 from lwseg_training.networks.normalization import Normalize
 from torch import Tensor, nn

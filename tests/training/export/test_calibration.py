@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lwseg_training.config.recipe import DatasetSection
-from lwseg_training.data.samples import LabelledImages, load_splits
+from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of, two_scale_network_of
 from lwseg_training.export.calibration import PIXELS_PER_IMAGE, fit_temperature, sample_logits
 from lwseg_training.export.inference_graph import InferenceGraph

@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from lwseg_training.config.recipe import DatasetSection, parse_recipe
-from lwseg_training.data.samples import LabelledImages, load_splits
+from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of, two_scale_network_of
 from lwseg_training.export import export
 from lwseg_training.export.export import ParityError, compare_with_onnx, export_checkpoint, to_onnx

@@ -115,6 +115,24 @@ class EarlySection(Section):
     scale: ScaleRange
 
 
+class AuxiliarySection(Section):
+    """More images to train on, of another data set with other classes: a part of every batch (data/auxiliary.py).
+
+    ``root``: its folder, from the working folder on. ``share`` of a batch's images, at least one.
+    ``classes``: which of its classes is which of ours; those not named are not counted. By default those of the same name.
+    ``unlabelled``: our classes that its labels do not know, whose pixels carry the label of what is around or behind them.
+    ``weight``: of the mean loss over its pixels, beside that over the others.
+    """
+
+    dataset: str = "folder"
+    root: str
+    split: str = "train"
+    share: float = Field(0.25, gt=0, lt=1)
+    classes: dict[str, str] = {}
+    unlabelled: tuple[str, ...] = ()
+    weight: float = Field(0.5, gt=0)
+
+
 class InferenceSection(Section):
     """The size at which images are evaluated: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
 
@@ -220,7 +238,21 @@ class Recipe(TrainingSettings):
     augmentation: AugmentationSection
     inference: InferenceSection = Field(default_factory=lambda: InferenceSection.model_validate({}))
     early: EarlySection | None = None
+    auxiliary: AuxiliarySection | None = None
     loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
+
+    @property
+    def auxiliary_batch(self) -> int:
+        """How many images of a batch are of the auxiliary set."""
+        return max(1, round(self.auxiliary.share * self.batch_size)) if self.auxiliary is not None else 0
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Recipe:
+        if self.auxiliary is not None and self.auxiliary_batch >= self.batch_size:
+            raise ValueError(
+                f"auxiliary.share {self.auxiliary.share} of a batch of {self.batch_size} leaves none for the data set"
+            )
+        return self
 
     @property
     def early_augmentation(self) -> AugmentationSection:

@@ -12,7 +12,7 @@ from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
 from lwseg_ros.imaging.resizing import resize_image, resize_label
 from lwseg_training.config.recipe import InferenceSection
 from lwseg_training.data.augmentation import IGNORE
-from lwseg_training.data.samples import LabelledImages
+from lwseg_training.data.labelled_images import LabelledImages
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.networks.sliding_windows import SlidingWindows
 

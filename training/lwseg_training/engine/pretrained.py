@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,12 +46,13 @@ def load_pretrained(network: nn.Module, source: str) -> PretrainedStart:
     Raises RecipeError where the network has no backbone, or none whose weights are known by that name; CheckpointError where the
     file is not there, not readable, or of another backbone.
     """
-    backbone = getattr(network, "backbone", None)
-    if not isinstance(backbone, nn.Module):
+    found = getattr(network, "backbone", None)
+    if not isinstance(found, nn.Module):
         raise RecipeError(
             f"network.pretrained: {source}: a {type(network).__name__} has no backbone of which weights are published; "
             "leave it out, or start from a checkpoint with network.warm_start"
         )
+    backbone: Any = found
     if source == IMAGENET and not hasattr(backbone, "published_weights"):
         raise RecipeError(
             f"network.pretrained: {source}: nobody is known to publish weights of a {type(backbone).__name__} as a package; "

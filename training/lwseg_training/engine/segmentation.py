@@ -10,7 +10,9 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from lwseg_training.config.recipe import Recipe
-from lwseg_training.data.samples import LabelledImages, TrainingSamples, class_frequencies, load_splits
+from lwseg_training.data.auxiliary import AuxiliaryImages
+from lwseg_training.data.labelled_images import LabelledImages, class_frequencies, load_splits
+from lwseg_training.data.samples import TrainingSamples
 from lwseg_training.distributed import Process
 from lwseg_training.engine.evaluation import evaluate_network
 from lwseg_training.losses import SegmentationLoss
@@ -36,8 +38,15 @@ class SegmentationTask:
         self.validation_images = LabelledImages(validation_split)
         self.images = {"train": len(self.train_images), "evaluated": len(self.validation_images)}
         self.evaluated_on = validation_split.split
-        self.length = run_length(recipe, len(self.train_images))
-        self.samples: Dataset[Any] = TrainingSamples(self.train_images, recipe, self.length.total_steps)
+        self.auxiliary_images = (
+            AuxiliaryImages(recipe.auxiliary, self.classes) if recipe.auxiliary is not None else None
+        )
+        if self.auxiliary_images is not None:
+            self.images["auxiliary"] = len(self.auxiliary_images)
+        self.length = run_length(recipe, len(self.train_images), recipe.batch_size - recipe.auxiliary_batch)
+        self.samples: Dataset[Any] = TrainingSamples(
+            self.train_images, recipe, self.length.total_steps, self.auxiliary_images
+        )
         self.normalize = Normalize(recipe.normalization, recipe.exposure).to(process.device)
 
     @cached_property
@@ -45,7 +54,15 @@ class SegmentationTask:
         """The recipe's loss. Class weights want all labels to be read, which takes minutes for a large data set."""
         weighted = self.recipe.loss.class_weights != "none"
         frequencies = class_frequencies(self.train_images, len(self.classes)) if weighted else None
-        return SegmentationLoss(self.recipe.loss, frequencies, self.process.world_size).to(self.process.device)
+        auxiliary = self.recipe.auxiliary
+        loss = SegmentationLoss(
+            self.recipe.loss,
+            frequencies,
+            self.process.world_size,
+            unlabelled=self.auxiliary_images.unlabelled if self.auxiliary_images is not None else (),
+            auxiliary_weight=auxiliary.weight if auxiliary is not None else 0,
+        )
+        return loss.to(self.process.device)
 
     def build_network(self) -> nn.Module:
         section = self.recipe.network

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lwseg_training.data.augmentation import IGNORE
-from lwseg_training.data.samples import LabelledImages
+from lwseg_training.data.labelled_images import LabelledImages
 from lwseg_training.export.inference_graph import InferenceGraph
 
 PIXELS_PER_IMAGE = 8192

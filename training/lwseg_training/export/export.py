@@ -22,7 +22,7 @@ from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
 from lwseg_ros.model.model_file import Manifest, ModelFile, save_model
 from lwseg_training.config.recipe import Recipe
 from lwseg_training.data.augmentation import IGNORE
-from lwseg_training.data.samples import LabelledImages, load_splits
+from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.engine.checkpoint import network_of, two_scale_network_of
 from lwseg_training.engine.evaluation import as_inferred, inference_size
 from lwseg_training.export.calibration import Calibration, fit_temperature, sample_logits

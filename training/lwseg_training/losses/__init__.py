@@ -1,4 +1,7 @@
-"""What training minimises. Logits float [N, C, h, w] and labels int64 [N, H, W], 255 where ignored, give a scalar."""
+"""What training minimises. Logits float [N, C, h, w] and labels int64 [N, H, W], 255 where ignored, give a scalar.
+
+Labels from PARTIAL on are those of an auxiliary set that tells fewer classes apart (data/auxiliary.py).
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from torch import Tensor, nn
 
 from lwseg_training.config.recipe import LossSection
 from lwseg_training.data.augmentation import IGNORE
+from lwseg_training.data.auxiliary import PARTIAL
 from lwseg_training.distributed import sum_over_processes
 from lwseg_training.losses.lovasz import lovasz_softmax
 from lwseg_training.losses.ohem import hard_example_mean
+from lwseg_training.losses.partial_labels import partial_label_nll
 from lwseg_training.networks.layers import resize_bilinear
 
 
@@ -26,10 +31,22 @@ class SegmentationLoss(nn.Module):
         settings: the recipe's section.
         frequencies: float64 [C], each class's share of the labelled pixels; only class weights need them.
         world_size: how many processes share a batch.
+        unlabelled: ids of the classes that an auxiliary set does not label; empty where there is no such set.
+        auxiliary_weight: of the mean over pixels of partial labels, beside that over the others.
     """
 
-    def __init__(self, settings: LossSection, frequencies: np.ndarray | None, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        settings: LossSection,
+        frequencies: np.ndarray | None,
+        world_size: int = 1,
+        *,
+        unlabelled: Sequence[int] = (),
+        auxiliary_weight: float = 1.0,
+    ) -> None:
         super().__init__()
+        self.unlabelled = tuple(unlabelled)
+        self.auxiliary_weight = auxiliary_weight
         self.settings = settings
         self.world_size = world_size
         self.weights: Tensor | None
@@ -47,8 +64,17 @@ class SegmentationLoss(nn.Module):
         return torch.stack(losses).sum()
 
     def _of_head(self, logits: Tensor, label: Tensor) -> Tensor:
-        settings = self.settings
         logits = resize_bilinear(logits, (label.shape[-2], label.shape[-1])).float()
+        if not self.unlabelled:
+            return self._of_labels(logits, label)
+        partial = label >= PARTIAL
+        loss = self._of_labels(logits, label.masked_fill(partial, IGNORE))
+        nll = partial_label_nll(logits.movedim(1, -1)[partial], label[partial] - PARTIAL, self.unlabelled)
+        counted = sum_over_processes(partial.sum(), self.world_size)
+        return loss + self.auxiliary_weight * self.world_size * nll.sum() / counted.clamp(min=1)
+
+    def _of_labels(self, logits: Tensor, label: Tensor) -> Tensor:
+        settings = self.settings
         per_pixel = nn.functional.cross_entropy(
             logits, label, self.weights, ignore_index=IGNORE, label_smoothing=settings.label_smoothing, reduction="none"
         )

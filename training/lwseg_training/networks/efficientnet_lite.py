@@ -141,6 +141,7 @@ class EfficientNetLite(nn.Module):
         )
         self.stages = nn.ModuleList()
         self.channels: list[int] = []
+        self._places: list[str] = []  # of each block
         channels = STEM_CHANNELS
         for index, stage in enumerate(STAGES):
             out_channels = _scaled_channels(stage.channels, width)
@@ -150,6 +151,7 @@ class EfficientNetLite(nn.Module):
             for block in range(blocks):
                 layers.append(InvertedResidual(channels, out_channels, stage, stage.stride if block == 0 else 1))
                 channels = out_channels
+                self._places.append(f"stages.{index}.{block}")
             self.stages.append(nn.Sequential(*layers))
             if index in FEATURE_STAGES:
                 self.channels.append(channels)
@@ -180,8 +182,9 @@ class EfficientNetLite(nn.Module):
         """Bring the published file's names to ours; other weights stay as they are. Its classifier is not ours."""
         if "_conv_stem.weight" not in weights:
             return dict(weights)
-        places = [f"stages.{stage}.{block}" for stage, blocks in enumerate(self.stages) for block in range(len(blocks))]
-        return {renamed: value for name, value in weights.items() if (renamed := _renamed(name, places)) is not None}
+        return {
+            renamed: value for name, value in weights.items() if (renamed := _renamed(name, self._places)) is not None
+        }
 
 
 def _renamed(name: str, places: Sequence[str]) -> str | None:

@@ -20,7 +20,7 @@ from lwseg_ros.model.manifest import Manifest
 from lwseg_ros.model.model_file import ModelFile, load_model
 from lwseg_ros.segmenter import Segmenter
 from lwseg_training.config.recipe import DatasetSection, Recipe, differing_keys, parse_recipe
-from lwseg_training.data.samples import load_splits
+from lwseg_training.data.labelled_images import load_splits
 from lwseg_training.engine.checkpoint import load_checkpoint
 from lwseg_training.engine.evaluation import as_inferred
 from lwseg_training.export.export import export_checkpoint
