@@ -23,7 +23,7 @@ help:
 	@echo "make check      lint, types and the fast tests, in parallel: under a minute"
 	@echo "make test       lint, types and all tests"
 	@echo "make test-jazzy the tests that start ROS 2 processes, on ROS 2 Jazzy; in .venv-jazzy"
-	@echo "make fuzz       a million damaged messages, images, models and bags, in minutes; FUZZ_SEED=N to repeat"
+	@echo "make fuzz       a million damaged messages, images, models and bags, in minutes; FUZZ_SEED=N to repeat; out/fuzz/"
 	@echo "make bench      every performance figure; tables in out/bench/"
 	@echo "make soak       the live node under load for 30 minutes; figures and picture in out/soak/"
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import pwd
 import stat
 import struct
 from dataclasses import asdict, dataclass
@@ -60,10 +61,15 @@ class EngineKey:
 def default_folder() -> Path:
     """Return the user's own cache folder: $XDG_CACHE_HOME or ~/.cache, and in it lwseg_ros/engines."""
     try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError as error:  # no home folder, as in some containers
+        # an empty variable, as some units and containers have it, is none
+        base = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or _home_of_user()) / ".cache"
+    except KeyError as error:  # a user without a name, as in some containers
         raise BackendError("there is no home folder for the engine cache; set XDG_CACHE_HOME or cache_dir") from error
     return Path(base) / "lwseg_ros" / "engines"
+
+
+def _home_of_user() -> str:
+    return pwd.getpwuid(os.getuid()).pw_dir
 
 
 class EngineCache:

@@ -9,7 +9,7 @@ from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging.jpeg_stream import read_stream
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-JPEG_SIGNATURE = b"\xff\xd8\xff"
+JPEG_SIGNATURE = b"\xff\xd8"  # stray bytes may follow
 
 
 class UnknownFormatError(ImageError):

@@ -35,9 +35,9 @@ def decode_jpeg(data: bytes, as_stored: bool = False, upright: bool = False) -> 
 
     upright: turn the image by its EXIF orientation, which otherwise is ignored.
 
-    Raises ImageError where pixels are damaged or missing, and before decoding where the stream is too short for its size
-    or has too many scans. Stray bytes before a marker, anything after the last block, and a missing end marker are
-    accepted. Not every flipped bit can be noticed: JPEG has no checksum.
+    Raises ImageError where pixels are damaged or missing, and before decoding where the stream is too short for its size,
+    has too many scans, or is coded arithmetically. Stray bytes before a marker, anything after the last block, and a
+    missing end marker are accepted. Not every flipped bit can be noticed: JPEG has no checksum.
     """
     stream = read_stream(data)
     _check_work(stream)
@@ -55,6 +55,8 @@ def decode_jpeg(data: bytes, as_stored: bool = False, upright: bool = False) -> 
 
 def _check_work(stream: JpegStream) -> None:
     height, width = stream.size_hw
+    if stream.is_arithmetic:  # libjpeg decodes what is left of a scan to a whole image, and warns of nothing
+        raise ImageError("the JPEG is coded arithmetically, so that lost pixels go unnoticed; publish baseline JPEG")
     if not stream.is_complete:
         raise ImageError(f"the JPEG of {len(stream.data)} bytes lacks a scan; it was truncated on its way")
     if height * width > len(stream.data) * MAX_PIXELS_PER_BYTE:
@@ -77,10 +79,10 @@ def _decode_sound_blocks(stream: JpegStream) -> Pixels:
     if stream.is_sequential:
         with suppress(ValueError):
             return _decode(stream.data, stream.size_hw)
-    # Scans that follow the image's own are left out, too.
-    tidied = stream.join(stream.entropies())
+    # Scans that follow the image's own are left out, too, and segments without pixels, such as a profile that is damaged.
+    bare = stream.bare()
     try:
-        return _decode(tidied)
+        return _decode(bare.join(bare.entropies()))
     except ValueError as error:
         if not number_of_stray_bytes(str(error)):
             raise

@@ -37,7 +37,7 @@ Decode = Callable[[bytes], npt.NDArray[np.uint8]]
 
 
 def without_stray_bytes(stream: JpegStream, decode: Decode) -> bytes:
-    """Write the stream anew without stray bytes.
+    """Write the stream anew without stray bytes, and without segments that decode no pixel.
 
     decode: raises ValueError with the first warning of libjpeg. So does this, where the bytes are image data, or where
     there is other damage before them.
@@ -50,8 +50,8 @@ def without_stray_bytes(stream: JpegStream, decode: Decode) -> bytes:
         if len(scan.segments) > MAX_TABLES or sum(map(len, scan.segments)) > MAX_TABLE_BYTES:
             raise ValueError("bytes before a marker, and too many tables to tell them from damage")
     if stream.is_sequential:
-        return stream.join([_trim_intervals(bare, decode)])
-    return stream.join(_trim_scans(bare, decode))
+        return bare.join([_trim_intervals(bare, decode)])
+    return bare.join(_trim_scans(bare, decode))
 
 
 def number_of_stray_bytes(warning: str) -> int:

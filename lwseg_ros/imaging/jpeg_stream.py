@@ -18,6 +18,7 @@ MAX_SEGMENTS = 2000
 
 _SEQUENTIAL, _PROGRESSIVE = frozenset({0xC0, 0xC1}), 0xC2
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_FIRST_ARITHMETIC = 0xC9
 _SCAN, _RESTARTS, _JFIF, _ADOBE = 0xDA, 0xDD, 0xE0, 0xEE
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, _RESTARTS})  # Huffman, arithmetic conditioning, quantization
 # What tells the colours: how it begins after marker and length, and how far libjpeg reads it.
@@ -65,6 +66,11 @@ class JpegStream:
     def num_components(self) -> int:
         """Number of colours."""
         return self.frame[9]
+
+    @property
+    def is_arithmetic(self) -> bool:
+        """Tell whether the scans are coded arithmetically instead of by Huffman."""
+        return self.frame[1] >= _FIRST_ARITHMETIC
 
     @property
     def mcu_hw(self) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from lwseg_ros.imaging.jpeg import decode_jpeg
 from lwseg_ros.imaging.png import decode_png
 from lwseg_ros.imaging.resizing import MAX_SIDE
 
-# A message's texts are shown up to here.
+# A message's texts are shown up to here; no encoding has a longer name.
 MAX_NAME = 40
 # Longer than the largest image is without compression.
 MAX_STREAM_BYTES = 1 << 28
@@ -143,7 +143,7 @@ _OTHER_NAMES = {
 
 
 def _plain(name: str) -> str:
-    return "".join(filter(str.isalnum, name[:MAX_NAME].lower()))
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 _STANDARD_NAMES = {_plain(encoding): encoding for encoding in _LAYOUTS} | {
@@ -153,7 +153,10 @@ _STANDARD_NAMES = {_plain(encoding): encoding for encoding in _LAYOUTS} | {
 
 def _standard_name(encoding: str) -> str | None:
     """Return the name in the table for what drivers write; None for an encoding that it lacks."""
-    return encoding if encoding in _LAYOUTS else _STANDARD_NAMES.get(_plain(encoding))
+    if encoding in _LAYOUTS:
+        return encoding
+    name = encoding.strip("\0 ")  # some fill up a buffer
+    return _STANDARD_NAMES.get(_plain(name)) if len(name) <= MAX_NAME else None
 
 
 def _unsupported(encoding: str) -> ImageError:

@@ -12,6 +12,7 @@ import onnx
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.files import open_regular, write_atomically
 from lwseg_ros.model.graph_classes import label_values
+from lwseg_ros.model.graph_sizes import check_sizes
 from lwseg_ros.model.manifest import FORMAT_VERSION, UNCERTAINTY_KINDS, Manifest
 from lwseg_ros.model.onnx_file import EXPORT_HINT, check_onnx, element_type, parse_onnx, tensor_values
 
@@ -159,6 +160,7 @@ def _checked(path: Path, data: bytes) -> ModelFile:
         check_onnx(onnx_model, data)
         _check_graph(onnx_model, manifest)
         _check_classes(onnx_model.graph, manifest)
+        check_sizes(onnx_model)
     except ModelFileError as error:
         text = str(error)
         if len(text) <= MAX_MESSAGE:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from lwseg_ros.node.signals import end_at_once_on_signals, queue_signals
+from lwseg_ros.node.signals import end_at_once_on_signals, end_with_input, queue_signals
 
 USAGE = "usage: segment [--ros-args -p NAME:=VALUE -r image:=/camera/image_raw ...]"
+# For programs that start the node and keep a pipe to it open; nobody else's node looks at its standard input.
+END_WITH_INPUT = "--end-with-input"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM and return the exit code, as docs/node.md lists them."""
+    arguments = list(sys.argv if argv is None else argv)
     end_at_once_on_signals()
+    if END_WITH_INPUT in arguments:
+        arguments.remove(END_WITH_INPUT)
+        end_with_input()
     # Imported here, as they take a second, in which a signal may come.
     try:
         import rclpy
@@ -28,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lwseg_ros.node.parameters import help_text
     from lwseg_ros.node.process import spin_until_signal
     from lwseg_ros.node.segment_node import SegmentNode
-    from lwseg_ros.node.shared_memory import room_for_images
+    from lwseg_ros.node.shared_memory import remove_abandoned_segments, room_for_images
 
     def make_node() -> SegmentNode:
+        remove_abandoned_segments()
         with room_for_images():  # the first node brings the middleware up
             return SegmentNode()
 
-    arguments = list(sys.argv if argv is None else argv)
     try:
         own = remove_ros_args(arguments)[1:]
         if own and own[0] in ("-h", "--help"):

@@ -19,23 +19,30 @@ class BackendThread:
     """
 
     def __init__(self) -> None:
-        """Prepare; the thread begins with `open`."""
+        """Prepare; the thread begins with `open` or `begin_opening`."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="backend")
-        self._opening_since_s: float | None = None
+        self._opening: Future[Segmenter] | None = None
+        self._opening_since_s = 0.0
         self._segmenter: Segmenter | None = None
         self._closing: Future[None] | None = None
 
     def open(self, make: Callable[[], Segmenter], *, meanwhile: Callable[[], None], period_s: float) -> Segmenter:
         """Return the segmenter made, or raise what making it raises; call `meanwhile` once in a period until then."""
+        opening = self.begin_opening(make)
+        while wait([opening], period_s).not_done:
+            meanwhile()
+        return opening.result()
+
+    def begin_opening(self, make: Callable[[], Segmenter]) -> Future[Segmenter]:
+        """Begin to make the segmenter, which `close` closes, also where it comes about only after that."""
+
+        def keep() -> Segmenter:
+            self._segmenter = make()
+            return self._segmenter
+
         self._opening_since_s = time.monotonic()
-        opening = self._pool.submit(make)
-        try:
-            while wait([opening], period_s).not_done:
-                meanwhile()
-        finally:
-            self._opening_since_s = None
-        self._segmenter = opening.result()
-        return self._segmenter
+        self._opening = self._pool.submit(keep)
+        return self._opening
 
     def submit(self, job: Callable[[], Any]) -> Future[Any]:
         """Run a job after those before it."""
@@ -51,7 +58,9 @@ class BackendThread:
     @property
     def opening_s(self) -> float:
         """How long the segmenter has been opening; 0 while it is not."""
-        return 0.0 if self._opening_since_s is None else time.monotonic() - self._opening_since_s
+        if self._opening is None or self._opening.done():
+            return 0.0
+        return time.monotonic() - self._opening_since_s
 
     @property
     def hangs(self) -> bool:

@@ -78,6 +78,11 @@ class CameraInput:
             self._node.destroy_subscription(self._info_subscriptions.pop())
         self._mailbox = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether images are expected."""
+        return self._mailbox is not None
+
     def state(self) -> InputState:
         """Ask the middleware who publishes on the topic, and how that fits."""
         message_type = f"sensor_msgs/msg/{self._message_type.__name__}"

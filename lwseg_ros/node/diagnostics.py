@@ -50,7 +50,7 @@ def inference_status(
     errors: frames that failed since the last report. trouble: what keeps the node from segmenting at all, or empty.
     """
     values: dict[str, object] = {"state": state}
-    level, message = DiagnosticStatus.OK, state
+    level, complaints = DiagnosticStatus.OK, []
     if segmenter is not None:
         backend, choice = segmenter.backend, segmenter.choice
         inference_ms = percentiles([timing.inference_ms for timing in timings], (50, 99))
@@ -69,14 +69,12 @@ def inference_status(
             **{f"processing_ms_{rank}": value for rank, value in processing_ms.items()},
         }
         if choice.fallback_reason:
-            level, message = (
-                DiagnosticStatus.WARN,
-                f"{state}, on {backend.name} as a fallback: {choice.fallback_reason}",
-            )
-    if trouble:
-        level, message = DiagnosticStatus.ERROR, f"{state}, {trouble}"
-    elif errors:
-        level, message = DiagnosticStatus.ERROR, f"{state}, {errors} frames failed since the last report"
+            level = DiagnosticStatus.WARN
+            complaints.append(f"on {backend.name} as a fallback: {choice.fallback_reason}")
+    if trouble or errors:
+        level = DiagnosticStatus.ERROR
+        complaints.insert(0, trouble or f"{errors} frames failed since the last report")
+    message = ", ".join(filter(None, (state, "; ".join(complaints))))
     return _status(level, f"{name}: inference", message, hardware_id, values)
 
 
@@ -93,30 +91,10 @@ def camera_status(
     hardware_id: str,
 ) -> DiagnosticStatus:
     """Report one camera's rates, latency and drops, and say what is wrong with its input."""
-    new_drops = {cause: count - previous.dropped[cause] for cause, count in snapshot.dropped.items()}
-    level, message = DiagnosticStatus.OK, "segmenting" if active else "inactive"
-    if active and (silence := silence_reason(snapshot, source, input_timeout_s)):
-        level, message = DiagnosticStatus.ERROR, silence
-    elif active and snapshot.unanswered_s > input_timeout_s:
-        drops = ", ".join(f"{count} {cause}" for cause, count in new_drops.items() if count)
-        level, message = DiagnosticStatus.ERROR, f"images come, but no label for {snapshot.unanswered_s:.1f} s"
-        message += f"; dropped since the last report: {drops}" if drops else ""
-    elif new_drops["error"]:
-        level, message = DiagnosticStatus.ERROR, f"{new_drops['error']} frames failed since the last report"
-    elif new_drops["bad"] or new_drops["stale"]:
-        level = DiagnosticStatus.WARN
-        message = f"dropped since the last report: {new_drops['bad']} bad frames, {new_drops['stale']} stale ones"
-        if new_drops["stale"] and (stamp_clock.foreign or stamp_clock.steady_offset_ms is not None):
-            message += f"; {_describe_stamps(stamp_clock)}"
-    elif active and snapshot.lost > previous.lost:
-        level = DiagnosticStatus.WARN
-        message = f"{snapshot.lost - previous.lost} images lost on their way since the last report: {_remedy(source)}"
-    elif active and source.incompatible_qos:
-        level = DiagnosticStatus.WARN
-        message = f"a publisher on {source.topic} does not fit in {source.incompatible_qos}; nothing comes from it"
-    elif active and stamp_clock.foreign:
-        level = DiagnosticStatus.WARN
-        message = f"{_describe_stamps(stamp_clock)}; age and latency count from the arrival"
+    errors, warnings = _complaints(snapshot, previous, source, stamp_clock, active, input_timeout_s)
+    level = DiagnosticStatus.ERROR if errors else DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
+    # All of them, the worst first: none hides what helps against another.
+    message = "; ".join([*errors, *warnings]) or ("segmenting" if active else "inactive")
     values: dict[str, object] = {
         "topic": source.topic,
         "type": source.message_type,
@@ -140,6 +118,47 @@ def camera_status(
         "stamp_offset_ms": stamp_clock.offset_ms,
     }
     return _status(level, f"{name}: camera {camera}".rstrip(), message, hardware_id, values)
+
+
+def _complaints(
+    snapshot: FrameSnapshot,
+    previous: FrameSnapshot,
+    source: InputState,
+    stamp_clock: StampClock,
+    active: bool,
+    input_timeout_s: float,
+) -> tuple[list[str], list[str]]:
+    """Say everything that is wrong with an input, each thing once; return the errors and the warnings."""
+    new_drops = {cause: count - previous.dropped[cause] for cause, count in snapshot.dropped.items()}
+    silence = silence_reason(snapshot, source, input_timeout_s) if active else None
+    errors: list[str] = []
+    warnings: list[str] = []
+    if silence:
+        errors.append(silence)
+    if active and not silence and snapshot.unanswered_s > input_timeout_s:
+        errors.append(f"images come, but no label for {snapshot.unanswered_s:.1f} s")
+        if drops := ", ".join(f"{count} {cause}" for cause, count in new_drops.items() if count):
+            errors.append(f"dropped since the last report: {drops}")
+    else:
+        if new_drops["error"]:
+            errors.append(f"{new_drops['error']} frames failed since the last report")
+        if new_drops["bad"] or new_drops["stale"]:
+            warnings.append(
+                f"dropped since the last report: {new_drops['bad']} bad frames, {new_drops['stale']} stale ones"
+            )
+    if stamp_clock.foreign and active:
+        warnings.append(f"{_describe_stamps(stamp_clock)}; age and latency count from the arrival")
+    elif new_drops["stale"] and (stamp_clock.foreign or stamp_clock.steady_offset_ms is not None):
+        warnings.append(_describe_stamps(stamp_clock))
+    if active and snapshot.lost > previous.lost:
+        warnings.append(f"{snapshot.lost - previous.lost} images lost on their way since the last report")
+        if not silence or _remedy(source) not in silence:
+            warnings[-1] += f": {_remedy(source)}"
+    if active and not silence and source.incompatible_qos:
+        warnings.append(
+            f"a publisher on {source.topic} does not fit in {source.incompatible_qos}; nothing comes from it"
+        )
+    return errors, warnings
 
 
 def silence_reason(snapshot: FrameSnapshot, source: InputState, input_timeout_s: float) -> str | None:

@@ -183,7 +183,7 @@ PARAMETERS = _table(
         maximum=3600.0,
     ),
     inference_timeout_s=Parameter(
-        "Diagnose an inference that takes longer as hanging, and see to it as on_backend_loss says; 0 never does.",
+        "Diagnose an inference, or a frame's decoding or publication, that takes longer as hanging, and see to it; 0 never does.",
         "any time",
         minimum=0.0,
         maximum=3600.0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from std_msgs.msg import Float64, Header, String
 
 from lwseg_ros.imaging import drawing, messages
 from lwseg_ros.imaging.camera_info import scale_camera_info
+from lwseg_ros.imaging.message_types import find_message_type
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node.frame import SegmentedFrame
 from lwseg_ros.node.parameters import Settings
@@ -29,7 +29,7 @@ LATCHED_QOS = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 # The debug message of the Autoware ecosystem, under its names past and present.
-_STAMPED_PACKAGES = ("autoware_internal_debug_msgs", "tier4_debug_msgs")
+_STAMPED_TYPES = ("autoware_internal_debug_msgs/msg/Float64Stamped", "tier4_debug_msgs/msg/Float64Stamped")
 
 
 def private_topic(camera: str, name: str) -> str:
@@ -61,7 +61,7 @@ class MillisecondsPublisher:
 
     def __init__(self, group: PublisherGroup, topic: str) -> None:
         """Create the publisher of one topic."""
-        self._stamped = _import_message(_STAMPED_PACKAGES, "Float64Stamped")
+        self._stamped = find_message_type(*_STAMPED_TYPES)
         self._publisher = group.create(self._stamped or Float64, topic)
 
     def publish(self, stamp: Any, value_ms: float) -> None:
@@ -118,8 +118,8 @@ class ModelPublishers:
         """Create the publishers; label_info only where vision_msgs is installed."""
         self._model = model
         self._json = group.create(String, "~/label_info_json", LATCHED_QOS)
-        self._label_info_type = _import_message(("vision_msgs",), "LabelInfo")
-        self._vision_class = _import_message(("vision_msgs",), "VisionClass")
+        self._label_info_type = find_message_type("vision_msgs/msg/LabelInfo")
+        self._vision_class = find_message_type("vision_msgs/msg/VisionClass")
         if self._label_info_type is not None:
             self._label_info = group.create(self._label_info_type, "~/label_info", LATCHED_QOS)
         self._processing_time = MillisecondsPublisher(group, "~/debug/processing_time_ms")
@@ -186,13 +186,3 @@ def _publish_image(publisher: Any, header: Header, pixels: np.ndarray, encoding:
     message = Image(header=header)
     messages.fill(message, pixels, encoding)
     publisher.publish(message)
-
-
-def _import_message(packages: tuple[str, ...], name: str) -> Any:
-    """Give a message type of the first package that is installed, or None."""
-    for package in packages:
-        try:
-            return getattr(importlib.import_module(f"{package}.msg"), name)
-        except (ImportError, AttributeError):
-            continue
-    return None

@@ -6,6 +6,8 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,14 @@ END_DELAY_S = 5.0
 EXIT_BACKEND_LOST = 3
 
 
+@dataclass(frozen=True)
+class Fallback:
+    """A runtime on the CPU that is being opened in the place of one that was lost."""
+
+    reason: str
+    opening: Future[Segmenter]
+
+
 class SegmentNode(LifecycleNode):
     """Segment the images of one or several cameras.
 
@@ -59,6 +69,7 @@ class SegmentNode(LifecycleNode):
         self._backend_thread: BackendThread | None = None
         self._left_behind: list[BackendThread] = []
         self._segmenter: Segmenter | None = None
+        self._fallback: Fallback | None = None
         self._outputs = PublisherGroup(self)
         self._model_publishers: ModelPublishers | None = None
         self._inputs: dict[str, CameraInput] = {}
@@ -145,7 +156,13 @@ class SegmentNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self._settings
-        self._segmenter = self._open_segmenter()
+        self._backend_thread = BackendThread()
+        self._segmenter = self._backend_thread.open(
+            self._segmenter_maker(settings.backend),
+            meanwhile=self._publish_diagnostics,
+            period_s=1 / settings.diagnostics_rate_hz,
+        )
+        self._log_choice(self._segmenter)
         model = self._segmenter.model
         self._inputs = {camera: CameraInput(self, camera, lambda: self._settings) for camera in settings.cameras}
         self._model_publishers = ModelPublishers(self._outputs, model)
@@ -155,8 +172,8 @@ class SegmentNode(LifecycleNode):
             settings=lambda: self._settings,
         )
 
-    def _open_segmenter(self, lost: Mapping[str, str] | None = None) -> Segmenter:
-        """Open model and backend in a new thread, and go on with diagnostics meanwhile; lost: see `open_backend`."""
+    def _segmenter_maker(self, backend: str, lost: Mapping[str, str] | None = None) -> Callable[[], Segmenter]:
+        """Return what opens model and backend as the parameters now say; lost: see `open_backend`."""
         settings = self._settings
         options = BackendOptions(
             max_batch=len(settings.cameras),
@@ -165,12 +182,9 @@ class SegmentNode(LifecycleNode):
             cpu_precision=settings.cpu_precision,
             cache_dir=Path(settings.engine_cache_dir) if settings.engine_cache_dir else None,
         )
-        self._backend_thread = BackendThread()
-        segmenter = self._backend_thread.open(
-            lambda: Segmenter.open(settings.model, "auto" if lost else settings.backend, options=options, lost=lost),
-            meanwhile=self._publish_diagnostics,
-            period_s=1 / settings.diagnostics_rate_hz,
-        )
+        return lambda: Segmenter.open(settings.model, backend, options=options, lost=lost)
+
+    def _log_choice(self, segmenter: Segmenter) -> None:
         choice, backend = segmenter.choice, segmenter.backend
         if choice.fallback_reason:
             self.get_logger().warning(f"falling back to {backend.name}: {choice.fallback_reason}")
@@ -178,13 +192,13 @@ class SegmentNode(LifecycleNode):
             f"{segmenter.model.path} on {backend.name} {backend.library_version} "
             f"({backend.device}, {backend.precision}): {choice.reason}"
         )
-        return segmenter
 
     def _activate(self) -> None:
         if self._model_publishers is None:
             raise RuntimeError("the node is not configured")
         self._model_publishers.publish_label_info(self.get_clock().now().to_msg())
-        self._start()
+        if self._fallback is None:  # else once that is open
+            self._start()
 
     def _start(self) -> None:
         if self._segmenter is None or self._backend_thread is None or self._sink is None:
@@ -223,7 +237,7 @@ class SegmentNode(LifecycleNode):
 
     def _close_segmenter(self) -> None:
         """Close the backend; one that hangs is left behind until the process ends."""
-        self._worker = self._segmenter = None
+        self._worker = self._segmenter = self._fallback = None
         if self._backend_thread is not None and not self._backend_thread.close(CLOSE_TIMEOUT_S):
             self.get_logger().error("the backend hangs: it is left behind, with its memory, until the process ends")
             self._left_behind.append(self._backend_thread)
@@ -244,6 +258,8 @@ class SegmentNode(LifecycleNode):
 
     def _watch(self) -> None:
         """Say at once that inference hangs or its device is lost, and see to it."""
+        if self._fallback is not None and self._fallback.opening.done():
+            self._finish_fallback(self._fallback)
         trouble = self._trouble()
         now_s = time.monotonic()
         if not trouble:
@@ -255,10 +271,12 @@ class SegmentNode(LifecycleNode):
             self._troubled_since_s = now_s
             self.get_logger().error(trouble)
             self._publish_diagnostics()
-        if self._state != "active" or self._segmenter is None:
+        if self._state != "active" or self._segmenter is None or self._worker is None:
             return
-        if self._settings.on_backend_loss == "cpu" and self._segmenter.backend.name == "tensorrt":
-            self._go_on_without_tensorrt(trouble)
+        stage = self._worker.stage
+        backend_fails = self._worker.lost or (stage and stage[0] not in ("decoding", "publishing"))
+        if backend_fails and self._settings.on_backend_loss == "cpu" and self._segmenter.backend.name == "tensorrt":
+            self._begin_fallback(trouble)
         elif now_s - self._troubled_since_s > END_DELAY_S:
             raise ProcessEnd(EXIT_BACKEND_LOST, f"{trouble}; the process ends, to be started again")
 
@@ -268,6 +286,8 @@ class SegmentNode(LifecycleNode):
 
     def _trouble(self) -> str:
         """Say what keeps the backend from segmenting at all; empty while nothing does."""
+        if self._fallback is not None:
+            return f"{self._fallback.reason}; a runtime on the CPU has been opening for {self._opening_s:.0f} s"
         if self._opening_s > OPENING_PATIENCE_S:
             return (
                 f"the model has been opening for {self._opening_s:.0f} s; `lwseg build` builds TensorRT engines ahead"
@@ -276,24 +296,34 @@ class SegmentNode(LifecycleNode):
             return ""
         if self._worker.lost:
             return f"the device is lost to this process: {self._worker.lost}"
-        inference_s, timeout_s = self._worker.inference_s, self._settings.inference_timeout_s
-        if timeout_s and inference_s > timeout_s:
-            return (
-                f"the inference in hand has been running for {inference_s:.1f} s; inference_timeout_s is {timeout_s:g}"
-            )
+        stage, timeout_s = self._worker.stage, self._settings.inference_timeout_s
+        if timeout_s and stage and stage[1] > timeout_s:
+            return f"the {stage[0]} in hand has been running for {stage[1]:.1f} s; inference_timeout_s is {timeout_s:g}"
         return ""
 
-    def _go_on_without_tensorrt(self, reason: str) -> None:
+    def _begin_fallback(self, reason: str) -> None:
+        """Let go of TensorRT, and begin to open a runtime on the CPU; meanwhile nothing is subscribed."""
         for source in self._inputs.values():
             source.close()
         if self._worker is not None:
             self._worker.stop(timeout_s=0)
         self._close_segmenter()
+        self.get_logger().warning("opening a runtime on the CPU")
+        self._backend_thread = BackendThread()
+        opening = self._backend_thread.begin_opening(self._segmenter_maker("auto", {"tensorrt": reason}))
+        self._fallback = Fallback(reason, opening)
+
+    def _finish_fallback(self, fallback: Fallback) -> None:
+        """Go on with the runtime that is open now; end the process where none could be opened."""
         try:
-            self._segmenter = self._open_segmenter({"tensorrt": reason})
+            self._segmenter = fallback.opening.result()
         except LwsegError as error:
-            raise ProcessEnd(EXIT_BACKEND_LOST, f"{reason}; no runtime on the CPU either: {error}") from error
-        self._start()
+            reason = f"{fallback.reason}; no runtime on the CPU either: {error}"
+            raise ProcessEnd(EXIT_BACKEND_LOST, reason) from error
+        self._fallback = None
+        self._log_choice(self._segmenter)
+        if self._state == "active":
+            self._start()
 
     # Diagnostics
 
@@ -319,10 +349,10 @@ class SegmentNode(LifecycleNode):
             previous = self._reported.get(camera, snapshot)
             self._reported[camera] = snapshot
             errors += snapshot.dropped["error"] - previous.dropped["error"]
-            active = self._state == "active"
-            self._log_silence(
-                camera, silence_reason(snapshot, state, self._settings.input_timeout_s) if active else None
-            )
+            if source.is_open:
+                self._log_silence(camera, silence_reason(snapshot, state, self._settings.input_timeout_s))
+            else:
+                self._silent.discard(camera)
             cameras.append(
                 camera_status(
                     name,
@@ -331,7 +361,7 @@ class SegmentNode(LifecycleNode):
                     previous,
                     state,
                     stamp_clock=source.stamp_clock,
-                    active=active,
+                    active=source.is_open,
                     input_timeout_s=self._settings.input_timeout_s,
                     hardware_id=hardware_id,
                 )
@@ -339,7 +369,7 @@ class SegmentNode(LifecycleNode):
         timings = list(self._worker.timings) if self._worker else []
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
-        lifecycle_state = "configuring" if self._opening_s else self._state
+        lifecycle_state = "configuring" if self._opening_s and self._fallback is None else self._state
         inference = inference_status(
             name, lifecycle_state, self._segmenter, timings, errors, hardware_id, trouble=self._trouble()
         )

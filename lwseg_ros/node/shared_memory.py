@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lwseg_ros.imaging.transport import PROFILES_VARIABLES, affordable_segment_bytes, fastdds_profiles
+from lwseg_ros.imaging.transport import (
+    PROFILES_VARIABLES,
+    SHARED_MEMORY,
+    affordable_segment_bytes,
+    fastdds_profiles,
+)
 
 FAST_DDS = "rmw_fastrtps"
 # Labels, uncertainty, overlay and colours of a camera of 1920 x 1080 take 16 MB a frame.
 SEGMENT_BYTES = 32 << 20
 DEFAULT_SEGMENT_BYTES = 512 << 10  # what Fast DDS takes by itself
+_SEGMENT = re.compile("fast(dds|rtps)_[0-9a-f]{16}")
+# A process makes its segment and the lock beside it one after the other.
+_NEW_S = 60.0
 # By any of these the user decides: variables, and files in the working folder that Fast DDS reads.
 _DECISIONS = (*PROFILES_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "ROS2_EASY_MODE")
 _DECIDING_FILES = ("DEFAULT_FASTDDS_PROFILES.xml", "DEFAULT_FASTRTPS_PROFILES.xml")
@@ -40,6 +51,33 @@ def room_for_images() -> Iterator[None]:
                 os.environ[variable] = file.name
                 stack.callback(os.environ.pop, variable, None)
         yield
+
+
+def remove_abandoned_segments(folder: Path = SHARED_MEMORY) -> None:
+    """Remove the segments of this user's processes that ended without doing so, as `fastdds shm clean` does.
+
+    One that is restarted again and again would fill the memory otherwise. Who uses a segment, its owner or a reader, holds a
+    lock on the file beside it.
+    """
+    with contextlib.suppress(OSError):
+        for segment in [path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)]:
+            with contextlib.suppress(OSError):
+                _remove_if_abandoned(segment)
+
+
+def _remove_if_abandoned(segment: Path) -> None:
+    """Remove a segment and its lock; raises OSError where somebody holds that, or where it is not ours to remove."""
+    state = segment.lstat()
+    if state.st_uid != os.getuid() or time.time() - state.st_mtime < _NEW_S:
+        return
+    lock = segment.with_name(f"{segment.name}_el")
+    held = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # anybody may put anything there
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        segment.unlink()
+        lock.unlink()
+    finally:
+        os.close(held)
 
 
 def _user_decided() -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STDIN = 0
 
 
 def end_at_once_on_signals() -> None:
@@ -27,3 +29,17 @@ def ignore_signals() -> None:
     """Let no signal turn the exit code of a process that is about to end into a kill."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def end_with_input() -> None:
+    """Signal SIGTERM to this process once its standard input ends: who started it and holds the other end is gone.
+
+    A process that is killed closes its pipes, whichever of its threads made them, and whatever else it leaves undone.
+    """
+
+    def wait() -> None:
+        while os.read(STDIN, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="input", daemon=True).start()

@@ -39,6 +39,9 @@ class Sink(Protocol):
         """Publish what is nice to have, after every camera's results are out."""
 
 
+Stage = Literal["decoding", "inference", "publishing", "earlier work"]
+
+
 class Timing(NamedTuple):
     """How long a frame took."""
 
@@ -54,8 +57,7 @@ class SegmentWorker:
     """Segment what the mailbox holds and hand the results on, in the backend's thread, until stopped.
 
     Nothing that a frame or the backend does ends it: each failure drops the frames it touches, counts them by cause, and
-    is told to `report(camera, text)`. An inference that does not return can only be watched, by `inference_s`, and given
-    up, by `stop`.
+    is told to `report(camera, text)`. What does not return can only be watched, by `stage`, and given up, by `stop`.
     """
 
     def __init__(
@@ -88,14 +90,14 @@ class SegmentWorker:
         self._lock = threading.Lock()
         self._in_hand: list[Frame] = []
         self._given_up = False
-        self._inference_started_s: float | None = None
+        self._stage: tuple[Stage, float] | None = None  # and when it began, by a steady clock
         self.timings: deque[Timing] = deque(maxlen=300)
         self.lost = ""
         """Why the backend's device is lost to this process; empty while it is not."""
 
     def start(self) -> None:
         """Begin to take frames, once the thread has done what it was given before."""
-        self._inference_started_s = time.monotonic()
+        self._enter("earlier work")
         self._ended: Future[None] = self._thread.submit(self._run)
 
     def stop(self, timeout_s: float) -> bool:
@@ -113,15 +115,24 @@ class SegmentWorker:
         return False
 
     @property
-    def inference_s(self) -> float:
-        """How long the present inference has been running, or the thread has been busy with an earlier one; else 0."""
-        started_s = self._inference_started_s
-        return 0.0 if started_s is None else time.monotonic() - started_s
+    def stage(self) -> tuple[Stage, float] | None:
+        """What the thread is busy with and for how many seconds; None while it waits for frames.
+
+        decoding is of one frame, publishing too; inference includes resizing, there and back; earlier work is what the
+        thread was given before `start`.
+        """
+        if (stage := self._stage) is None:
+            return None
+        return stage[0], time.monotonic() - stage[1]
 
     def _run(self) -> None:
-        self._inference_started_s = None
+        self._stage = None
         while batch := self._mailbox.take():
             self._process(list(batch.values()), self._settings())
+            self._stage = None
+
+    def _enter(self, stage: Stage) -> None:
+        self._stage = stage, time.monotonic()
 
     def _process(self, batch: list[Frame], settings: WorkerSettings) -> None:
         started_s = time.monotonic()
@@ -142,6 +153,7 @@ class SegmentWorker:
             return
         published: list[tuple[SegmentedFrame, Timing]] = []
         for (frame, image), segmentation in zip(decoded, results, strict=True):
+            self._enter("publishing")
             result = SegmentedFrame(frame, image, segmentation)
             try:
                 self._sink.publish(result)
@@ -153,6 +165,7 @@ class SegmentWorker:
             self._statistics[frame.camera].add_output(now_s, latency_ms)
             published.append((result, Timing(segmentation.inference_ms, (now_s - started_s) * 1e3, latency_ms)))
         for result, timing in published:
+            self._enter("publishing")
             self.timings.append(timing)
             try:
                 self._sink.publish_extras(result, timing)
@@ -164,7 +177,7 @@ class SegmentWorker:
         with self._lock:
             if not self._given_up:
                 self._in_hand = frames
-                self._inference_started_s = time.monotonic()
+                self._enter("inference")
         for frame in frames if self._given_up else ():
             self._drop(frame, "inactive", "is given up: decoding it took too long")
         return not self._given_up
@@ -172,7 +185,6 @@ class SegmentWorker:
     def _put_down(self) -> list[Frame]:
         """End the inference in hand; return its frames, none where `stop` has given them up."""
         with self._lock:
-            self._inference_started_s = None
             frames, self._in_hand = self._in_hand, []
             return frames
 
@@ -182,6 +194,7 @@ class SegmentWorker:
         if settings.max_age_ms and age_ms > settings.max_age_ms:
             self._drop(frame, "stale", f"is {age_ms:.0f} ms old; max_age_ms is {settings.max_age_ms:.0f}")
             return None
+        self._enter("decoding")
         try:
             return self._decode(frame.message)
         except Exception as error:  # a message in a shape that nobody foresaw costs that message only

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pwd
 import threading
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -176,3 +177,21 @@ def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_folder() == tmp_path / ".cache" / "lwseg_ros" / "engines"
+
+
+@pytest.mark.parametrize("home", [None, ""])
+def test_default_folder_without_a_home_is_the_users(monkeypatch: pytest.MonkeyPatch, home: str | None) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        if home is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, home)
+    assert default_folder() == Path(pwd.getpwuid(os.getuid()).pw_dir, ".cache", "lwseg_ros", "engines")
+
+
+def test_default_folder_of_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987654)
+    with pytest.raises(BackendError, match="there is no home folder for the engine cache; set XDG_CACHE_HOME"):
+        default_folder()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from lwseg_ros.backends import open_backend
+from lwseg_ros.backends import BackendOptions, load_runtime, open_backend
 from lwseg_ros.backends.finite import check_blank_run, check_weights
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.model.model_file import ModelFile, load_model, save_model, shipped_models
@@ -159,3 +160,62 @@ def test_a_network_that_is_honestly_certain_is_opened(tiny_model: ModelFile, tmp
 @pytest.mark.parametrize("path", shipped_models().values(), ids=shipped_models().keys())
 def test_shipped_models_are_finite(path: Path) -> None:
     check_weights(load_model(path))
+
+
+CASES = [("onnxruntime", "auto"), ("openvino", "auto"), ("openvino", "fp32")]
+
+
+def predict(model: ModelFile, case: tuple[str, str], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Run a model as it is, without what refuses one that is not finite."""
+    runtime, cpu_precision = case
+    backend = load_runtime(runtime).open(model, BackendOptions(num_threads=1, cpu_precision=cpu_precision))
+    try:
+        return backend.infer(images)
+    finally:
+        backend.close()
+
+
+def add_to_logits(proto: onnx.ModelProto, stray: np.ndarray) -> None:
+    """Add float32 [1, C, 1, W] to the logits that softmax is given."""
+    softmax = [node for node in proto.graph.node if node.op_type == "Softmax"][-1]
+    proto.graph.initializer.append(numpy_helper.from_array(stray, "stray"))
+    place = list(proto.graph.node).index(softmax)
+    proto.graph.node.insert(place, helper.make_node("Add", [softmax.input[0], "stray"], ["strayed"]))
+    softmax.input[0] = "strayed"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("path", shipped_models().values(), ids=shipped_models().keys())
+def test_shipped_models_mark_the_pixels_whose_logits_are_not_finite(
+    tmp_path: Path, camera_images: list[np.ndarray], path: Path, case: tuple[str, str], value: float
+) -> None:
+    model = load_model(path)
+    height, width = model.manifest.input_size_hw
+    images = cv2.resize(camera_images[0], (width, height))[None]
+    label, uncertainty = (output.copy() for output in predict(model, case, images))
+    columns = slice(100, 140)
+    stray = np.zeros((1, len(model.manifest.classes), 1, width), np.float32)
+    stray[:, 3, :, columns] = value  # of one class; all other logits stay as they are
+    broken = edited(model, tmp_path / "m.onnx", lambda proto: add_to_logits(proto, stray))
+    label[..., columns], uncertainty[..., columns] = model.manifest.ignore_id, 255
+    actual = predict(broken, case, images)
+    np.testing.assert_array_equal(actual[0], label)
+    np.testing.assert_array_equal(actual[1], uncertainty)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("path", shipped_models().values(), ids=shipped_models().keys())
+def test_shipped_models_whose_classifier_is_not_finite_give_no_class(
+    tmp_path: Path, camera_images: list[np.ndarray], path: Path, case: tuple[str, str], value: float
+) -> None:
+    model = load_model(path)
+    height, width = model.manifest.input_size_hw
+    graph = onnx.load_model_from_string(model.data).graph
+    classifier = [node for node in graph.node if node.op_type == "Conv"][-1].input[1]
+    # One weight of one class: its logit, and with it every pixel's softmax, is NaN or infinite.
+    broken = edited(model, tmp_path / "m.onnx", set_weight(classifier, value))
+    label, uncertainty = predict(broken, case, cv2.resize(camera_images[0], (width, height))[None])
+    assert (label == model.manifest.ignore_id).all()
+    assert (uncertainty == 255).all()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import array
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from fuzz.runner import refused
+from fuzz.runner import pick, refused
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging import messages
 
@@ -27,9 +28,29 @@ BAYER = {
     for name in (f"bayer_{pattern}8", f"bayer_{pattern}16", f"Bayer{pattern[:2].upper()}8")
 }
 KNOWN = (*PACKED, *YUV422, *YUV_PLANES, *BAYER)
-UNKNOWN = ("", "bgr7", "32FC1", "bayer8", "yuv444p", "jpeg", "BayerRG12Packed", "\0", "8UC2", "rgb888")
-
+UNKNOWN = (
+    *("", "\0", "bgr7", "8UC2", "8SC3", "16SC1", "32FC1", "32FC3", "64FC1", "bgr8; jpeg", "rgb888", "jpeg", "nv16"),
+    *("bayer8", "bayer_rggb12", "BayerRG12Packed", "bayer_rggb8p", "yuv444p", "yuv420p10", "mono8 mono8", "bgr\uff18"),
+    *("bgr8" + " " * 36 + "rotated", "nv12" * 100_000, "\udcffbgr8\udcff", "\x1b[31m"),
+)
+NOT_FINITE = tuple(np.array([np.nan, np.inf, -np.inf], np.float32))
 WIDE = np.array([0, 1, 2, 3, 2**15, 2**16, 2**31, 2**32 - 1])
+
+
+WRITTEN = (str, str, str, str.upper, str.title, lambda name: name + "\0", lambda name: f" {name.replace('_', '-')} ")
+
+
+def plain(name: str) -> str:
+    """Leave of a name what all spellings of it share; letters and digits of other scripts are others."""
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+_BY_PLAIN_NAME = {plain(name): name for name in KNOWN}
+
+
+def meant(encoding: str) -> str | None:
+    """Return the name of the tables here for an encoding in any spelling, if there is one."""
+    return _BY_PLAIN_NAME.get(plain(encoding))
 
 
 def check(seed: int) -> str:
@@ -58,8 +79,8 @@ def judge(message: Any, *, must_be_read: bool = False) -> str:
 
 def sound_message(rng: np.random.Generator) -> Any:
     """Make a message of noise, with padded rows where the encoding allows."""
-    encoding = str(rng.choice(KNOWN))
-    height, width = (int(side) for side in rng.integers(3, 40, 2))
+    encoding = pick(rng, KNOWN)
+    height, width = (int(side) for side in rng.integers(3 if encoding in BAYER else 1, 40, 2))
     if encoding in YUV422:
         width += width % 2
     if encoding in YUV_PLANES and encoding != "nv24":
@@ -72,8 +93,17 @@ def sound_message(rng: np.random.Generator) -> Any:
     if step == width * bytes_per_pixel(encoding):
         step = int(rng.choice([step, step, 0, size // height]))
     big = int(rng.integers(2))
-    data = rng.integers(0, 256, size, dtype=np.uint8).tobytes()
-    return SimpleNamespace(height=height, width=width, encoding=encoding, step=step, is_bigendian=big, data=data)
+    data = rng.bytes(
+        size - (step - width * bytes_per_pixel(encoding) if size == rows * step and rng.random() < 0.2 else 0)
+    )
+    data = pick(rng, [bytes, bytes, array_of, memoryview])(data)
+    name = pick(rng, WRITTEN)(encoding)
+    return SimpleNamespace(height=height, width=width, encoding=name, step=step, is_bigendian=big, data=data)
+
+
+def array_of(data: bytes) -> array.array[int]:
+    """Hold bytes as rclpy does."""
+    return array.array("B", data)
 
 
 def damage(message: Any, rng: np.random.Generator) -> None:
@@ -85,12 +115,14 @@ def damage(message: Any, rng: np.random.Generator) -> None:
         new = int(rng.choice(near) if rng.random() < 0.7 else rng.choice(WIDE))
         setattr(message, name, min(max(new, 0), 2**32 - 1))
     elif name == "encoding":
-        message.encoding = str(rng.choice(KNOWN if rng.random() < 0.7 else UNKNOWN))
+        message.encoding = pick(rng, KNOWN if rng.random() < 0.7 else UNKNOWN)
     elif name == "is_bigendian":
         message.is_bigendian = int(rng.integers(256))
+    elif rng.random() < 0.1:  # as sensors mark what they have not measured
+        message.data = pick(rng, NOT_FINITE).tobytes() * (len(message.data) // 4)
     else:
         kept = int(rng.integers(0, len(message.data) + 1))
-        message.data = message.data[:kept] + bytes(int(rng.choice([0, 0, 1, 100])))
+        message.data = bytes(message.data[:kept]) + bytes(int(rng.choice([0, 0, 1, 100])))
 
 
 def bytes_per_pixel(encoding: str) -> int:
@@ -106,7 +138,8 @@ def rows_of(encoding: str, height: int) -> int:
 
 def check_pixels(image: np.ndarray, message: Any) -> None:
     """Compare BGR [H, W, 3] with what the bytes of a message mean; raises AssertionError."""
-    encoding, height, width = message.encoding, message.height, message.width
+    encoding, height, width = meant(message.encoding), message.height, message.width
+    assert encoding is not None, f"{message.encoding!r} is read, but what does it mean?"
     rows, row_bytes = rows_of(encoding, height), width * bytes_per_pixel(encoding)
     step = message.step
     if len(message.data) == rows * row_bytes and step * height in (0, len(message.data)):

@@ -47,10 +47,26 @@ KINDS = {
 
 @dataclass
 class Report:
-    """What became of the inputs: outcomes by name, and what went wrong by seed."""
+    """What became of the inputs.
+
+    Attributes:
+        outcomes: how many ended how.
+        failures: what went wrong, by seed.
+        slowest: seconds of CPU time that the slowest input took, and its seed.
+        peak_bytes: the most memory that a process has held, its libraries included.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: dict[int, str] = field(default_factory=dict)
+    slowest: tuple[float, int] = (0.0, 0)
+    peak_bytes: int = 0
+
+    def add(self, other: Report) -> None:
+        """Take in what became of other inputs."""
+        self.outcomes.update(other.outcomes)
+        self.failures.update(other.failures)
+        self.slowest = max(self.slowest, other.slowest)
+        self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
 
 
 Option = TypeVar("Option")
@@ -108,7 +124,7 @@ def run(kind: Kind, seed: int, count: int, num_workers: int) -> Report:
         for connection in wait(list(children), timeout=1.0):
             assert isinstance(connection, Connection)
             try:
-                outcomes, failures = connection.recv()
+                report.add(connection.recv())
             except EOFError:
                 child = children.pop(connection)
                 child.process.join()
@@ -116,13 +132,13 @@ def run(kind: Kind, seed: int, count: int, num_workers: int) -> Report:
                     lost = child.in_hand
                     report.failures.setdefault(lost, f"its process ended with exit code {child.process.exitcode}")
                     start(range(lost + child.seeds.step, child.seeds.stop, child.seeds.step))
-                continue
-            report.outcomes.update(outcomes)
-            report.failures.update(failures)
         for child in children.values():
             if child.hangs and child.process.is_alive():
                 report.failures[child.in_hand] = f"no answer within {HANG_S:.0f} s"
                 child.process.kill()
+    assert report.failures or report.outcomes.total() == count, (
+        f"{report.outcomes.total()} of {count} inputs were tried"
+    )
     return report
 
 
@@ -135,25 +151,26 @@ def _work(kind: Kind, seeds: range, in_hand: Any, connection: Connection) -> Non
     report, told = Report(), time.monotonic()
     for seed in seeds:
         in_hand.value = seed
-        outcome, failure = _try(check, seed, kind.max_cpu_s)
+        outcome, failure, cpu_s = _try(check, seed, kind.max_cpu_s)
         if failure:
             report.failures[seed] = failure
         report.outcomes[outcome] += 1
-        if failure or time.monotonic() - told > REPORT_S:  # the next input may be the last
-            connection.send((report.outcomes, report.failures))
+        report.slowest = max(report.slowest, (cpu_s, seed))
+        if failure or seed + seeds.step >= seeds.stop or time.monotonic() - told > REPORT_S:  # the next may be the last
+            report.peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            connection.send(report)
             report, told = Report(), time.monotonic()
-    connection.send((report.outcomes, report.failures))
 
 
-def _try(check: Callable[[int], str], seed: int, max_cpu_s: float) -> tuple[str, str]:
-    """Return what became of an input, and what should not have."""
+def _try(check: Callable[[int], str], seed: int, max_cpu_s: float) -> tuple[str, str, float]:
+    """Return what became of an input, what should not have, and the CPU time that it took in seconds."""
     for _ in range(3):  # on a busy machine one may be slow once, but not three times
         began = time.process_time()
         try:
             outcome = check(seed)
         except BaseException as error:
-            return "failed", "".join(traceback.format_exception(error)[-3:])
-        took_s = time.process_time() - began
-        if took_s <= max_cpu_s:
-            return outcome, ""
-    return "failed", f"{took_s:.1f} s of CPU time, at most {max_cpu_s} are accepted ({outcome})"
+            return "failed", "".join(traceback.format_exception(error)[-3:]), time.process_time() - began
+        cpu_s = time.process_time() - began
+        if cpu_s <= max_cpu_s:
+            return outcome, "", cpu_s
+    return "failed", f"{cpu_s:.1f} s of CPU time, at most {max_cpu_s} are accepted ({outcome})", cpu_s

@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from support import arithmetic_jpegs
 
 from lwseg_ros.errors import ImageError
+from lwseg_ros.imaging.headers import read_header
 from lwseg_ros.imaging.jpeg import decode_jpeg
 
 RNG = np.random.default_rng(4)
@@ -166,7 +168,11 @@ def test_a_lost_restart_interval_is_noticed() -> None:
 def test_bytes_between_segments_and_odd_values_in_them_cost_no_pixel(sound: bytes) -> None:
     expected = decode_jpeg(sound)
     tables = sound.index(b"\xff\xdb")
-    np.testing.assert_array_equal(decode_jpeg(sound[:tables] + b"stray" + sound[tables:]), expected)
+    for stray in (b"stray", b"\xff\0", b"\xff\xd3", b"\xff\x7f", b"\0\xff\xff\xff"):
+        for at in (2, tables):  # behind the start, too
+            data = sound[:at] + stray + sound[at:]
+            assert read_header(data) == ("jpeg", *expected.shape[:2])
+            np.testing.assert_array_equal(decode_jpeg(data), expected)
     parameters = scan_start(sound) - 3
     if sound != PROGRESSIVE:  # what cameras write that think nobody reads them
         odd = sound[:parameters] + b"\0\0\0" + sound[parameters + 3 :]
@@ -174,6 +180,16 @@ def test_bytes_between_segments_and_odd_values_in_them_cost_no_pixel(sound: byte
     if b"JFIF" in sound:
         version = sound.index(b"JFIF") + 5
         np.testing.assert_array_equal(decode_jpeg(sound[:version] + b"\2" + sound[version + 1 :]), expected)
+
+
+@pytest.mark.parametrize("body", [b"", b"\0\0", b"\1\2", b"\2\1profile", b"\1\1" + bytes(500), bytes(65_000)])
+def test_a_damaged_profile_costs_no_pixel(sound: bytes, body: bytes) -> None:
+    body = b"ICC_PROFILE\0" + body
+    profile = b"\xff\xe2" + (2 + len(body)).to_bytes(2, "big") + body
+    tables = sound.index(b"\xff\xdb")
+    for number in (1, 2, 300):
+        data = sound[:tables] + profile * number + sound[tables:]
+        np.testing.assert_array_equal(decode_jpeg(data), decode_jpeg(sound))
 
 
 def test_a_progressive_image_without_its_last_scans_is_noticed() -> None:
@@ -185,6 +201,15 @@ def test_a_progressive_image_without_its_last_scans_is_noticed() -> None:
         for end in (b"", b"\xff\xd9"):
             with pytest.raises(ImageError, match=r"lacks a scan|header breaks off"):
                 decode_jpeg(PROGRESSIVE[:cut] + end)
+
+
+@pytest.mark.parametrize("data", [arithmetic_jpegs.SEQUENTIAL, arithmetic_jpegs.PROGRESSIVE])
+def test_arithmetic_coding_hides_lost_pixels_and_is_refused(data: bytes) -> None:
+    """Libjpeg gives a whole image for each of these, with other pixels and without a warning."""
+    for kept in (len(data), len(data) - 2, *range(len(data) - 40, len(data) - 10, 3)):
+        for end in (b"", b"\xff\xd9"):
+            with pytest.raises(ImageError, match="coded arithmetically"):
+                decode_jpeg(data[:kept] + end)
 
 
 @pytest.mark.parametrize("side", [64, 1024, 8192])

@@ -71,7 +71,7 @@ def test_segments_that_decode_no_pixel_are_not_read_again_and_again(kind: str, s
     plain, decoded_bytes = tidied(with_stray_bytes(data))
     found, also_decoded_bytes = tidied(with_stray_bytes(data, *segments))
     assert also_decoded_bytes == decoded_bytes
-    assert found == plain[:2] + b"".join(segments) + plain[2:]
+    assert found == plain
     image = decode_jpeg(with_stray_bytes(data, *segments))
     np.testing.assert_array_equal(image, decode_jpeg(data))
 
@@ -86,7 +86,7 @@ def test_what_tells_the_colours_is_read_as_far_as_libjpeg_reads_it() -> None:
     segments = segment(0xE0, jfif + preview), segment(0xEE, adobe + bytes(40000))
     many, also_decoded_bytes = tidied(with_stray_bytes(KINDS["colours"], *segments))
     assert also_decoded_bytes == decoded_bytes
-    assert len(many) == len(few) + 70000
+    assert many == few
     image = decode_jpeg(with_stray_bytes(KINDS["colours"], *segments))
     np.testing.assert_array_equal(image, decode_jpeg(KINDS["colours"]))
 

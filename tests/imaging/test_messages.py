@@ -188,6 +188,7 @@ def test_yuv444(make: Any, width: int) -> None:
         ("Mono8", "mono8"),
         ("8uc3", "8UC3"),
         ("bgr8\0", "bgr8"),
+        ("bgr8" + "\0" * 60, "bgr8"),
         ("rgb24", "rgb8"),
         ("GREY", "mono8"),
         ("Y16", "mono16"),
@@ -222,6 +223,14 @@ def test_names_that_drivers_use(make: Any, written: str, meant: str) -> None:
 def test_a_name_that_may_mean_several_things_is_refused(make: Any, unknown: str) -> None:
     with pytest.raises(ImageError, match="is not supported; there are: bgr8, ") as caught:
         messages.to_bgr(make(BGR, unknown))
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("begins", ["bgr8", "mono8", "bayer_rggb8"])
+@pytest.mark.parametrize("ends", [" " * 36 + "rotated", "\0" * 60 + "x", "_" * 100 + "16", "." * 10**6 + "?"])
+def test_a_name_that_only_begins_like_one_is_refused(make: Any, begins: str, ends: str) -> None:
+    with pytest.raises(ImageError, match="is not supported; there are: bgr8, ") as caught:
+        messages.to_bgr(make(BGR if begins == "bgr8" else BGR[..., 0], begins + ends))
     assert len(str(caught.value)) < 1000
 
 

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from support.tiny_model import tiny_graph, tiny_manifest, write_tiny_model
 
 from lwseg_ros.errors import ModelFileError
+from lwseg_ros.model.graph_sizes import MAX_NODES
 from lwseg_ros.model.model_file import METADATA_KEY, load_model, save_model, shipped_models
 from lwseg_ros.model.onnx_file import MAX_FIELDS, parse_onnx
 
@@ -227,7 +228,7 @@ def test_what_would_explode_is_refused_before_it_is_unpacked(name: str) -> None:
 def just_below_the_limits() -> dict[str, onnx.ModelProto]:
     """Graphs as costly as get past the limits."""
     many_nodes, many_weights, large_weights, numbers = (tiny_graph() for _ in range(4))
-    nodes, weights = (MAX_FIELDS - 1000) // 5, (MAX_FIELDS - 1000) // 4
+    nodes, weights = MAX_NODES - 100, (MAX_FIELDS - 1000) // 4
     many_nodes.graph.node.extend(helper.make_node("Identity", ["one"], [f"n{i}"]) for i in range(nodes))
     many_weights.graph.initializer.extend(
         TensorProto(name=f"w{i}", data_type=TensorProto.FLOAT, float_data=[1.0]) for i in range(weights)

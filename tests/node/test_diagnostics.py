@@ -171,6 +171,48 @@ def test_lost_images_are_a_warning_with_what_helps(source: InputState, remedies:
     assert all(remedy in silent.message for remedy in remedies)
 
 
+@pytest.mark.parametrize(
+    ("snapshot", "changes", "level", "parts"),
+    [
+        (dropped(bad=1), {}, DiagnosticStatus.WARN, ["1 bad frames", "5 images lost"]),
+        (dropped(stale=1), {}, DiagnosticStatus.WARN, ["1 stale ones", "5 images lost"]),
+        (dropped(error=2, bad=1), {}, DiagnosticStatus.ERROR, ["2 frames failed", "1 bad frames", "5 images lost"]),
+        (
+            dropped(stale=3),
+            {"stamps_ns": [NOW_NS - 3 * 10**9] * 3},
+            DiagnosticStatus.WARN,
+            ["3 stale ones", "the stamps are from another clock, 3.0 s behind", "5 images lost"],
+        ),
+        (
+            replace(dropped(stale=9), unanswered_s=5.0),
+            {"stamps_ns": [NOW_NS] + [NOW_NS - 3 * 10**9] * 3},
+            DiagnosticStatus.ERROR,
+            ["images come, but no label for 5.0 s", "9 stale", "the stamps are steadily 3.0 s behind", "5 images lost"],
+        ),
+        (
+            dropped(),
+            {"source": replace(BEST_EFFORT, incompatible_qos="DURABILITY")},
+            DiagnosticStatus.WARN,
+            ["5 images lost", "does not fit in DURABILITY"],
+        ),
+        (
+            replace(dropped(error=1), silence_s=9.0),
+            {"source": replace(BEST_EFFORT, publisher_types=())},
+            DiagnosticStatus.ERROR,
+            ["nobody publishes it", "1 frames failed", "5 images lost"],
+        ),
+    ],
+)
+def test_no_trouble_hides_what_helps_against_another(
+    snapshot: FrameSnapshot, changes: dict[str, object], level: bytes, parts: list[str]
+) -> None:
+    found = status(replace(snapshot, lost=12), **{"source": BEST_EFFORT, **changes})  # type: ignore[arg-type]
+    assert found.level == level
+    places = [found.message.find(part) for part in parts]
+    assert places == sorted(places), "the worst come first"
+    assert all(found.message.count(part) == 1 for part in [*parts, PROFILE])
+
+
 def test_lost_images_of_the_past_are_no_trouble() -> None:
     assert status(source=BEST_EFFORT).level == DiagnosticStatus.OK
     assert status(replace(SNAPSHOT, lost=12), active=False).level == DiagnosticStatus.OK
@@ -209,12 +251,17 @@ def test_inference(tiny_model: ModelFile) -> None:
         hanging = inference_status("segment", "active", segmenter, timings, 4, "CPU", trouble="inference hangs")
         segmenter.choice = replace(segmenter.choice, fallback_reason="tensorrt: no CUDA driver")
         fallen_back = inference_status("segment", "active", segmenter, timings, 0, "CPU")
+        failing_fallback = inference_status("segment", "active", segmenter, timings, 4, "CPU")
     assert working.level == DiagnosticStatus.OK
     assert (values(working)["engine_ms_p50"], values(working)["processing_ms_p50"]) == ("11.00", "21.00")
     assert values(working)["model_sha256"] == tiny_model.sha256
     assert failing.level == DiagnosticStatus.ERROR
     assert "4 frames failed" in failing.message
     assert (hanging.level, hanging.message) == (DiagnosticStatus.ERROR, "active, inference hangs")
+    assert failing_fallback.level == DiagnosticStatus.ERROR
+    assert failing_fallback.message == (
+        "active, 4 frames failed since the last report; on onnxruntime as a fallback: tensorrt: no CUDA driver"
+    )
     assert fallen_back.level == DiagnosticStatus.WARN
     assert fallen_back.message == "active, on onnxruntime as a fallback: tensorrt: no CUDA driver"
     assert values(fallen_back)["fallback_reason"] == "tensorrt: no CUDA driver"

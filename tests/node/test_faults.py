@@ -136,12 +136,22 @@ def test_a_broken_backend_is_an_error_and_gives_no_label(
     np.testing.assert_array_equal(messages.view(node.probe.received[LABEL][-1]), expected)
 
 
-def test_a_hung_inference_is_an_error_and_ends_the_process(start: Callable[..., FaultyNode]) -> None:
-    node = start()
+@pytest.mark.parametrize(
+    ("fault", "stage", "parameters"),
+    [
+        ("hang", "inference", {}),
+        ("decoding hangs", "decoding", {}),
+        ("decoding hangs", "decoding", {"backend": "tensorrt", "on_backend_loss": "cpu"}),  # which is no help here
+    ],
+)
+def test_a_hung_batch_is_an_error_and_ends_the_process(
+    start: Callable[..., FaultyNode], fault: str, stage: str, parameters: dict[str, object]
+) -> None:
+    node = start(**parameters)
     node.work()
-    node.fault("hang")
+    node.fault(fault)
     status = node.status_while_publishing("segment: inference", is_error)
-    assert "the inference in hand has been running for 1." in status.message
+    assert f"the {stage} in hand has been running for 1." in status.message
     camera = node.status_while_publishing("segment: camera", is_error)
     assert "images come, but no label for" in camera.message
     assert node.wait() == 3
@@ -160,11 +170,11 @@ def test_a_hung_inference_that_returns_is_over(start: Callable[..., FaultyNode])
     assert "inference goes on" in node.output
 
 
-@pytest.mark.parametrize("timeout_s", [0.0, 1.0])
-def test_transitions_answer_while_inference_hangs(start: Callable[..., FaultyNode], timeout_s: float) -> None:
+@pytest.mark.parametrize(("fault", "timeout_s"), [("hang", 0.0), ("hang", 1.0), ("decoding hangs", 1.0)])
+def test_transitions_answer_while_a_batch_hangs(start: Callable[..., FaultyNode], fault: str, timeout_s: float) -> None:
     node = start(inference_timeout_s=timeout_s, input_timeout_s=0.5)
     node.work()
-    node.fault("hang")
+    node.fault(fault)
     node.status_while_publishing("segment: camera", is_error)
     for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
         began_s = time.monotonic()
@@ -254,6 +264,65 @@ def test_a_gpu_that_hangs_is_done_without_where_that_is_wanted(
     began_s = time.monotonic()
     assert node.end(signal.SIGTERM) == 0
     assert time.monotonic() - began_s < 6
+
+
+def lose_device(node: FaultyNode, folder: Path, fault: str) -> None:
+    """Lose the CUDA device of a working node, and wait until a runtime on the CPU is being opened, with a fault."""
+    node.work()
+    node.fault(fault)
+    write_at_once(folder / "cuda_error", "700")
+    node.probe.publish("/image", image_message(IMAGE, stamp=node.probe.now()))
+    node.probe.spin_until((folder / "fault.opening").exists, "the opening of a runtime on the CPU")
+
+
+def test_opening_a_fallback_that_hangs_is_an_error_and_blocks_nothing(
+    start: Callable[..., FaultyNode], tmp_path: Path
+) -> None:
+    node = start(backend="tensorrt", on_backend_loss="cpu", input_timeout_s=0.5)
+    lose_device(node, tmp_path, "open hangs")
+    status = node.probe.status("segment: inference", lambda status: "has been opening for 2 s" in status.message)
+    assert is_error(status)
+    assert status.message.startswith("active, the device is lost to this process: ")
+    assert "; a runtime on the CPU has been opening" in status.message
+    cameras = [s for array in node.probe.received["/diagnostics"] for s in array.status if s.name == "segment: camera"]
+    assert (cameras[-1].level, cameras[-1].message) == (DiagnosticStatus.OK, "inactive")
+    assert "no image on" not in node.output.partition("the device is lost")[2]
+    assert node.probe.state() == "active"
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+        began_s = time.monotonic()
+        assert node.probe.transition(transition)
+        assert time.monotonic() - began_s < 5
+    node.probe.status("segment: inference", lambda status: status.message == "unconfigured")
+    node.fault("")
+    assert node.probe.set_parameters(backend="auto") == (True, "")
+    assert node.probe.transition(Transition.TRANSITION_CONFIGURE)
+    assert node.probe.transition(Transition.TRANSITION_ACTIVATE)
+    node.work()
+    assert node.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_deactivated_while_a_fallback_is_opened(start: Callable[..., FaultyNode], tmp_path: Path, again: bool) -> None:
+    node = start(backend="tensorrt", on_backend_loss="cpu")
+    lose_device(node, tmp_path, "open hangs 4")
+    assert node.probe.transition(Transition.TRANSITION_DEACTIVATE)
+    if again:
+        assert node.probe.transition(Transition.TRANSITION_ACTIVATE)
+    else:
+        node.probe.status("segment: inference", lambda status: "inactive, on " in status.message)
+        assert node.probe.transition(Transition.TRANSITION_ACTIVATE)
+    node.work()
+    assert " as a fallback: tensorrt: the device is lost" in node.probe.status("segment: inference").message
+
+
+def test_no_runtime_on_the_cpu_either_ends_the_process(start: Callable[..., FaultyNode], tmp_path: Path) -> None:
+    node = start(backend="tensorrt", on_backend_loss="cpu")
+    node.work()
+    node.fault("open fails")
+    write_at_once(tmp_path / "cuda_error", "700")
+    node.probe.publish("/image", image_message(IMAGE, stamp=node.probe.now()))
+    assert node.wait() == 3
+    assert "no runtime on the CPU either: no backend could be opened" in node.output
 
 
 @pytest.mark.parametrize("code", [2, 701])

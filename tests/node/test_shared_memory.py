@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
+import re
+import signal
 import tempfile
+import time
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -12,9 +16,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
-from lwseg_ros.imaging.transport import PROFILES_VARIABLES
+from support.ros_harness import NodeProcess, Probe
+
+from lwseg_ros.imaging.transport import PROFILES_VARIABLES, SHARED_MEMORY
 from lwseg_ros.node import shared_memory
-from lwseg_ros.node.shared_memory import room_for_images
+from lwseg_ros.node.shared_memory import remove_abandoned_segments, room_for_images
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +122,56 @@ def test_what_fails_in_the_block_comes_out_of_it() -> None:
     with pytest.raises(FileNotFoundError), room_for_images():
         raise FileNotFoundError
     assert dict(os.environ) == before
+
+
+def make_segment(folder: Path, name: str, age_s: float) -> Path:
+    segment = folder / name
+    segment.write_bytes(b"images")
+    os.utime(segment, (time.time() - age_s,) * 2)
+    return segment
+
+
+def test_abandoned_segments_are_removed_and_no_others(tmp_path: Path) -> None:
+    names = (
+        "fastdds_0123456789abcdef",
+        "fastrtps_00000000000000ff",
+        "fastdds_aaaaaaaaaaaaaaaa",
+        "fastdds_bbbbbbbbbbbbbbbb",
+    )
+    abandoned, earlier, in_use, new = (
+        make_segment(tmp_path, name, age_s) for name, age_s in zip(names, (120, 9999, 120, 1), strict=True)
+    )
+    other = make_segment(tmp_path, "fastdds_port7000", 120)
+    without_lock = make_segment(tmp_path, "fastdds_cccccccccccccccc", 120)
+    fifo = make_segment(tmp_path, "fastdds_dddddddddddddddd", 120)
+    link = make_segment(tmp_path, "fastdds_eeeeeeeeeeeeeeee", 120)
+    for segment in (abandoned, earlier, in_use, new, other):
+        (tmp_path / f"{segment.name}_el").touch()
+    os.mkfifo(f"{fifo}_el")
+    Path(f"{link}_el").symlink_to(tmp_path / "elsewhere")
+    with Path(f"{in_use}_el").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        remove_abandoned_segments(tmp_path)
+    left = {path for path in tmp_path.iterdir() if not path.name.endswith("_el")}
+    assert left - {fifo} == {in_use, new, other, without_lock, link}
+    assert not Path(f"{abandoned}_el").exists()
+    remove_abandoned_segments(tmp_path / "nowhere")
+
+
+@pytest.mark.integration
+def test_a_killed_node_leaves_a_segment_that_the_next_one_removes(tmp_path: Path) -> None:
+    parameters = {"autostart": "false"}
+    probe = Probe()
+    try:
+        with NodeProcess(tmp_path, parameters) as node:
+            assert probe.state() == "unconfigured"
+            maps = Path(f"/proc/{node.process.pid}/maps").read_text()
+            used = {Path(path) for path in re.findall(rf"{SHARED_MEMORY}/fast\w+_[0-9a-f]{{16}}\b", maps)}
+            (own,) = (path for path in used if path.stat().st_size > 4 * shared_memory.DEFAULT_SEGMENT_BYTES)
+            assert node.end(signal.SIGKILL) == -signal.SIGKILL
+        assert own.exists()
+        os.utime(own, (time.time() - 120,) * 2)
+        with NodeProcess(tmp_path, parameters):
+            probe.spin_until(lambda: not own.exists(), "the removal of the segment")
+    finally:
+        probe.close()

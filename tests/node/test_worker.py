@@ -203,29 +203,29 @@ def test_frames_left_at_the_end_are_counted(bench: Bench) -> None:
 
 def test_an_inference_that_does_not_return_is_watched_and_given_up(bench: Bench) -> None:
     image, _ = painted_image((48, 64))
-    assert bench.worker.inference_s == 0
+    assert bench.worker.stage is None
     bench.backend.release.clear()
     bench.put("front", image)
     bench.worker.start()
-    wait_for(lambda: bench.worker.inference_s > 0.2)
+    wait_for_stage(bench, "inference")
     bench.put("left", image)
     assert not bench.worker.stop(0.1)
     assert [bench.dropped(camera) for camera in CAMERAS] == [{"error": 1}, {"inactive": 1}, {}]
-    assert bench.worker.inference_s > 0.2  # still watched
+    wait_for_stage(bench, "inference")  # still watched
     bench.backend.release.set()
     assert bench.worker.stop(10)
-    assert bench.worker.inference_s == 0
+    assert bench.worker.stage is None
     assert bench.segmented() == [0, 0, 0]
     assert not bench.results, "what was given up is not published"
     assert bench.dropped("front") == {"error": 1}
 
 
-def test_a_decoding_that_does_not_return_is_given_up(bench: Bench) -> None:
+def test_a_decoding_that_does_not_return_is_watched_and_given_up(bench: Bench) -> None:
     release = threading.Event()
     bench.worker._decode = lambda message: release.wait(20) and message
     bench.put("front", painted_image((48, 64))[0])
     bench.worker.start()
-    wait_for(lambda: not bench.mailbox._waiting)
+    wait_for_stage(bench, "decoding")
     assert not bench.worker.stop(0.1)
     release.set()
     assert bench.worker.stop(10)
@@ -234,13 +234,36 @@ def test_a_decoding_that_does_not_return_is_given_up(bench: Bench) -> None:
     assert not bench.results
 
 
+@pytest.mark.parametrize("kind", ["publish", "publish_extras"])
+def test_a_publication_that_does_not_return_is_watched(bench: Bench, kind: str) -> None:
+    release = threading.Event()
+    setattr(bench, kind, lambda *_: release.wait(20))
+    bench.put("front", painted_image((48, 64))[0])
+    bench.worker.start()
+    wait_for_stage(bench, "publishing")
+    release.set()
+    assert bench.worker.stop(10)
+    assert bench.worker.stage is None
+    assert bench.segmented() == [1, 0, 0]
+
+
+def test_each_frame_has_its_own_time_to_be_decoded(bench: Bench) -> None:
+    began: list[Any] = []
+    bench.worker._decode = lambda image: (began.append(bench.worker._stage), image)[1]
+    for camera in CAMERAS:
+        bench.put(camera, painted_image((48, 64))[0])
+    bench.run()
+    assert [stage for stage, _ in began] == ["decoding"] * 3
+    assert len({began_s for _, began_s in began}) == 3
+
+
 def test_waiting_for_the_thread_is_watched_too(bench: Bench) -> None:
     release = threading.Event()
     bench.worker._thread.submit(lambda: release.wait(20))
     bench.worker.start()
-    wait_for(lambda: bench.worker.inference_s > 0.1)
+    wait_for_stage(bench, "earlier work")
     release.set()
-    wait_for(lambda: bench.worker.inference_s == 0)
+    wait_for(lambda: bench.worker.stage is None)
     assert bench.worker.stop(10)
 
 
@@ -250,6 +273,10 @@ def test_a_lost_device_is_remembered(bench: Bench) -> None:
     bench.run()
     assert bench.dropped("front") == {"error": 1}
     assert bench.worker.lost == "CUDA failed for good"
+
+
+def wait_for_stage(bench: Bench, stage: str, seconds: float = 0.2) -> None:
+    wait_for(lambda: (found := bench.worker.stage) and found[0] == stage and found[1] > seconds)
 
 
 def wait_for(condition: Any, timeout_s: float = 10.0) -> None:

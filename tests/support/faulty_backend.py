@@ -1,4 +1,7 @@
-"""A runtime that works until the file $FAULT_FILE names a fault; read before every inference."""
+"""A runtime that works until the file $FAULT_FILE names a fault; read before every opening and inference.
+
+An opening that hangs, for ever or for some seconds, makes the file $FAULT_FILE.opening when it begins.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from lwseg_ros.backends.base import BackendOptions, Probe
 from lwseg_ros.backends.onnxruntime import OnnxRuntimeBackend
+from lwseg_ros.errors import BackendError
 from lwseg_ros.model.model_file import ModelFile
 
 
@@ -18,9 +22,17 @@ def probe(options: BackendOptions) -> Probe:
 
 
 def open(model: ModelFile, options: BackendOptions) -> FaultyBackend:
-    if fault() == "open hangs":
-        hang(3600)
+    fail_to_open()
     return FaultyBackend(model, options)
+
+
+def fail_to_open() -> None:
+    match fault().split():
+        case ["open", "hangs", *seconds]:
+            Path(os.environ["FAULT_FILE"] + ".opening").touch()
+            hang(int(seconds[0]) if seconds else 3600)
+        case ["open", "fails"]:
+            raise BackendError("no such luck")
 
 
 class FaultyBackend(OnnxRuntimeBackend):

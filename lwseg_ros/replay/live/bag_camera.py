@@ -14,9 +14,10 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 
 from lwseg_ros.errors import BagError
+from lwseg_ros.imaging.message_types import load_message_type
 from lwseg_ros.replay.bag import Bag, BagMessage
 from lwseg_ros.replay.cdr import with_stamp_ns
-from lwseg_ros.replay.live.protocol import Commands, InputEndedError, emit, load_message_type, read_config
+from lwseg_ros.replay.live.protocol import Commands, InputEndedError, emit, read_config
 from lwseg_ros.replay.live.topic_names import legal_topic
 
 # DDS tells both ends of a match one after the other; what is published in between reaches nobody.

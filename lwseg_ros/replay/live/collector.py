@@ -16,7 +16,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 
-from lwseg_ros.replay.live.protocol import Commands, emit, load_message_type, read_config
+from lwseg_ros.imaging.message_types import load_message_type
+from lwseg_ros.replay.live.protocol import Commands, emit, read_config
 
 # Reliable and deep enough for a burst: nothing may be lost here that the node did publish.
 QOS = QoSProfile(depth=200, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)

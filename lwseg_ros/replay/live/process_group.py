@@ -76,7 +76,7 @@ class ProcessGroup:
         compressed = image_topic.msgtype == COMPRESSED_IMAGE
         remapping = f"image{'/compressed' if compressed else ''}:={legal_topic(image_topic.name)}"
         transport = "compressed" if compressed else "raw"
-        arguments = ["-m", "lwseg_ros.node", "--ros-args", "-r", remapping]
+        arguments = ["-m", "lwseg_ros.node", "--end-with-input", "--ros-args", "-r", remapping]
         for name, value in {"model": str(model), "backend": backend, "transport": transport, **parameters}.items():
             # JSON is YAML, which is how rcl reads the value: it keeps the type, and quotes a text that looks like a number
             arguments += ["-p", f"{name}:={json.dumps(value)}"]

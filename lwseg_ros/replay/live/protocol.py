@@ -1,13 +1,13 @@
 """What whoever runs a live node and the processes around it say to each other: commands in, events in JSON out.
 
 A process gets its configuration as a JSON file and its commands on standard input, whose end is the signal to stop; so
-none outlives the process that started it. It tells its events on standard output, one line of JSON each.
+none outlives the process that started it, even where that is killed; the node does the same with `--end-with-input`. A
+process tells its events on standard output, one line of JSON each.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import math
 import queue
@@ -82,12 +82,3 @@ class Commands:
             self._lines.put(line.strip())
         self._ended.set()
         self._on_end()
-
-
-def load_message_type(*msgtypes: str) -> Any:
-    """Import the first message class that is installed, by names such as `sensor_msgs/msg/Image`."""
-    for msgtype in msgtypes:
-        package, _, name = msgtype.partition("/msg/")
-        with contextlib.suppress(ModuleNotFoundError):
-            return getattr(importlib.import_module(f"{package}.msg"), name)
-    raise ModuleNotFoundError(f"none of these message types is installed: {', '.join(msgtypes)}")

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from lwseg_ros.imaging.message_types import load_message_type
 from lwseg_ros.replay.bag import IMAGE, Bag
 from lwseg_ros.replay.cdr import header_stamp_ns
 from lwseg_ros.replay.live.bag_camera import BagCamera, CameraNode, run_camera
 from lwseg_ros.replay.live.collector import QOS
 from lwseg_ros.replay.live.process_group import NODE
-from lwseg_ros.replay.live.protocol import Commands, emit, load_message_type
+from lwseg_ros.replay.live.protocol import Commands, emit
 from lwseg_ros.replay.live.recording import DIAGNOSTICS
 
 ANSWERS = ("label", "uncertainty")

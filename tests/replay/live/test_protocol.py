@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from lwseg_ros.replay.live.protocol import Commands, InputEndedError, emit, load_message_type, parse_event
+from lwseg_ros.replay.live.protocol import Commands, InputEndedError, emit, parse_event
 
 
 def test_what_is_emitted_can_be_parsed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,8 +49,3 @@ def test_a_wait_for_a_line_may_be_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         pipe.close()
         with pytest.raises(InputEndedError):
             commands.next(60.0)
-
-
-def test_message_types_that_are_not_installed_are_named() -> None:
-    with pytest.raises(ModuleNotFoundError, match="none of these message types is installed: no_such_msgs/msg/Nothing"):
-        load_message_type("no_such_msgs/msg/Nothing")
