@@ -44,7 +44,9 @@ def test_plain_depthwise_gradients_in_bfloat16_are_those_of_float32() -> None:
                 mixed = layer(features)
             assert mixed.dtype == torch.bfloat16
             mixed.backward(upstream.bfloat16())
-            torch.testing.assert_close(layer.weight.grad, plain_gradient, rtol=0.03, atol=0.03 * float(plain_gradient.abs().max()))
+            torch.testing.assert_close(
+                layer.weight.grad, plain_gradient, rtol=0.03, atol=0.03 * float(plain_gradient.abs().max())
+            )
             layer.weight.grad = None
 
 

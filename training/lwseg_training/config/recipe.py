@@ -171,6 +171,20 @@ class LossSection(Section):
     auxiliary_weights: tuple[float, ...] = ()
 
 
+class DistillationSection(Section):
+    """A teacher whose class probabilities are learned from, beside the labels (losses/distillation.py).
+
+    ``teacher``: the checkpoint of a finished run with the same classes, from the working folder on.
+    ``teacher_held_out``: what teaches a run that holds a sequence out, ``{sequence}`` standing for it.
+    ``temperature``: that softens both sides' probabilities. ``weight``: of this loss, beside that of the labels.
+    """
+
+    teacher: str
+    teacher_held_out: str | None = None
+    temperature: float = Field(2.0, gt=0)
+    weight: float = Field(1.0, gt=0)
+
+
 class OptimizerSection(Section):
     """SGD, AdamW or Muon (optim/muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's.
 
@@ -239,6 +253,7 @@ class Recipe(TrainingSettings):
     inference: InferenceSection = Field(default_factory=lambda: InferenceSection.model_validate({}))
     early: EarlySection | None = None
     auxiliary: AuxiliarySection | None = None
+    distillation: DistillationSection | None = None
     loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
 
     @property

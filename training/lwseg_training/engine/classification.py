@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,6 +55,10 @@ class ClassificationTask:
     def build_network(self) -> nn.Module:
         section = self.recipe.network
         return build_classifier(section.name, len(self.class_names), **section.options)
+
+    def step_loss(self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor) -> Tensor:
+        """Return the cross-entropy of the logits [n, classes]."""
+        return self.loss(outputs, label)  # type: ignore[no-any-return]
 
     def learning_rate(self, step: int) -> float:
         length, schedule = self.length, self.recipe.schedule

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lwseg_training.config.recipe import Recipe
@@ -15,7 +16,9 @@ from lwseg_training.data.labelled_images import LabelledImages, class_frequencie
 from lwseg_training.data.samples import TrainingSamples
 from lwseg_training.distributed import Process
 from lwseg_training.engine.evaluation import evaluate_network
+from lwseg_training.engine.teacher import Teacher
 from lwseg_training.losses import SegmentationLoss
+from lwseg_training.losses.distillation import distillation_loss
 from lwseg_training.losses.logit_adjustment import adjusted_logits
 from lwseg_training.networks import build_network
 from lwseg_training.networks.normalization import Normalize
@@ -64,9 +67,27 @@ class SegmentationTask:
         )
         return loss.to(self.process.device)
 
+    @cached_property
+    def teacher(self) -> Teacher | None:
+        """The recipe's teacher, None without; raises CheckpointError or RecipeError where it cannot teach this run."""
+        distillation = self.recipe.distillation
+        if distillation is None:
+            return None
+        return Teacher(Path(distillation.teacher), self.recipe.dataset, self.classes, self.process.device)
+
     def build_network(self) -> nn.Module:
         section = self.recipe.network
         return build_network(section.name, len(self.classes), **section.options)
+
+    def step_loss(self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor) -> Tensor:
+        """Return the recipe's loss on the labels, and what there is to learn from the teacher."""
+        loss: Tensor = self.loss(outputs, label)
+        distillation = self.recipe.distillation
+        if distillation is None or self.teacher is None:
+            return loss
+        prediction = outputs if isinstance(outputs, Tensor) else outputs[0]
+        taught = distillation_loss(prediction, self.teacher(image), distillation.temperature)
+        return loss + distillation.weight * taught
 
     def learning_rate(self, step: int) -> float:
         length, power = self.length, self.recipe.schedule.power

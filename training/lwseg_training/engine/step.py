@@ -31,7 +31,6 @@ class TrainingStep:
     def __init__(self, task: Task, state: TrainingState) -> None:
         self.task = task
         self.state = state
-        self.loss = task.loss
         self.parallel = _in_parallel(state.network, task.process)
 
     def take(self, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
@@ -52,7 +51,7 @@ class TrainingStep:
         label = label.to(process.device, non_blocking=True).long()
         with autocast(process.device, recipe.precision):
             outputs = self.parallel(task.normalize(image).contiguous(memory_format=torch.channels_last))
-        loss = self.loss(outputs, label)
+        loss = task.step_loss(outputs, image, label)
         loss.backward()
         limit = recipe.optimizer.clip_norm or math.inf
         norm = float(nn.utils.clip_grad_norm_(state.network.parameters(), limit))

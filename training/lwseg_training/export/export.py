@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
-import logging
-import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +24,8 @@ from lwseg_training.export.calibration import Calibration, fit_temperature, samp
 from lwseg_training.export.inference_graph import InferenceGraph
 from lwseg_training.networks import TwoScaleNetwork
 from lwseg_training.networks.normalization import MEAN_RGB, STD_RGB, Normalize
+from lwseg_training.networks.onnx_graph import onnx_graph
 
-OPSET = 18  # what TensorRT 10.3 (JetPack 6), OpenVINO 2024 and ONNX Runtime 1.16 all read
 MIN_EQUAL_LABELS = 0.999
 MAX_UNCERTAINTY_DIFFERENCE = 2
 
@@ -161,27 +156,7 @@ def to_onnx(graph: InferenceGraph, size_hw: tuple[int, int], precision: Precisio
         ).eval()
     batch = torch.export.Dim("N", min=1, max=64)
     example = torch.zeros(2, *size_hw, 3, dtype=torch.uint8)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        path = Path(folder) / "model.onnx"
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(
-            graph,
-            (example,),
-            path,
-            input_names=["image"],
-            output_names=["label", "uncertainty"],
-            opset_version=OPSET,
-            dynamo=True,
-            dynamic_shapes=({0: batch},),
-            external_data=False,
-            verbose=False,
-        )
-        model = onnx.load_model(path)
+    model = onnx_graph(graph, example, ["label", "uncertainty"], ({0: batch},))
     # The exporter's notes on each node hold paths and stack traces of the machine it ran on.
     for node in model.graph.node:
         del node.metadata_props[:]

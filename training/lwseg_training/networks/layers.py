@@ -56,7 +56,12 @@ class DepthwiseConv2d(nn.Conv2d):
         super().__init__(channels, channels * multiplier, kernel_size, stride, pads, dilation, channels, bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        plain = (self.kernel_size, self.stride, self.dilation, self.out_channels) == ((3, 3), (1, 1), (1, 1), self.in_channels)
+        plain = (self.kernel_size, self.stride, self.dilation, self.out_channels) == (
+            (3, 3),
+            (1, 1),
+            (1, 1),
+            self.in_channels,
+        )
         if plain or features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
             return super().forward(features)
         with torch.autocast("cpu", enabled=False):
