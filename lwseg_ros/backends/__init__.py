@@ -12,7 +12,7 @@ import numpy as np
 from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, OutputCheck, Probe, Runtime
 from lwseg_ros.backends.finite import check_blank_run, check_weights
 from lwseg_ros.errors import BackendError, LwsegError
-from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile, check_batch
 
 __all__ = [
     "BACKENDS",
@@ -65,10 +65,12 @@ def open_backend(
     `auto` takes TensorRT where a CUDA device and a TensorRT library are, else OpenVINO, else ONNX Runtime; none of `lost`,
     runtimes that failed in use with the reason. Raises BackendUnavailableError when the named runtime or its device is not
     there, BackendError when it fails, whatever the library itself raises, and ModelFileError when weights or logits are not
-    finite. What is opened has run already, on blank images.
+    finite, or when a batch takes more room than its images one by one. What is opened has run already, on blank images.
     """
     options = options or BackendOptions()
     check_weights(model)
+    if options.max_batch > 1:  # one image was looked at when the file was read
+        check_batch(model, options.max_batch)
     if name != "auto":
         return BackendChoice(_opened_and_run(name, model, options), f"{name} was asked for")
     passed_over = [f"{candidate}: {reason}" for candidate, reason in (lost or {}).items()]

@@ -76,8 +76,11 @@ class EngineCache:
     """A private folder of engines, made with mode 0700 on the first store; files have 0600."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Name the folder; None takes the default one."""
-        self.folder = default_folder() if folder is None else Path(folder)
+        """Name the folder; None takes the default one. Raises BackendError where a home folder in it is nobody's."""
+        try:
+            self.folder = default_folder() if folder is None else Path(folder).expanduser()
+        except RuntimeError as error:
+            raise BackendError(f"engine cache {folder} cannot be looked for ({error}); choose another") from error
 
     def path_of(self, key: EngineKey) -> Path:
         """Return where the engine of a key is or would be."""

@@ -22,6 +22,8 @@ from lwseg_ros.imaging.jpeg_stream import JpegStream, read_stream
 MAX_SCANNED_PIXELS = 6 << 26
 # Four colours take more memory, and are converted here.
 MAX_PRINT_PIXELS = 1 << 24
+# More than an EXIF preview takes before the pixels is not handed to libjpeg, which is slow at passing over it.
+MAX_HEADER_BYTES = 1 << 20
 # Huffman codes take at least one bit for a block of 8 x 8.
 MAX_PIXELS_PER_BYTE = 8 * 64
 
@@ -76,7 +78,7 @@ def _check_work(stream: JpegStream) -> None:
 
 def _decode_sound_blocks(stream: JpegStream) -> Pixels:
     """Decode a stream, without what costs no pixel where there is such; raises ValueError, in libjpeg's words, for damage."""
-    if stream.is_sequential:
+    if stream.is_sequential and stream.scans[0].start <= MAX_HEADER_BYTES:
         with suppress(ValueError):
             return _decode(stream.data, stream.size_hw)
     # Scans that follow the image's own are left out, too, and segments without pixels, such as a profile that is damaged.

@@ -11,31 +11,9 @@ from lwseg_ros.model.onnx_file import tensor_values
 
 # Of [N, C, H, W], each of these keeps C.
 KEEP_CHANNELS = {
-    *(
-        "AveragePool",
-        "BatchNormalization",
-        "Cast",
-        "Clip",
-        "DequantizeLinear",
-        "Dropout",
-        "Elu",
-        "Exp",
-        "HardSigmoid",
-        "HardSwish",
-    ),
-    *(
-        "Identity",
-        "InstanceNormalization",
-        "LeakyRelu",
-        "Log",
-        "LogSoftmax",
-        "MaxPool",
-        "Neg",
-        "QuantizeLinear",
-        "Relu",
-        "Resize",
-    ),
-    *("Sigmoid", "Softmax", "Sqrt", "Tanh"),
+    *("AveragePool", "BatchNormalization", "Cast", "Clip", "DequantizeLinear", "Dropout", "Elu", "Exp"),
+    *("HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LeakyRelu", "Log", "LogSoftmax", "MaxPool"),
+    *("Neg", "QuantizeLinear", "Relu", "Resize", "Sigmoid", "Softmax", "Sqrt", "Tanh"),
 }
 BROADCAST = {"Add", "Div", "Max", "Mean", "Min", "Mul", "Sub", "Sum", "Where"}
 KEEP_VALUES = {"Cast", "Floor", "Identity", "Reshape", "Round", "Squeeze", "Transpose", "Unsqueeze"}

@@ -13,7 +13,7 @@ from onnx import defs, helper, numpy_helper, shape_inference
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.model.onnx_file import EXPORT_HINT, MAX_DIMS, MAX_STRUCTURE_BYTES, messages, tensor_values
 
-# Of one image at a time, and of what does not depend on it: runtimes compute that when they open a model, and keep what the
+# Of an image at a time, and of what does not depend on it: runtimes compute that when they open a model, and keep what the
 # rest needs of it. A DWRSeg-B of 65 classes at 1024 x 2048, its uncertainty the entropy, has 0.4 billion and none.
 MAX_LIVE_VALUES = {False: 1 << 30, True: 1 << 26}
 # Sums and products of such numbers stay within the 64 bits that shapes are computed in.
@@ -25,14 +25,26 @@ MAX_COMPUTED = 1000
 MAX_NODES = 10_000
 # What exporters compute shapes with. Each takes no more room than it is given and gives.
 COMPUTED = {
-    *("Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather"),
-    *("Greater", "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range", "ReduceMax", "ReduceMin"),
-    *("ReduceProd", "ReduceSum", "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Sub", "Tile", "Transpose"),
-    *("Unsqueeze", "Where"),
+    *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand"),
+    *("Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less"),
+    *("LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Range", "Reciprocal", "ReduceMax"),
+    *("ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sign"),
+    *("Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where"),
+}
+# Of these, or of some of their versions, ONNX infers nothing: what gives a tensor like theirs, and how many inputs it takes.
+INFERRED_AS = {
+    "GreaterOrEqual": ("Greater", 2),
+    "GroupNormalization": ("Identity", 1),
+    "LessOrEqual": ("Less", 2),
+    "MeanVarianceNormalization": ("Identity", 1),
 }
 # Where any number may stand: it is a value, an end that may lie beyond a tensor's, or a side as it is.
 FREE_ATTRIBUTES = {"Constant", "Shape", "Slice"}
-FREE_INPUTS = {*COMPUTED, "Clip"} - {"Range", "Tile"}
+FREE_INPUTS = {
+    *COMPUTED,
+    *("BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Clip", "DequantizeLinear", "QLinearConv"),
+}
+FREE_INPUTS -= {"Range", "Tile"}
 POSITIVE = {"blocksize", "dilations", "group", "kernel_shape", "num_outputs", "strides"}
 
 
@@ -52,20 +64,23 @@ class _Tensor(NamedTuple):
 _Tensors = ChainMap[str, _Tensor]
 
 
-def check_sizes(onnx_model: onnx.ModelProto) -> None:
-    """Refuse a graph that needs more room for one image than a network does, or that only tells when it runs.
+def check_sizes(onnx_model: onnx.ModelProto, num_images: int = 1) -> None:
+    """Refuse a graph that needs more room for an image than a network does, or that only tells when it runs.
 
-    onnx_model: valid ONNX; a free dimension of an input is taken for 1. Its nodes are followed one by one, in time and
-    room of their number, not of the sizes they declare. Raises ModelFileError, which names the node.
+    onnx_model: valid ONNX; a free dimension of an input is taken for num_images, which share their room. Its nodes are
+    followed one by one, in time and room of their number, not of the sizes they declare. Raises ModelFileError, which names
+    the node.
     """
-    _Graphs(onnx_model.opset_import).follow(onnx_model.graph, ChainMap())
+    _Graphs(onnx_model.opset_import, num_images).follow(onnx_model.graph, ChainMap())
 
 
 class _Graphs:
     """A graph and those nested in it."""
 
-    def __init__(self, opsets: list[onnx.OperatorSetIdProto]) -> None:
+    def __init__(self, opsets: list[onnx.OperatorSetIdProto], num_images: int) -> None:
         self._opsets = opsets
+        self._num_images = num_images
+        self._max_live_values = {False: MAX_LIVE_VALUES[False] * num_images, True: MAX_LIVE_VALUES[True]}
         self._versions = {"" if opset.domain == "ai.onnx" else opset.domain: opset.version for opset in opsets}
         self._live_values = {False: 0, True: 0}  # by whether they are constant
         self._num_nodes = self._num_computed = 0
@@ -76,7 +91,7 @@ class _Graphs:
         if self._num_nodes > MAX_NODES:
             raise ModelFileError(f"its graph has more than {MAX_NODES} nodes, which is no network's; {EXPORT_HINT}")
         for value in graph.input:
-            tensors[value.name] = _of_one_image(value.type.tensor_type)
+            tensors[value.name] = _of_images(value.type.tensor_type, self._num_images)
         reads = [_names_read(node) for node in graph.node]
         last_reader = {name: index for index, names in enumerate(reads) for name in names}
         last_reader.update((value.name, len(reads)) for value in graph.output)
@@ -88,12 +103,12 @@ class _Graphs:
             live.update(made)
             for tensor in made.values():
                 self._live_values[tensor.constant] += tensor.size
-                if self._live_values[tensor.constant] > MAX_LIVE_VALUES[tensor.constant]:
+                if self._live_values[tensor.constant] > self._max_live_values[tensor.constant]:
                     shown = "x".join(map(str, tensor.dims))
                     raise _refusal(
                         node,
                         f"gives {shown} values, with which the graph holds {self._live_values[tensor.constant]} at a time; "
-                        f"accepted are {MAX_LIVE_VALUES[tensor.constant]}",
+                        f"accepted are {self._max_live_values[tensor.constant]}",
                     )
             kept_open = not all(tensor.constant for tensor in made.values())
             for name in {*reads[index], *made} & live.keys():
@@ -115,28 +130,41 @@ class _Graphs:
         _check_numbers(node, given)
         constant = all(tensor.constant for tensor in given.values())
         types = self._infer(node, given)
-        dims = {name: _dims(node, name, made) for name, made in types.items()}
+        dims = {name: _dims(node, name, made, MAX_NUMBER * self._num_images) for name, made in types.items()}
         values = self._compute(node, given, max(map(math.prod, dims.values()), default=0))
         return {name: _Tensor(types[name], dims[name], constant, values.get(name)) for name in types}
 
     def _branches(self, node: onnx.NodeProto, tensors: _Tensors) -> dict[str, _Tensor]:
-        """Return what both branches of an If give; other nodes repeat a graph, as often as their data say."""
+        """Return what the branch of an If gives that is known to be taken, or both do; other nodes repeat a graph, as often as
+        their data say.
+        """
         if node.op_type != "If" or node.domain:
             raise _refusal(node, "repeats a graph, which is not accepted")
-        both = []
+        branches = {}
         for attribute in node.attribute:
             inner = tensors.new_child()
             self.follow(attribute.g, inner)
-            both.append([inner[value.name] for value in attribute.g.output])
-        dims = [[tensor.dims for tensor in branch] for branch in both]
-        if len(dims) != 2 or dims[0] != dims[1] or len(dims[0]) != len(node.output):
+            branches[attribute.name] = [inner[value.name] for value in attribute.g.output]
+        condition = tensors[node.input[0]]
+        if condition.values is not None and condition.values.size == 1:
+            taken = branches["then_branch" if condition.values.item() else "else_branch"]
+            return dict(zip(node.output, taken, strict=True))
+        then, other = branches["then_branch"], branches["else_branch"]
+        if [tensor.dims for tensor in then] != [tensor.dims for tensor in other]:
             raise _refusal(node, "has branches that give tensors of different sizes, which is not accepted")
-        return {name: _Tensor(tensor.type, tensor.dims) for name, tensor in zip(node.output, both[0], strict=True)}
+        return {
+            name: _Tensor(one.type, one.dims, condition.constant and one.constant and another.constant)
+            for name, one, another in zip(node.output, then, other, strict=True)
+        }
 
     def _infer(self, node: onnx.NodeProto, given: dict[str, _Tensor]) -> dict[str, onnx.TypeProto]:
         domain = "" if node.domain == "ai.onnx" else node.domain
         try:
             schema = defs.get_schema(node.op_type, self._versions[domain], domain)
+            if not schema.has_type_and_shape_inference_function and node.op_type in INFERRED_AS:
+                like, num_inputs = INFERRED_AS[node.op_type]
+                node = helper.make_node(like, node.input[:num_inputs], node.output, name=node.name)
+                schema = defs.get_schema(like, self._versions[domain], domain)
         except (KeyError, defs.SchemaError) as error:
             raise _refusal(node, f"is of domain {domain!r}, accepted are operators of ONNX itself") from error
         types = {name: tensor.type for name, tensor in given.items()}
@@ -190,19 +218,19 @@ def _held(weights: onnx.TensorProto) -> _Tensor:
     return _Tensor(helper.make_tensor_type_proto(weights.data_type, dims), dims, constant=True, values=values)
 
 
-def _of_one_image(tensor: onnx.TypeProto.Tensor) -> _Tensor:
-    dims = tuple(dim.dim_value or 1 for dim in tensor.shape.dim)
+def _of_images(tensor: onnx.TypeProto.Tensor, num_images: int) -> _Tensor:
+    dims = tuple(dim.dim_value or num_images for dim in tensor.shape.dim)
     return _Tensor(helper.make_tensor_type_proto(tensor.elem_type, dims), dims)
 
 
-def _dims(node: onnx.NodeProto, name: str, made: onnx.TypeProto) -> tuple[int, ...]:
+def _dims(node: onnx.NodeProto, name: str, made: onnx.TypeProto, max_values: int) -> tuple[int, ...]:
     tensor = made.tensor_type
     if not tensor.HasField("shape") or not all(dim.HasField("dim_value") for dim in tensor.shape.dim):
         raise _refusal(node, f"gives {name!r}, whose size only running it tells; export a network without such nodes")
     dims = tuple(dim.dim_value for dim in tensor.shape.dim)
-    if len(dims) > MAX_DIMS or min(dims, default=0) < 0 or math.prod(dims) > MAX_NUMBER:
+    if len(dims) > MAX_DIMS or min(dims, default=0) < 0 or math.prod(dims) > max_values:
         shown = "x".join(map(str, dims))
-        raise _refusal(node, f"gives {name!r} of {shown} values, accepted are {MAX_NUMBER}")
+        raise _refusal(node, f"gives {name!r} of {shown} values, accepted are {max_values}")
     return dims
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "UNCERTAINTY_KINDS",
     "Manifest",
     "ModelFile",
+    "check_batch",
     "load_model",
     "resolve_model",
     "save_model",
@@ -68,6 +69,14 @@ def load_model(path: str | Path) -> ModelFile:
         return _checked(path, data)
     except ModelFileError as error:
         raise ModelFileError(f"model file {path}: {error}") from (error.__cause__ or error)
+
+
+def check_batch(model: ModelFile, num_images: int) -> None:
+    """Refuse a model whose graph takes more for several images at a time than for as many one by one; raises ModelFileError."""
+    try:
+        check_sizes(onnx.load_model_from_string(model.data), num_images)
+    except ModelFileError as error:
+        raise ModelFileError(f"model file {model.path}, for {num_images} images at a time: {error}") from error
 
 
 def save_model(onnx_model: onnx.ModelProto, manifest: Manifest, path: str | Path) -> ModelFile:

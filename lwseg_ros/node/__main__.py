@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rclpy.signals import SignalHandlerOptions
     from rclpy.utilities import remove_ros_args
 
+    from lwseg_ros.node.console import never_wait_for_readers
     from lwseg_ros.node.log_folder import arguments_without_log_folder
     from lwseg_ros.node.parameters import help_text
     from lwseg_ros.node.process import spin_until_signal
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if own:
             print(f"segment: no argument {own[0]!r}; see --help", file=sys.stderr)
             return 2
+        never_wait_for_readers()
         exit_codes = queue_signals()
         rclpy.init(args=arguments + arguments_without_log_folder(), signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:

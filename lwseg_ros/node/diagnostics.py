@@ -71,9 +71,12 @@ def inference_status(
         if choice.fallback_reason:
             level = DiagnosticStatus.WARN
             complaints.append(f"on {backend.name} as a fallback: {choice.fallback_reason}")
-    if trouble or errors:
+    if errors:
         level = DiagnosticStatus.ERROR
-        complaints.insert(0, trouble or f"{errors} frames failed since the last report")
+        complaints.insert(0, f"{errors} frames failed since the last report")
+    if trouble:
+        level = DiagnosticStatus.ERROR
+        complaints.insert(0, trouble)
     message = ", ".join(filter(None, (state, "; ".join(complaints))))
     return _status(level, f"{name}: inference", message, hardware_id, values)
 

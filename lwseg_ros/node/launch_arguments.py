@@ -73,13 +73,11 @@ def cameras_of_file(path: str, name: str, namespace: str) -> list[str]:
 
     node = f"{namespace.rstrip('/')}/{name}"
     try:
-        load_yaml(
-            Path(path)
-        )  # which refuses what rclpy, and the node's own reader after it, would take for ever to read
+        load_yaml(Path(path))  # refuses what rclpy, and the node's own reader after it, would take for ever to read
         parameters = parameter_dict_from_yaml_file(path, use_wildcard=True, target_nodes=[node])
     except RuntimeError:  # nothing in it is for this node
         return []
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except Exception as error:  # rclpy lets out what values raise that it does not expect
         raise LaunchArgumentError(f"params_file is {path!r}, which is no ROS parameters file: {error}") from error
     value = parameters["cameras"].value.string_array_value if "cameras" in parameters else []
     return list(value)

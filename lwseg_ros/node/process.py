@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
@@ -18,6 +19,8 @@ from lwseg_ros.node.signals import ignore_signals
 
 # A process manager or an operator waits five.
 END_TIMEOUT_S = 4.0
+# What reads our output may have stopped, and the pipe be full.
+LAST_WORDS_TIMEOUT_S = 0.5
 
 
 class ProcessEnd(Exception):  # noqa: N818  an end, not an error
@@ -51,10 +54,12 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
         try:
             node = make_node()
         except Exception as error:
+            exit_codes.put(
+                1
+            )  # first, here and below: nobody may read the text, and then writing it fails or never returns
             wrong = isinstance(error, (ParameterException, NameValidationException))
             print(f"segment: {error if wrong else traceback.format_exc()}", file=sys.stderr)
             hangs = False
-            exit_codes.put(1)
             return
         try:
             executor.add_node(node)
@@ -63,11 +68,11 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
             else:
                 exit_codes.put(1)
         except ProcessEnd as end:
-            node.get_logger().fatal(str(end))
             exit_codes.put(end.exit_code)
+            node.get_logger().fatal(str(end))
         except Exception:
-            node.get_logger().fatal(traceback.format_exc())
             exit_codes.put(1)
+            node.get_logger().fatal(traceback.format_exc())
         finally:
             ended = node.close()
             executor.remove_node(node)
@@ -82,9 +87,15 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
     thread.join(END_TIMEOUT_S)
     ignore_signals()
     if hangs:  # the interpreter's own end would wait for it, or take memory away under it
-        print("segment: ends without waiting for what hangs", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        last_words = threading.Thread(target=_say_what_hangs, daemon=True)
+        last_words.start()
+        last_words.join(LAST_WORDS_TIMEOUT_S)
         os._exit(exit_code)
     executor.shutdown()
     return exit_code
+
+
+def _say_what_hangs() -> None:
+    with contextlib.suppress(OSError, ValueError):  # a pipe whose reader is gone; a closed stream
+        print("segment: ends without waiting for what hangs", file=sys.stderr, flush=True)
+        print(end="", flush=True)

@@ -14,6 +14,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from lwseg_ros.backends import BackendOptions
@@ -27,6 +28,7 @@ from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.parameters import PARAMETERS, Settings, faults
 from lwseg_ros.node.process import ProcessEnd
 from lwseg_ros.node.publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
+from lwseg_ros.node.services import survive_requests
 from lwseg_ros.node.statistics import FrameSnapshot
 from lwseg_ros.node.transitions import refuse_impossible_transitions
 from lwseg_ros.node.worker import SegmentWorker
@@ -64,6 +66,7 @@ class SegmentNode(LifecycleNode):
         """Declare the parameters; raises what rclpy raises for an override that does not fit."""
         super().__init__("segment")
         refuse_impossible_transitions(self)
+        survive_requests(self)
         self._state = "unconfigured"
         self._settings = Settings()
         self._backend_thread: BackendThread | None = None
@@ -142,8 +145,8 @@ class SegmentNode(LifecycleNode):
         try:
             for action in actions:
                 action()
-        except LwsegError as error:
-            self.get_logger().error(f"cannot {name}: {error}")
+        except (LwsegError, NameValidationException) as error:  # the latter: a topic that becomes too long
+            self.get_logger().error(f"cannot {name}: {' '.join(str(error).split())}")
             if self._state != "unconfigured":
                 return TransitionCallbackReturn.ERROR
             self._release()
@@ -263,7 +266,7 @@ class SegmentNode(LifecycleNode):
         trouble = self._trouble()
         now_s = time.monotonic()
         if not trouble:
-            if self._troubled_since_s is not None and self._worker is not None:
+            if self._troubled_since_s is not None and self._worker is not None and not self._worker.waits:
                 self.get_logger().info("inference goes on")
             self._troubled_since_s = None
             return

@@ -1,4 +1,6 @@
-"""Room in shared memory for what the node publishes, unless the user has decided how the middleware sends."""
+"""Room in shared memory for what the node publishes, unless the user has decided how the middleware sends; and what Fast DDS
+leaves there when processes are killed.
+"""
 
 from __future__ import annotations
 
@@ -56,8 +58,8 @@ def room_for_images() -> Iterator[None]:
 def remove_abandoned_segments(folder: Path = SHARED_MEMORY) -> None:
     """Remove the segments of this user's processes that ended without doing so, as `fastdds shm clean` does.
 
-    One that is restarted again and again would fill the memory otherwise. Who uses a segment, its owner or a reader, holds a
-    lock on the file beside it.
+    One that is restarted again and again would fill the memory otherwise. A segment's owner holds a lock on the file beside it
+    as long as it lives, in whatever container; a reader of one whose owner has ended keeps what it has mapped.
     """
     with contextlib.suppress(OSError):
         for segment in [path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)]:

@@ -125,6 +125,11 @@ class SegmentWorker:
             return None
         return stage[0], time.monotonic() - stage[1]
 
+    @property
+    def waits(self) -> bool:
+        """Whether the thread has not come to this worker yet, as behind an inference of an earlier one that hangs."""
+        return (stage := self._stage) is not None and stage[0] == "earlier work"
+
     def _run(self) -> None:
         self._stage = None
         while batch := self._mailbox.take():

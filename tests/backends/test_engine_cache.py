@@ -171,6 +171,13 @@ def test_racing_writers_and_readers_see_whole_engines(cache: EngineCache) -> Non
     assert len(list(cache.folder.iterdir())) == 1
 
 
+def test_a_home_folder_is_found_as_for_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # no shell expands what follows `engine_cache_dir:=`
+    assert EngineCache(Path("~/engines")).folder == tmp_path / "engines"
+    with pytest.raises(BackendError, match="engine cache ~nobody-has-this-name/engines cannot be looked for"):
+        EngineCache(Path("~nobody-has-this-name/engines"))
+
+
 def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert default_folder() == tmp_path / "xdg" / "lwseg_ros" / "engines"

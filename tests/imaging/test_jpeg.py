@@ -228,6 +228,23 @@ def test_scans_without_end_are_not_decoded(side: int, repeated: int) -> None:
     assert time.process_time() - began < 1
 
 
+def test_segments_that_hold_no_pixel_are_not_handed_to_libjpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder takes most of a second to pass over a hundred megabytes of them."""
+    image = np.random.default_rng(3).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    sound = cv2.imencode(".jpg", image)[1].tobytes()
+    stuffed = sound[:2] + (b"\xff\xe5\xff\xff" + bytes(65533)) * 1500 + sound[2:]
+    expected, decode, handed = decode_jpeg(sound), simplejpeg.decode_jpeg, []
+
+    def counting(data: bytes, *args: object) -> np.ndarray:
+        handed.append(len(data))
+        return np.asarray(decode(data, *args))
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", counting)
+    np.testing.assert_array_equal(decode_jpeg(stuffed), expected)
+    assert handed
+    assert sum(handed) < 2 * len(sound)
+
+
 def test_segments_without_end_are_not_walked() -> None:
     began = time.process_time()
     for filler in (b"\xff\xe0\0\2", b"\xff\xd8", b"\xff", b"\xff\xd0", b"\xff\xe0\0\0"):

@@ -14,8 +14,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support.tiny_model import tiny_graph, tiny_manifest
 
+from lwseg_ros.backends import BackendOptions, open_backend
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model.model_file import METADATA_KEY, load_model, weights_sha256
+from lwseg_ros.model.graph_sizes import INFERRED_AS, check_sizes
+from lwseg_ros.model.model_file import METADATA_KEY, check_batch, load_model, shipped_models, weights_sha256
 
 Nodes = list[onnx.NodeProto]
 
@@ -83,11 +85,25 @@ def branch(name: str, nodes: Nodes) -> onnx.GraphProto:
     return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(nodes[-1].output[0], 1, None)])
 
 
-def in_a_branch(nodes: Nodes) -> Nodes:
+def in_a_branch(nodes: Nodes, others: Nodes | None = None, condition: str = "yes") -> Nodes:
+    branches = {"then_branch": branch("then", nodes), "else_branch": branch("else", others or nodes)}
+    return [helper.make_node("If", [condition], ["chosen"], **branches)]
+
+
+def squeezed_where_one_wide(name: str) -> Nodes:
+    """As torch writes `squeeze(1)` where it does not know the size."""
     return [
-        helper.make_node(
-            "If", ["yes"], ["chosen"], then_branch=branch("then", nodes), else_branch=branch("else", nodes)
-        )
+        constant("second", [1]),
+        constant("one_wide", [1]),
+        helper.make_node("Shape", [name], ["its_shape"]),
+        helper.make_node("Gather", ["its_shape", "second"], ["its_width"]),
+        helper.make_node("Equal", ["its_width", "one_wide"], ["is_one"]),
+        *in_a_branch(
+            [helper.make_node("Squeeze", [name, "second"], ["narrow"])],
+            [helper.make_node("Identity", [name], ["wide"])],
+            condition="is_one",
+        ),
+        helper.make_node("Relu", ["chosen"], ["made"]),
     ]
 
 
@@ -196,14 +212,31 @@ LARGE: dict[str, Nodes] = {
     "in a branch": in_a_branch(made("ConstantOfShape", ["s"], constant("s", [2**40]))),
     "in a branch of a branch": in_a_branch(in_a_branch(made("Tile", ["logits", "s"], constant("s", [1, 1, 2**20, 1])))),
     "behind branches of two sizes": [
-        helper.make_node(
-            "If",
-            ["yes"],
-            ["chosen"],
-            then_branch=branch("then", [constant("few", [2])]),
-            else_branch=branch("else", [constant("four", [[2, 2], [2, 2]])]),
-        ),
+        *in_a_branch([constant("few", [2])], [constant("four", [[2, 2], [2, 2]])], condition="bright"),
         helper.make_node("ConstantOfShape", ["chosen"], ["made"]),
+    ],
+    "in a branch that is not taken": in_a_branch(
+        [constant("few", [2])], made("ConstantOfShape", ["s"], constant("s", [2**40]))
+    ),
+    "by the branch that is taken": [
+        *in_a_branch([constant("much", [2**40])], [constant("few", [2])]),
+        helper.make_node("ConstantOfShape", ["chosen"], ["made"]),
+    ],
+    "many constants out of branches": [
+        constant("million", [2**20]),
+        *(
+            helper.make_node(
+                "If",
+                ["one_of_100"],
+                [f"c_{index}"],
+                **{
+                    name: branch(name, [helper.make_node("ConstantOfShape", ["million"], [f"{name}_{index}"])])
+                    for name in ("then_branch", "else_branch")
+                },
+            )
+            for index in range(99)
+        ),
+        *made("Sum", [f"c_{index}" for index in range(99)]),
     ],
     "by what the image holds": [
         helper.make_node("NonZero", ["logits"], ["places"]),
@@ -232,6 +265,13 @@ GIVEN = [
     helper.make_node("Shape", ["logits"], ["shape"]),
     helper.make_node("Reshape", ["logits", "s_row"], ["a_row"]),
     helper.make_node("Concat", ["logits", "logits"], ["both"], axis=1),
+    helper.make_node("ReduceMean", ["logits"], ["a_mean"], axes=[1]),
+    helper.make_node("ReduceMax", ["logits"], ["brightest"], keepdims=0),
+    helper.make_node("Cast", ["brightest"], ["bright"], to=TensorProto.BOOL),
+    # one that does not depend on the image, and is not computed here
+    constant("hundred", np.ones((100, 1)), np.float32),
+    helper.make_node("ReduceMax", ["hundred"], ["of_100"], keepdims=0),
+    helper.make_node("Cast", ["of_100"], ["one_of_100"], to=TensorProto.BOOL),
 ]
 SOUND: dict[str, Nodes] = {
     "Tile": made("Tile", ["logits", "s"], constant("s", [1, 2, 2, 2])),
@@ -254,7 +294,58 @@ SOUND: dict[str, Nodes] = {
         helper.make_node("Cast", ["logits"], ["ids"], to=TensorProto.INT64),
         *made("Min", ["ids", "most"], constant("most", 2**63 - 1)),
     ],
+    **{  # a bias in the product of two scales
+        f"a quantized bias of {bias}": [
+            constant("bias", [bias] * 5, np.int32),
+            constant("scale", 1e-9, np.float32),
+            helper.make_node("DequantizeLinear", ["bias", "scale"], ["b"]),
+            constant("w", np.ones((5, 5, 1, 1)), np.float32),
+            *made("Conv", ["logits", "w", "b"]),
+        ]
+        for bias in (2**31 - 1, -(2**31))
+    },
+    "a quantized convolution": [
+        constant("scale", 0.1, np.float32),
+        constant("point", 3, np.uint8),
+        constant("w", np.ones((5, 5, 1, 1)), np.uint8),
+        constant("bias", [2**30] * 5, np.int32),
+        helper.make_node("QuantizeLinear", ["logits", "scale", "point"], ["q"]),
+        helper.make_node("QLinearConv", ["q", *["scale", "point", "w"], *["scale", "point"] * 2, "bias"], ["made"]),
+    ],
+    "a mask of bits": [
+        helper.make_node("Cast", ["logits"], ["ids"], to=TensorProto.UINT32),
+        *made("BitShift", ["ids", "bits"], constant("bits", 2**31, np.uint32), direction="RIGHT"),
+    ],
     "a long chain": chain("Relu", "logits", 2000),
+    "a squeeze of what is 1 wide": squeezed_where_one_wide("a_mean"),
+    "a condition that holds, of branches of two ranks": in_a_branch(
+        [constant("four", [[2, 2], [2, 2]])], [constant("few", [2])]
+    ),
+    "one that does not": [
+        constant("no", False, np.bool_),
+        *in_a_branch([constant("four", [[2, 2], [2, 2]])], [constant("few", [2])], condition="no"),
+        helper.make_node("ConstantOfShape", ["chosen"], ["made"]),
+    ],
+    **{f"a size computed by {op}": after_computing((op, 1)) for op in ("Pow", "CastLike", "Mod", "Div")},
+    "a size with one of its numbers replaced": [
+        constant("third", [2]),
+        constant("wider", [96]),
+        helper.make_node("ScatterElements", ["shape", "third", "wider"], ["sides"]),
+        helper.make_node("ConstantOfShape", ["sides"], ["made"]),
+    ],
+    "a size by the root of another": [
+        helper.make_node("Cast", ["shape"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Sqrt", ["floats"], ["roots"]),
+        helper.make_node("Round", ["roots"], ["rounded"]),
+        helper.make_node("Cast", ["rounded"], ["sides"], to=TensorProto.INT64),
+        helper.make_node("ConstantOfShape", ["sides"], ["made"]),
+    ],
+    "a size where it is large enough": [
+        constant("two", 2),
+        helper.make_node("GreaterOrEqual", ["shape", "two"], ["enough"]),
+        helper.make_node("Where", ["enough", "shape", "two"], ["sides"]),
+        helper.make_node("ConstantOfShape", ["sides"], ["made"]),
+    ],
 }
 
 
@@ -275,6 +366,32 @@ def write(nodes: Nodes, path: Path) -> None:
 def test_sizes_that_follow_from_the_images_are_accepted(tmp_path: Path, name: str) -> None:
     write(SOUND[name], tmp_path / "m.onnx")
     load_model(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("opset", [11, 13, 15, 17, 21, 23])
+def test_operators_that_onnx_infers_nothing_of_are_followed(opset: int) -> None:
+    nodes = [helper.make_node("MeanVarianceNormalization", ["image"], ["y"])]
+    if opset >= 12:
+        nodes += [helper.make_node(op, ["image", "w"], [op]) for op in ("GreaterOrEqual", "LessOrEqual")]
+    if opset >= 21:  # earlier ones are not valid
+        nodes += [helper.make_node("GroupNormalization", ["image", "w", "w"], ["z"], num_groups=2)]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 4, 6, 4])],
+        [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.ones(4, np.float32), "w")],
+    )
+    check_sizes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]))
+
+
+def test_of_every_other_operator_onnx_infers_something() -> None:
+    unknown = {
+        schema.name
+        for schema in onnx.defs.get_all_schemas_with_history()
+        if schema.domain == "" and schema.since_version >= 9 and not schema.has_type_and_shape_inference_function
+    }
+    assert unknown - INFERRED_AS.keys() == {"Compress"}  # whose size its condition's values tell
 
 
 @pytest.mark.parametrize("name", LARGE)
@@ -309,6 +426,26 @@ def test_each_is_refused_in_a_second_of_cpu_time_and_a_gigabyte(tmp_path: Path) 
         write(nodes, tmp_path / f"{index}.onnx")
     result = subprocess.run([sys.executable, "-c", LOAD_ALL, tmp_path], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_what_grows_faster_than_the_batch_is_refused_before_a_runtime_opens_it(tmp_path: Path) -> None:
+    nodes = [
+        constant("first", [0]),
+        helper.make_node("Gather", ["shape", "first"], ["number"]),
+        *chain("Mul", "number", 5, twice=True),
+        helper.make_node("ConstantOfShape", ["link_4"], ["made"], name="culprit"),
+    ]
+    write(nodes, tmp_path / "m.onnx")
+    model = load_model(tmp_path / "m.onnx")
+    check_batch(model, 1)
+    with pytest.raises(ModelFileError, match=r"m\.onnx, for 2 images at a time: its node 'culprit'"):
+        open_backend(model, "onnxruntime", BackendOptions(max_batch=2, num_threads=1))
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 6, 64])
+@pytest.mark.parametrize("name", shipped_models())
+def test_shipped_models_take_batches(name: str, num_images: int) -> None:
+    check_batch(load_model(shipped_models()[name]), num_images)
 
 
 def test_the_message_names_the_node_and_what_it_declares(tmp_path: Path) -> None:

@@ -196,6 +196,7 @@ def test_activating_again_behind_a_hung_inference_is_watched(start: Callable[...
     assert "inactive, the inference in hand" in node.probe.status("segment: inference", is_error).message
     assert node.probe.transition(Transition.TRANSITION_ACTIVATE)
     assert node.wait() == 3
+    assert "inference goes on" not in node.output
 
 
 def test_opening_that_hangs_is_an_error(start: Callable[..., FaultyNode], tmp_path: Path) -> None:

@@ -158,7 +158,12 @@ def test_the_shipped_parameters_file_names_no_camera() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "{", "- 1", "/**: 3", "[" * 50_000, "/**: &a {ros__parameters: *a}", "/**: 2024-99-99", "\0"]
+    "text",
+    [
+        *(None, "", "{", "- 1", "/**: 3", "[" * 50_000, "/**: &a {ros__parameters: *a}", "/**: 2024-99-99", "\0"),
+        *("/**: {ros__parameters: ab}", "/**: {ros__parameters: [[a, b, c]]}", "/**: {ros__parameters: null}"),
+        *("/**: {ros__parameters: {sizes: [99999999999999999999]}}", "/**: {ros__parameters: {5: 3}}"),
+    ],
 )
 def test_what_is_no_parameters_file(text: str | None, tmp_path: Path) -> None:
     if text is not None:

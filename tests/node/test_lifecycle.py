@@ -89,6 +89,15 @@ def test_a_node_that_cannot_start_says_why_in_one_line(
     assert len(node.output.strip().splitlines()) == 1
 
 
+def test_a_camera_whose_name_no_topic_can_have_is_told_in_one_line(start: Callable[..., NodeProcess]) -> None:
+    node = start(cameras=f"[front, {'a' * 240}]")
+    assert node.wait() == 1
+    assert "Traceback" not in node.output
+    (line,) = (line for line in node.output.splitlines() if "[ERROR]" in line)
+    assert "cannot configure: Invalid topic name: topic length should not exceed" in line
+    assert "/label" in line
+
+
 def test_wrong_ros_arguments_are_wrong_usage(start: Callable[..., NodeProcess]) -> None:
     node = start("--nonsense")
     assert node.wait() == 2

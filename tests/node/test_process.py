@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,6 +23,7 @@ import ctypes, sys, time
 import rclpy
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from lwseg_ros.node.console import never_wait_for_readers
 from lwseg_ros.node.process import ProcessEnd, spin_until_signal
 from lwseg_ros.node.signals import end_at_once_on_signals, queue_signals
 
@@ -50,13 +53,16 @@ class Trial(Node):
             print("starting", flush=True)
             ctypes.CDLL(None).sleep(60)
         print("ready", flush=True)
+        if sys.argv[1] == "no streams":  # as of a process that was started without
+            sys.stdout = sys.stderr = None
         return sys.argv[1] != "failing start"
     def close(self):
         print("closed", flush=True)
         if sys.argv[1] == "hanging end":
             ctypes.CDLL(None).sleep(60)
-        return sys.argv[1] != "hanging thread"
+        return sys.argv[1] not in ("hanging thread", "no streams")
 
+never_wait_for_readers()
 exit_codes = queue_signals()
 rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
 code = spin_until_signal(Trial, exit_codes)
@@ -65,9 +71,29 @@ sys.exit(code)
 """
 
 
-def start(case: str) -> subprocess.Popen[str]:
+def start(case: str, errors: int = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", SCRIPT, case]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=dict(os.environ))
+
+
+@contextlib.contextmanager
+def pipe_that_takes_nothing(state: str) -> Iterator[int]:
+    """Give the writing end of a pipe that nobody holds any more ("broken"), or that nobody reads and is "full"."""
+    reading, writing = os.pipe()
+    if state == "broken":
+        os.close(reading)
+    else:
+        os.set_blocking(writing, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writing, bytes(4096))
+        os.set_blocking(writing, True)
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+        if state == "full":
+            os.close(reading)
 
 
 def test_a_failing_callback_ends_the_process_with_its_traceback() -> None:
@@ -132,6 +158,26 @@ def test_what_hangs_is_not_waited_for(case: str) -> None:
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     assert "ends without waiting for what hangs" in errors
+
+
+@pytest.mark.parametrize("state", ["broken", "full"])
+@pytest.mark.parametrize("case", ["failing constructor", "failing callback", "end", "hanging start", "no streams"])
+def test_the_end_comes_though_nobody_reads_the_last_words(case: str, state: str) -> None:
+    with pipe_that_takes_nothing(state) as errors:
+        process = start(case, errors)
+        if case in ("hanging start", "no streams"):
+            assert process.stdout is not None
+            assert process.stdout.readline() in ("starting\n", "ready\n")
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == {"failing constructor": 1, "failing callback": 1, "end": 3}.get(case, 0)
+
+
+def test_a_node_whose_log_nobody_reads_goes_on() -> None:
+    with pipe_that_takes_nothing("full") as errors:
+        command = [sys.executable, "-m", "lwseg_ros.node", "--ros-args", "-p", "model:=/nowhere/model.onnx"]
+        process = subprocess.Popen(command, stdout=errors, stderr=errors, env=dict(os.environ))
+        assert process.wait(20) == 1
 
 
 def test_a_callback_may_end_the_process_with_an_exit_code() -> None:
