@@ -54,7 +54,7 @@ STAGES = (
 )
 STEM_CHANNELS = 32  # of every variant
 FEATURE_STAGES = (1, 2, 4, 6)  # the last ones at 1/4, 1/8, 1/16 and 1/32
-BN_EPS, BN_MOMENTUM = 1e-3, 0.01
+BN_EPS = 1e-3
 LITE_MEAN, LITE_STD = 127.0, 128.0  # levels that the published weights want taken off and divided by
 # Where the published names' parts of a block are in ours.
 BLOCK_PARTS = {
@@ -90,7 +90,7 @@ def _conv_bn(in_channels: int, out_channels: int, *, activation: bool = True) ->
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
+    return nn.BatchNorm2d(channels, eps=BN_EPS)
 
 
 class InvertedResidual(nn.Module):
