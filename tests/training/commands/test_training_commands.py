@@ -201,7 +201,7 @@ def test_export_refuses_what_makes_no_sense(
     assert [path.name for path in tmp_path.iterdir()] == ["torn.pt"]
 
 
-@pytest.mark.parametrize("command", ["networks", "train", "export", "scales"])
+@pytest.mark.parametrize("command", ["networks", "train", "average", "export", "scales"])
 def test_help_shows_an_example(lwseg_here: Callable[..., Done], command: str) -> None:
     done = lwseg_here(command, "--help")
     assert done.returncode == 0
@@ -222,5 +222,5 @@ def test_help_names_the_recipes_that_the_command_takes(
 
 
 def test_every_command_of_training_is_there() -> None:
-    wanted = {"networks", "train", "pretrain", "compare", "export", "scales", "table"}
+    wanted = {"average", "networks", "train", "pretrain", "compare", "export", "scales", "table"}
     assert wanted <= set(installed_commands())

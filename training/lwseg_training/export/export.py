@@ -183,6 +183,8 @@ def _provenance(state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         "torch_version": state["torch_version"],
         "recipe": recipe.model_dump(mode="json"),
     }
+    if "averaged" in state:
+        provenance["averaged"] = state["averaged"]
     trained = state["recipe"]["network"]
     if recipe.network.name != trained["name"]:  # the network of the file is not what was trained, but is around it
         provenance["trained_network"] = trained
