@@ -185,6 +185,19 @@ class DistillationSection(Section):
     weight: float = Field(1.0, gt=0)
 
 
+class FeatureStatisticsSection(Section):
+    """Means and deviations of feature maps that are disturbed in training (networks/feature_statistics.py).
+
+    ``modules``: of the network, after which they are: early ones, by name, such as ``stem``. ``probability``: of a batch, at each
+    of them. ``alpha``: of MixStyle's Beta distribution; the smaller, the more of one of two images.
+    """
+
+    kind: Literal["mixstyle", "dsu"]
+    modules: tuple[str, ...] = Field(min_length=1)
+    probability: float = Field(0.5, gt=0, le=1)
+    alpha: float = Field(0.1, gt=0)
+
+
 class OptimizerSection(Section):
     """SGD, AdamW or Muon (optim/muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's.
 
@@ -223,6 +236,7 @@ class TrainingSettings(Section):
     network: NetworkSection
     normalization: Normalization = "fixed"
     exposure: float = Field(0.0, ge=0, le=1)
+    feature_statistics: FeatureStatisticsSection | None = None
     optimizer: OptimizerSection
     schedule: ScheduleSection
     batch_size: int = Field(gt=0)

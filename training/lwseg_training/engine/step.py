@@ -17,6 +17,7 @@ from lwseg_training.engine.batch_norm import freeze_batch_norm, synchronize_batc
 from lwseg_training.engine.evaluation import autocast
 from lwseg_training.engine.state import TrainingState
 from lwseg_training.engine.task import Task
+from lwseg_training.networks.feature_statistics import hook_feature_statistics
 
 MAX_SKIPPED_IN_WINDOW = 25
 
@@ -32,6 +33,8 @@ class TrainingStep:
         self.task = task
         self.state = state
         self.parallel = _in_parallel(state.network, task.process)
+        if task.recipe.feature_statistics is not None:
+            hook_feature_statistics(state.network, task.recipe.feature_statistics)
 
     def take(self, image: Tensor, label: Tensor) -> tuple[Tensor, float]:
         """Take one step on uint8 images [n, H, W, 3] and their labels; return the loss and the gradient's norm before clipping.
