@@ -136,13 +136,15 @@ class AuxiliarySection(Section):
 class InferenceSection(Section):
     """The size at which images are evaluated: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
 
-    Labels are brought back to the image's size before they are counted.
+    Labels are brought back to the image's size before they are counted, as on a vehicle.
+    ``upsample_logits``: logits are instead, and each pixel's class is taken there, as in mmsegmentation; not in the model file.
     ``window_hw``: run the network on windows of this size that share ``window_overlap`` or more with the next ones, and average
     the logits (networks/sliding_windows.py); by default, on the whole image.
     """
 
     size_hw: SizeHW | None = None
     short_side: int | None = Field(None, gt=0)
+    upsample_logits: bool = False
     window_hw: SizeHW | None = None
     window_overlap: float = Field(DEFAULT_OVERLAP, ge=0, lt=1)
 
@@ -227,6 +229,9 @@ class TrainingSettings(Section):
 
     ``exposure``: how much of the way each image's channels are brought to one mean before they are normalised, see
     networks/normalization.py; for ``normalization: fixed``.
+    ``precision``: of the network; fp16, with a scaled loss, is for GPUs before Ampere, which have no bf16.
+    ``accumulate``: in how many parts a step goes through its batch, one after another, to need the memory of one; their gradients
+    add up to that of the batch (engine/step.py says what is each part's own).
     ``note`` stands beside the figures in the table of networks, such as `short run`, which marks figures that more training
     would raise. ``freeze_batch_norm``: statistics, scales and shifts of batch normalisation stay as they are, for a run that
     goes on from ``network.warm_start``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
@@ -240,7 +245,8 @@ class TrainingSettings(Section):
     optimizer: OptimizerSection
     schedule: ScheduleSection
     batch_size: int = Field(gt=0)
-    precision: Literal["fp32", "bf16"] = "bf16"
+    accumulate: int = Field(1, gt=0)
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     ema_decay: float = Field(0.0, ge=0, lt=1)
     freeze_batch_norm: bool = False
     seed: int = Field(0, ge=0)
