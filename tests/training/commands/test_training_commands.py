@@ -125,6 +125,15 @@ def test_train_puts_its_run_in_a_folder_of_the_recipes_name(data: Path, tmp_path
     assert (tmp_path / "runs" / "street" / "best.pt").is_file()
 
 
+def test_train_writes_for_tensorboard_when_asked(lwseg_here: Callable[..., Done], data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    recipe = write_recipe(tmp_path / "mini.yaml", schedule={"steps": 1})
+    done = lwseg_here("train", recipe, "--data", data, "--out", tmp_path / "run", "--tensorboard")
+    assert done.returncode == 0, done.stderr
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert events.name.startswith("events.out.tfevents.")
+
+
 def test_train_refuses_what_makes_no_sense(lwseg_here: Callable[..., Done], data: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "mini.yaml")
     places = ("--data", data, "--out", tmp_path / "run")
