@@ -204,6 +204,8 @@ class OptimizerSection(Section):
     """SGD, AdamW or Muon (optim/muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's.
 
     ``backbone_lr``: the learning rate of the network's backbone as a share of the others', for one that was pretrained.
+    ``head_lr``: that of what comes before the classes, as a multiple of the others'; PMSDSEN's released code has
+    10, of which the paper says nothing.
     """
 
     kind: Literal["sgd", "adamw", "muon"]
@@ -212,6 +214,7 @@ class OptimizerSection(Section):
     momentum: float = Field(0.9, ge=0, lt=1)
     clip_norm: float | None = Field(None, gt=0)
     backbone_lr: float = Field(1.0, gt=0, le=1)
+    head_lr: float = Field(1.0, gt=0)
 
 
 class ScheduleSection(Section):
