@@ -45,23 +45,22 @@ def cross_fit(
     """
     recipe = parse_recipe(state["recipe"], source="checkpoint")
     size_hw = size_hw or input_size(recipe, data_root)
-    checkpoints = _by_sequence(recipe, runs)
     of_sequences = {}
-    for sequence, checkpoint in checkpoints.items():
+    for sequence, checkpoint in _by_sequence(recipe, runs).items():
         own_recipe, graph = uncalibrated_graph(checkpoint, uncertainty_kind, low_scale)
-        images = LabelledImages(load_splits(own_recipe.dataset, data_root)[1], size_hw)
-        of_sequences[sequence] = graph, images
-    total, classes = sum(len(images) for _, images in of_sequences.values()), len(state["classes"])
-    pixels = pixels_per_image(total, classes)
-    samples = [sample_logits(graph.to(device), images, device, pixels) for graph, images in of_sequences.values()]
-    calibration = fit_temperature(samples)
+        of_sequences[sequence] = graph.to(device), load_splits(own_recipe.dataset, data_root)[1]
+    pixels = pixels_per_image(sum(len(split.pairs) for _, split in of_sequences.values()), len(state["classes"]))
+    # Images are decoded for each use: those of all sequences would be kept otherwise.
+    calibration = fit_temperature(
+        [sample_logits(graph, LabelledImages(split, size_hw), device, pixels) for graph, split in of_sequences.values()]
+    )
     sequences = {}
-    for sequence, (graph, images) in of_sequences.items():
-        evaluator = Evaluator(images.split.classes, IGNORE, uncertainty_kind)
+    for sequence, (graph, split) in of_sequences.items():
+        evaluator = Evaluator(split.classes, IGNORE, uncertainty_kind)
         fitted = calibrated(graph, calibration.temperature, IGNORE)
-        for image, label in progress(images, "evaluating"):
+        for image, label in progress(LabelledImages(split, size_hw), "evaluating"):
             evaluator.add(predict(fitted, image, device), label)
-        sequences[sequence] = {"images": len(images), **rounded_figures(evaluator)}
+        sequences[sequence] = {"images": len(split.pairs), **rounded_figures(evaluator)}
     return CrossFit(calibration, {"sequences": sequences, "mean": _mean(list(sequences.values()))})
 
 
