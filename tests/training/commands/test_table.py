@@ -17,6 +17,7 @@ from support.camvid_miniature import write_miniature, write_recipe
 
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.cli import main
+from lwseg_ros.model.model_file import load_model
 
 MARKERS = "# A project\n\n<!-- table: by lwseg table -->\nold\n<!-- /table -->\n\nThe end.\n"
 
@@ -78,6 +79,8 @@ def test_rows_hold_what_was_trained_and_measured(made: Path) -> None:
         assert 0 < row["miou"] < 1
         assert row["held_out"] == {"0006R0": held_out["last"]["miou"]}
         assert held_out["evaluated_on"] == "held out 0006R0"
+        fitted = load_model(made / "runs" / "models" / f"{name}.onnx").manifest.held_out["sequences"]["0006R0"]
+        assert (row["held_out_ece"], row["held_out_auroc"]) == ({"0006R0": fitted["ece"]}, {"0006R0": fitted["auroc"]})
         assert row["cpu"]["runtime"] == "openvino"
         assert row["cpu"]["latency_ms"]["p50"] > 0
         assert row["equal_budget"] == "A"

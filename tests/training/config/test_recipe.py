@@ -123,7 +123,7 @@ def test_overrides_that_make_no_sense_are_refused(override: str, message: str, t
         ("optimizer.lr", -0.1, "optimizer.lr = -0.1: Input should be greater than 0"),
         ("optimizer.lr", float("inf"), "optimizer.lr = inf: Input should be a finite number"),
         ("optimizer.weight_decay", float("nan"), "optimizer.weight_decay = nan"),
-        ("precision", "fp16", "precision = 'fp16': Input should be 'fp32' or 'bf16'"),
+        ("precision", "int8", "precision = 'int8': Input should be 'fp32', 'bf16' or 'fp16'"),
         ("normalization", "none", "normalization = 'none': Input should be 'fixed' or 'per_image'"),
         ("augmentation.crop_hw", [64], "augmentation.crop_hw.1 = .*: Field required"),
         ("augmentation.crop_hw", [0, 64], "augmentation.crop_hw.0 = 0: Input should be greater than 0"),

@@ -136,13 +136,15 @@ class AuxiliarySection(Section):
 class InferenceSection(Section):
     """The size at which images are evaluated: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
 
-    Labels are brought back to the image's size before they are counted.
+    Labels are brought back to the image's size before they are counted, as on a vehicle.
+    ``upsample_logits``: logits are instead, and each pixel's class is taken there, as in mmsegmentation; not in the model file.
     ``window_hw``: run the network on windows of this size that share ``window_overlap`` or more with the next ones, and average
     the logits (networks/sliding_windows.py); by default, on the whole image.
     """
 
     size_hw: SizeHW | None = None
     short_side: int | None = Field(None, gt=0)
+    upsample_logits: bool = False
     window_hw: SizeHW | None = None
     window_overlap: float = Field(DEFAULT_OVERLAP, ge=0, lt=1)
 
@@ -185,10 +187,25 @@ class DistillationSection(Section):
     weight: float = Field(1.0, gt=0)
 
 
+class FeatureStatisticsSection(Section):
+    """Means and deviations of feature maps that are disturbed in training (networks/feature_statistics.py).
+
+    ``modules``: of the network, after which they are: early ones, by name, such as ``stem``. ``probability``: of a batch, at each
+    of them. ``alpha``: of MixStyle's Beta distribution; the smaller, the more of one of two images.
+    """
+
+    kind: Literal["mixstyle", "dsu"]
+    modules: tuple[str, ...] = Field(min_length=1)
+    probability: float = Field(0.5, gt=0, le=1)
+    alpha: float = Field(0.1, gt=0)
+
+
 class OptimizerSection(Section):
     """SGD, AdamW or Muon (optim/muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's.
 
     ``backbone_lr``: the learning rate of the network's backbone as a share of the others', for one that was pretrained.
+    ``head_lr``: that of what comes before the classes, as a multiple of the others'; PMSDSEN's released code has
+    10, of which the paper says nothing.
     """
 
     kind: Literal["sgd", "adamw", "muon"]
@@ -197,6 +214,7 @@ class OptimizerSection(Section):
     momentum: float = Field(0.9, ge=0, lt=1)
     clip_norm: float | None = Field(None, gt=0)
     backbone_lr: float = Field(1.0, gt=0, le=1)
+    head_lr: float = Field(1.0, gt=0)
 
 
 class ScheduleSection(Section):
@@ -214,6 +232,9 @@ class TrainingSettings(Section):
 
     ``exposure``: how much of the way each image's channels are brought to one mean before they are normalised, see
     networks/normalization.py; for ``normalization: fixed``.
+    ``precision``: of the network; fp16, with a scaled loss, is for GPUs before Ampere, which have no bf16.
+    ``accumulate``: in how many parts a step goes through its batch, one after another, to need the memory of one; their gradients
+    add up to that of the batch (engine/step.py says what is each part's own).
     ``note`` stands beside the figures in the table of networks, such as `short run`, which marks figures that more training
     would raise. ``freeze_batch_norm``: statistics, scales and shifts of batch normalisation stay as they are, for a run that
     goes on from ``network.warm_start``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
@@ -223,10 +244,12 @@ class TrainingSettings(Section):
     network: NetworkSection
     normalization: Normalization = "fixed"
     exposure: float = Field(0.0, ge=0, le=1)
+    feature_statistics: FeatureStatisticsSection | None = None
     optimizer: OptimizerSection
     schedule: ScheduleSection
     batch_size: int = Field(gt=0)
-    precision: Literal["fp32", "bf16"] = "bf16"
+    accumulate: int = Field(1, gt=0)
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     ema_decay: float = Field(0.0, ge=0, lt=1)
     freeze_batch_norm: bool = False
     seed: int = Field(0, ge=0)

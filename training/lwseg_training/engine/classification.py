@@ -56,9 +56,11 @@ class ClassificationTask:
         section = self.recipe.network
         return build_classifier(section.name, len(self.class_names), **section.options)
 
-    def step_loss(self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor) -> Tensor:
-        """Return the cross-entropy of the logits [n, classes]."""
-        return self.loss(outputs, label)  # type: ignore[no-any-return]
+    def step_loss(
+        self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor, batch_label: Tensor
+    ) -> Tensor:
+        """Return the cross-entropy of the logits [n, classes], the part's share of the batch's."""
+        return self.loss(outputs, label) * (len(label) / len(batch_label))  # type: ignore[no-any-return]
 
     def learning_rate(self, step: int) -> float:
         length, schedule = self.length, self.recipe.schedule

@@ -79,15 +79,17 @@ class SegmentationTask:
         section = self.recipe.network
         return build_network(section.name, len(self.classes), **section.options)
 
-    def step_loss(self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor) -> Tensor:
+    def step_loss(
+        self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor, batch_label: Tensor
+    ) -> Tensor:
         """Return the recipe's loss on the labels, and what there is to learn from the teacher."""
-        loss: Tensor = self.loss(outputs, label)
+        loss: Tensor = self.loss(outputs, label, batch_label)
         distillation = self.recipe.distillation
         if distillation is None or self.teacher is None:
             return loss
         prediction = outputs if isinstance(outputs, Tensor) else outputs[0]
         taught = distillation_loss(prediction, self.teacher(image), distillation.temperature)
-        return loss + distillation.weight * taught
+        return loss + distillation.weight * taught * (len(label) / len(batch_label))
 
     def learning_rate(self, step: int) -> float:
         length, power = self.length, self.recipe.schedule.power

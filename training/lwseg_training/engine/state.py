@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
@@ -32,6 +33,7 @@ class TrainingState:
     network: nn.Module  # on the device
     optimizer: Optimizer
     ema: AveragedModel | None
+    scaler: GradScaler  # of the loss in fp16; in other precisions it changes nothing
     start: str | None = None  # fingerprint of the checkpoint whose weights it started from
     step: int = 0
     best: float = -1.0  # value of the task's metric so far
@@ -49,9 +51,12 @@ class TrainingState:
 def initial_state(task: Task, *, warm_start: bool = True) -> TrainingState:
     """Build a run's network, its optimizer and its average, before the first step.
 
-    ``warm_start``: load the weights that the recipe starts from. Raises CheckpointError or RecipeError where those do not fit.
+    ``warm_start``: load the weights that the recipe starts from. Raises CheckpointError or RecipeError where those do not fit,
+    RecipeError where the device has not the recipe's precision.
     """
     recipe, device = task.recipe, task.process.device
+    if recipe.precision == "fp16" and device.type == "cpu":
+        raise RecipeError("precision: fp16 is trained in on GPUs only; choose bf16 or fp32 on a CPU")
     torch.manual_seed(recipe.seed)
     network, start = task.build_network(), None
     if warm_start and recipe.network.warm_start is not None:
@@ -65,9 +70,8 @@ def initial_state(task: Task, *, warm_start: bool = True) -> TrainingState:
     if recipe.freeze_batch_norm:
         freeze_batch_norm(network)  # before the optimizer and other processes ask what is trained
     optimizer = build_optimizer(network, recipe.optimizer)
-    return TrainingState(
-        network, optimizer, averaged(network, recipe.ema_decay) if recipe.ema_decay > 0 else None, start
-    )
+    ema = averaged(network, recipe.ema_decay) if recipe.ema_decay > 0 else None
+    return TrainingState(network, optimizer, ema, GradScaler(device.type, enabled=recipe.precision == "fp16"), start)
 
 
 def restored_state(task: Task, path: Path) -> TrainingState:
@@ -94,6 +98,8 @@ def restored_state(task: Task, path: Path) -> TrainingState:
     if state.ema is not None:
         state.ema.module.load_state_dict(checkpoint["ema"])
         state.ema.n_averaged.fill_(checkpoint["ema_updates"])
+    if state.scaler.is_enabled():
+        state.scaler.load_state_dict(checkpoint["scaler"])
     state.start = checkpoint.get("start")
     state.best = checkpoint[f"best_{task.metric}"]
     state.recently_skipped.extend(checkpoint["recently_skipped"])
@@ -117,6 +123,7 @@ def save_state(task: Task, state: TrainingState, path: Path) -> None:
         "ema": state.ema.module.state_dict() if state.ema is not None else None,
         "ema_updates": int(state.ema.n_averaged) if state.ema is not None else 0,
         "optimizer": state.optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
         f"best_{task.metric}": state.best,
         "skipped": state.skipped,
         "recently_skipped": list(state.recently_skipped),

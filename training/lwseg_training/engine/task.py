@@ -32,9 +32,14 @@ class Task(Protocol):
     def recipe(self) -> Recipe | PretrainingRecipe:
         """What to do."""
 
-    def step_loss(self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor) -> Tensor:
+    def step_loss(
+        self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor, batch_label: Tensor
+    ) -> Tensor:
         """Return the scalar to minimise, of the network's outputs for images uint8 [n, H, W, 3] and their labels int64, all on the
         process's device.
+
+        ``batch_label``: the labels of the whole batch that these are a part of. What is returned is the part's share of the batch's
+        loss: over the parts it adds up to that.
         """
 
     def build_network(self) -> nn.Module:

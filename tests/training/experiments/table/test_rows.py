@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,19 @@ def test_a_full_row_and_an_empty_one() -> None:
         " | 0.450 | 34.8 ms | 1.3 ms |",
         "| `pmsdsen` | `theirs` | failed |  |  |  |  |  |  |  |",
     ]
+
+
+def test_what_was_cross_fitted_stands_beside_what_was_held_out() -> None:
+    fitted = replace(FULL, held_out_ece={"0006R0": 0.02, "0001TP": 0.01}, held_out_auroc={"0006R0": 0.9, "0001TP": 0.8})
+    sequences = ["0006R0", "0001TP"]
+    header, _, ours, theirs = (line.split(" | ") for line in markdown_table([fitted, FULL], sequences).splitlines())
+    first = header.index("held-out mIoU")
+    assert header[first : first + 3] == ["held-out mIoU", "held-out ECE", "held-out AUROC"]
+    assert ours[first : first + 3] == ["0.450", "0.015", "0.850"]
+    assert theirs[first : first + 3] == ["0.450", "", ""]
+    assert any(
+        line.startswith("Held-out ECE and AUROC: of the same runs") for line in notes([fitted], "d", "val", sequences)
+    )
 
 
 def test_equal_budgets_get_letters_in_the_order_of_the_rows() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,8 @@ class Row:
     ece: float | None = None
     images: int | None = None  # of the validation split
     held_out: dict[str, float] = field(default_factory=dict)  # mIoU by the sequence that was held out of training
+    held_out_ece: dict[str, float] = field(default_factory=dict)  # where the model's temperature was cross-fitted
+    held_out_auroc: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, Any] | None = None  # latency on the CPU: a device of `latencies`
     gpu: dict[str, Any] | None = None
     fault: str = ""  # why figures are missing
@@ -46,9 +48,14 @@ class Row:
 
     def held_out_miou(self, sequences: Sequence[str]) -> float | None:
         """Return the mean mIoU over the sequences, None unless all of them were measured."""
-        if not sequences or any(sequence not in self.held_out for sequence in sequences):
-            return None
-        return sum(self.held_out[sequence] for sequence in sequences) / len(sequences)
+        return _mean(self.held_out, sequences)
+
+
+def _mean(by_sequence: Mapping[str, float], sequences: Sequence[str]) -> float | None:
+    """Return the mean over the sequences, None unless all of them were measured."""
+    if not sequences or any(sequence not in by_sequence for sequence in sequences):
+        return None
+    return sum(by_sequence[sequence] for sequence in sequences) / len(sequences)
 
 
 def equal_budgets(rows: Sequence[Row]) -> dict[int, str]:
@@ -75,6 +82,9 @@ def markdown_table(rows: Sequence[Row], sequences: Sequence[str] = ()) -> str:
     ]
     if sequences:
         columns.append(("held-out mIoU", lambda row: _fixed(row.held_out_miou(sequences))))
+    if any(_mean(row.held_out_ece, sequences) is not None for row in rows):
+        columns.append(("held-out ECE", lambda row: _fixed(_mean(row.held_out_ece, sequences))))
+        columns.append(("held-out AUROC", lambda row: _fixed(_mean(row.held_out_auroc, sequences))))
     if any(row.cpu for row in rows):
         columns.append(("CPU latency p50", lambda row: _milliseconds(row.cpu)))
     if any(row.gpu for row in rows):
@@ -124,6 +134,10 @@ def notes(rows: Sequence[Row], dataset: str, split: str, sequences: Sequence[str
         mean = "mean over " if len(sequences) > 1 else ""
         lines.append(
             f"Held-out mIoU: the recipe trained without a sequence and evaluated on it, {mean}{_listed(sequences)}."
+        )
+    if any(row.held_out_ece for row in rows):
+        lines.append(
+            "Held-out ECE and AUROC: of the same runs, with the model's temperature, which was fitted to all those sequences."
         )
     for kind, figures in (("CPU", [row.cpu for row in rows]), ("GPU", [row.gpu for row in rows])):
         measured = [figure for figure in figures if figure]
