@@ -79,6 +79,21 @@ class DatasetSection(Section):
         return "held out " + " ".join(self.held_out) if self.held_out else self.validation_split
 
 
+class PasteSection(Section):
+    """Copy-and-paste of thin and rare things from other images of the data set, auxiliary images included as receivers.
+
+    ``probability``: of an image that it is pasted into. ``classes``: by name, of which connected regions are things.
+    ``things``: the share of the other image's things that is pasted, each chosen by itself. ``max_share``: of the image, that a
+    thing may cover. ``shift``: how far a thing may move from its place, as a share of the image's shorter side.
+    """
+
+    probability: float = Field(gt=0, le=1)
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    things: float = Field(0.5, gt=0, le=1)
+    max_share: float = Field(0.05, gt=0, le=1)
+    shift: float = Field(0.05, ge=0, le=1)
+
+
 class AugmentationSection(Section):
     """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is.
 
@@ -102,6 +117,7 @@ class AugmentationSection(Section):
     blur: float = Field(0.0, ge=0, le=1)
     noise: float = Field(0.0, ge=0, le=64)
     class_mix: float = Field(0.0, ge=0, le=1)
+    paste: PasteSection | None = None
 
 
 class EarlySection(Section):

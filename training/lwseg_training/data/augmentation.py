@@ -24,9 +24,9 @@ def augment(
 
     Args:
         image: uint8 BGR [H, W, 3].
-        label: uint8 class ids [H, W], 255 where ignored.
+        label: uint8 or int16 [H, W], 255 where ignored.
 
-    Returns the image uint8 BGR and the label uint8 at ``crop_hw``; where the crop reaches past the image, the label is 255.
+    Returns the image uint8 BGR and the label at ``crop_hw``; where the crop reaches past the image, the label is 255.
     """
     matrix = _random_affine(image.shape[:2], settings, random)
     height, width = settings.crop_hw

@@ -83,6 +83,10 @@ class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
             self._cached_bytes += image.nbytes + label.nbytes
         return image, label
 
+    def training_label(self, label: np.ndarray) -> np.ndarray:
+        """Turn a label [H, W] of this set into what the loss takes; here it is that already."""
+        return label
+
 
 def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:
     """Return each class's share of the labelled pixels, float64 [num_classes], summing to 1."""
