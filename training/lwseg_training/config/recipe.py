@@ -98,11 +98,14 @@ class AugmentationSection(Section):
     """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is.
 
     ``short_side``: scale 1 is the image with its shorter side at so many pixels; by default, the image as it is stored.
+    ``reduction``: how a scale below 1 is reached, ``bilinear`` or ``area``. Bilinear sampling passes over pixels and thin
+    things; ``area`` averages over all of them first, as images that are shrunk by more than 2 are where the network is used.
     """
 
     crop_hw: SizeHW
     short_side: int | None = Field(None, gt=0)
     scale: ScaleRange = (1.0, 1.0)
+    reduction: Literal["bilinear", "area"] = "bilinear"
     aspect: float = Field(0.0, ge=0, lt=1)
     rotation_deg: float = Field(0.0, ge=0, le=45)
     flip: float = Field(0.5, ge=0, le=1)
