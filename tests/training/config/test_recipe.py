@@ -96,6 +96,7 @@ def test_overrides_change_single_values_and_are_read_as_yaml(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("dataset.train_split=[]", "dataset.train_split"),
         ("optimizer.lr", "'optimizer.lr' is not key=value, such as optimizer.lr=0.01"),
         ("batch_size.x=3", "'batch_size.x=3': batch_size is a value, not a section"),
         ("seed=[1", "'seed=\\[1': the value is not YAML"),

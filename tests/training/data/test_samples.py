@@ -51,6 +51,28 @@ def test_a_sequence_held_out_is_evaluated_on_and_not_trained_on(miniature: Path)
     assert evaluated.classes == train.classes
 
 
+def test_several_splits_are_trained_on_together(miniature: Path) -> None:
+    train, evaluated = load_splits(DatasetSection(train_split=("train", "val")), miniature)
+    alone = load_splits(DatasetSection(), miniature)
+    assert train.pairs == alone[0].pairs + alone[1].pairs
+    assert train.split == "train + val"
+    assert evaluated.pairs == alone[1].pairs
+    assert evaluated.split == "val (trained on)"
+    assert len(load_splits(DatasetSection(train_split=("train", "val", "train")), miniature)[0].pairs) == 12
+
+
+def test_a_sequence_is_held_out_of_every_split(miniature: Path) -> None:
+    """All of val is 0016E5, a third of train too."""
+    train, evaluated = load_splits(DatasetSection(train_split=("train", "val"), held_out=("0016E5",)), miniature)
+    assert {sequence_of(image) for image, _ in train.pairs} == {"0001TP", "0006R0"}
+    assert [image.parent.name for image, _ in evaluated.pairs] == ["train"] * 3 + ["val"] * 3
+    assert evaluated.split == "held out 0016E5"
+    other = load_splits(DatasetSection(train_split=("train", "val"), held_out=("0006R0",)), miniature)
+    assert len(other[0].pairs) == 9
+    assert {sequence_of(image) for image, _ in other[1].pairs} == {"0006R0"}
+    assert load_splits(DatasetSection(held_out=("0016E5",)), miniature)[1].pairs == evaluated.pairs[:3]
+
+
 def test_sequences_that_are_not_there_or_all_there_is_are_refused(miniature: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"no sequence \['0005VD'\] in train; there are: \['0001TP', '0006R0', '0016E5'\]"

@@ -65,13 +65,24 @@ class NetworkSection(Section):
 class DatasetSection(Section):
     """What is trained and evaluated on.
 
-    ``held_out`` names sequences that are taken out of the training split and evaluated on instead of ``validation_split``.
+    ``train_split``: one split, or a list of splits that are trained on together.
+    ``held_out`` names sequences that are taken out of the training splits and evaluated on instead of ``validation_split``.
     """
 
     name: str = "camvid"
-    train_split: str = "train"
+    train_split: str | Annotated[tuple[str, ...], Field(min_length=1)] = "train"
     validation_split: str = "val"
     held_out: tuple[str, ...] = ()
+
+    @property
+    def train_splits(self) -> tuple[str, ...]:
+        """The splits that are trained on."""
+        return (self.train_split,) if isinstance(self.train_split, str) else self.train_split
+
+    @property
+    def evaluates_on_seen(self) -> bool:
+        """Whether the validation split is trained on too, so that figures on it tell nothing about other images."""
+        return not self.held_out and self.validation_split in self.train_splits
 
     @property
     def evaluated_split(self) -> str:

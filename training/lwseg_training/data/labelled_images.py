@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,23 +19,31 @@ from lwseg_training.data.augmentation import IGNORE
 def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
     """Find what a recipe trains on and what it evaluates on.
 
-    With ``held_out``, the named sequences of the training split are evaluated on and are not trained on. A sequence is the
-    part of an image's file name before the first underscore.
+    Several training splits are one, each image once. With ``held_out``, the named sequences of it are evaluated on and are not
+    trained on. A sequence is the part of an image's file name before the first underscore.
 
     Raises DatasetError where the folder, a split or a sequence is not there.
     """
-    train = load_split(section.name, root, section.train_split)
+    train = _union([load_split(section.name, root, split) for split in section.train_splits])
     if not section.held_out:
-        return train, load_split(section.name, root, section.validation_split)
+        validation = load_split(section.name, root, section.validation_split)
+        seen = " (trained on)" if section.evaluates_on_seen else ""
+        return train, replace(validation, split=validation.split + seen)
     sequences = {sequence_of(image) for image, _ in train.pairs}
     unknown = set(section.held_out) - sequences
     if unknown:
-        raise DatasetError(f"no sequence {sorted(unknown)} in {section.train_split}; there are: {sorted(sequences)}")
+        raise DatasetError(f"no sequence {sorted(unknown)} in {train.split}; there are: {sorted(sequences)}")
     held_out = tuple(pair for pair in train.pairs if sequence_of(pair[0]) in section.held_out)
     kept = tuple(pair for pair in train.pairs if sequence_of(pair[0]) not in section.held_out)
     if not kept:
         raise DatasetError(f"holding out {sorted(section.held_out)} leaves nothing to train on")
     return replace(train, pairs=kept), replace(train, pairs=held_out, split=section.evaluated_split)
+
+
+def _union(splits: Sequence[Split]) -> Split:
+    """Join splits of one data set, in their order."""
+    pairs = {image: (image, label) for split in splits for image, label in split.pairs}
+    return replace(splits[0], split=" + ".join(split.split for split in splits), pairs=tuple(pairs.values()))
 
 
 def sequence_of(image: Path) -> str:
