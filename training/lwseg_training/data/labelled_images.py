@@ -14,6 +14,7 @@ from lwseg_ros.errors import DatasetError
 from lwseg_ros.imaging.resizing import resize_image, resize_label
 from lwseg_training.config.recipe import DatasetSection
 from lwseg_training.data.augmentation import IGNORE
+from lwseg_training.data.shared_images import SharedImages
 
 
 def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
@@ -52,7 +53,7 @@ def sequence_of(image: Path) -> str:
 
 
 CACHE_BYTES = 1 << 30
-"""Decoded images that a process keeps; of larger data sets the rest is decoded whenever it is asked for."""
+"""Decoded images that a process and those it forks keep together; the rest of a larger set is decoded whenever it is asked for."""
 
 
 class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
@@ -68,8 +69,7 @@ class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
     def __init__(self, split: Split, size_hw: tuple[int, int] | None = None) -> None:
         self.split = split
         self.size_hw = size_hw
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._cached_bytes = 0
+        self._cache = SharedImages(len(split.pairs), CACHE_BYTES)
 
     def __len__(self) -> int:
         return len(self.split.pairs)
@@ -78,31 +78,20 @@ class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if index in self._cache:
-            return self._cache[index]
+        kept = self._cache.get(index)
+        if kept is not None:
+            return kept
         image, label = read_pair(*self.split.pairs[index])
         if self.split.ignore_id is not None:
             label[label == self.split.ignore_id] = IGNORE
         _check_ids(label, self.split, self.split.pairs[index][1])
         if self.size_hw is not None:
             image, label = resize_image(image, self.size_hw), resize_label(label, self.size_hw)
-        if self._cached_bytes + image.nbytes + label.nbytes <= CACHE_BYTES:
-            self._cache[index] = image, label
-            self._cached_bytes += image.nbytes + label.nbytes
-        return image, label
+        return self._cache.keep(index, image, label)
 
     def training_label(self, label: np.ndarray) -> np.ndarray:
         """Turn a label [H, W] of this set into what the loss takes; here it is that already."""
         return label
-
-
-def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:
-    """Return each class's share of the labelled pixels, float64 [num_classes], summing to 1."""
-    counts = np.zeros(256, dtype=np.int64)
-    for index in range(len(images)):
-        counts += np.bincount(images[index][1].ravel(), minlength=256)
-    frequencies: np.ndarray = counts[:num_classes] / max(1, counts[:num_classes].sum())
-    return frequencies
 
 
 def _check_ids(label: np.ndarray, split: Split, path: Path | CodedPath) -> None:
