@@ -161,7 +161,7 @@ def test_warm_up_wants_epochs_or_steps() -> None:
 
 
 def test_images_are_evaluated_at_one_size_or_by_their_shorter_side() -> None:
-    with pytest.raises(RecipeError, match=r"inference = .*give size_hw or short_side, not both"):
+    with pytest.raises(RecipeError, match=r"inference = .*give one of size_hw, short_side and long_side"):
         parse_recipe(miniature_recipe(inference={"size_hw": [32, 48], "short_side": 32}))
 
 

@@ -71,6 +71,26 @@ def test_scale_can_be_counted_from_the_shorter_side(size_hw: tuple[int, int]) ->
     assert (whole == 0).mean() > 0.95
     _, half = vary(image, label, crop_hw=crop_hw, short_side=60, scale=(0.5, 0.5))
     assert (half == 0).mean() == pytest.approx(0.25, abs=0.03)
+    by_long_side = vary(image, label, crop_hw=crop_hw, long_side=60 * max(size_hw) // min(size_hw))[1]
+    assert np.array_equal(by_long_side, whole)
+
+
+def test_the_scale_is_drawn_uniformly_in_its_logarithm_or_in_itself() -> None:
+    """Between 1/4 and 1, half of the first are below 1/2, and half of the others below 5/8; areas are squares of that."""
+    image, label = np.zeros((*SIZE_HW, 3), np.uint8), np.zeros(SIZE_HW, np.uint8)
+    medians = {
+        draw: np.median(
+            [(vary(image, label, seed, scale=(0.25, 1), scale_draw=draw)[1] == 0).mean() for seed in range(2000)]
+        )
+        for draw in ("log_uniform", "uniform")
+    }
+    assert medians["log_uniform"] == pytest.approx(0.5**2, abs=0.06)
+    assert medians["uniform"] == pytest.approx(0.625**2, abs=0.06)
+
+
+def test_one_side_gives_the_scale() -> None:
+    with pytest.raises(ValueError, match="give short_side or long_side, not both"):
+        AugmentationSection(crop_hw=SIZE_HW, short_side=20, long_side=30)
 
 
 @pytest.mark.parametrize("period", [2, 3, 4])

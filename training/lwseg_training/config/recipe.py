@@ -108,14 +108,18 @@ class PasteSection(Section):
 class AugmentationSection(Section):
     """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is.
 
-    ``short_side``: scale 1 is the image with its shorter side at so many pixels; by default, the image as it is stored.
+    ``short_side``, ``long_side``: scale 1 is the image with that side at so many pixels; by default, the image as it is stored.
+    ``scale_draw``: ``log_uniform``, in the scale's logarithm; or ``uniform``, in the scale itself, as mmsegmentation draws it
+    (``RandomResize`` of mmcv/transforms/processing.py).
     ``reduction``: how a scale below 1 is reached, ``bilinear`` or ``area``. Bilinear sampling passes over pixels and thin
     things; ``area`` averages over all of them first, as images that are shrunk by more than 2 are where the network is used.
     """
 
     crop_hw: SizeHW
     short_side: int | None = Field(None, gt=0)
+    long_side: int | None = Field(None, gt=0)
     scale: ScaleRange = (1.0, 1.0)
+    scale_draw: Literal["log_uniform", "uniform"] = "log_uniform"
     reduction: Literal["bilinear", "area"] = "bilinear"
     aspect: float = Field(0.0, ge=0, lt=1)
     rotation_deg: float = Field(0.0, ge=0, le=45)
@@ -132,6 +136,12 @@ class AugmentationSection(Section):
     noise: float = Field(0.0, ge=0, le=64)
     class_mix: float = Field(0.0, ge=0, le=1)
     paste: PasteSection | None = None
+
+    @model_validator(mode="after")
+    def _one_side(self) -> AugmentationSection:
+        if self.short_side is not None and self.long_side is not None:
+            raise ValueError("give short_side or long_side, not both")
+        return self
 
 
 class EarlySection(Section):
@@ -164,7 +174,8 @@ class AuxiliarySection(Section):
 
 
 class InferenceSection(Section):
-    """The size at which images are evaluated: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
+    """The size at which images are evaluated: ``size_hw``, or ``short_side`` or ``long_side`` pixels of that side at their own
+    aspect; else their own.
 
     Labels are brought back to the image's size before they are counted.
     ``window_hw``: run the network on windows of this size that share ``window_overlap`` or more with the next ones, and average
@@ -173,13 +184,14 @@ class InferenceSection(Section):
 
     size_hw: SizeHW | None = None
     short_side: int | None = Field(None, gt=0)
+    long_side: int | None = Field(None, gt=0)
     window_hw: SizeHW | None = None
     window_overlap: float = Field(DEFAULT_OVERLAP, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _at_most_one(self) -> InferenceSection:
-        if self.size_hw is not None and self.short_side is not None:
-            raise ValueError("give size_hw or short_side, not both")
+        if sum(size is not None for size in (self.size_hw, self.short_side, self.long_side)) > 1:
+            raise ValueError("give one of size_hw, short_side and long_side")
         return self
 
 

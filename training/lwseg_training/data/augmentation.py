@@ -62,9 +62,12 @@ def _random_affine(size_hw: tuple[int, int], settings: AugmentationSection, rand
     """Draw the 2 x 3 matrix that takes image pixels (x, y) to crop pixels: scale, aspect, rotation, flip and position."""
     height, width = size_hw
     crop_height, crop_width = settings.crop_hw
-    scale = float(np.exp(random.uniform(*np.log(settings.scale))))
+    uniform = settings.scale_draw == "uniform"
+    scale = float(random.uniform(*settings.scale) if uniform else np.exp(random.uniform(*np.log(settings.scale))))
     if settings.short_side is not None:
         scale *= settings.short_side / min(height, width)
+    if settings.long_side is not None:
+        scale *= settings.long_side / max(height, width)
     stretch = float(np.exp(random.uniform(-1, 1) * np.log1p(settings.aspect) / 2))
     scale_x, scale_y = scale * stretch, scale / stretch
     flip = -1.0 if random.random() < settings.flip else 1.0

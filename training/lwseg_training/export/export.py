@@ -66,7 +66,7 @@ def export_checkpoint(
         uncertainty_kind: see InferenceGraph. The temperature is fitted to the logits that the uncertainty is made of: for
             ``low_scale`` to those of the low scale.
         size_hw: input size; by default that at which the recipe evaluates, or that of its crops where it evaluates images of many
-            sizes by their shorter side. The figures are those at this size.
+            sizes by one side. The figures are those at this size.
         low_scale: export not the network itself but the multi-scale synergy of it, with a low scale of this share.
 
     Raises ParityError, and writes nothing, where the exported graph disagrees with PyTorch; ModelFileError where there is
@@ -134,7 +134,7 @@ def export_checkpoint(
 
 
 def _default_size(recipe: Recipe, images: LabelledImages) -> tuple[int, int]:
-    if recipe.inference.short_side is not None:
+    if recipe.inference.short_side is not None or recipe.inference.long_side is not None:
         return recipe.augmentation.crop_hw
     return inference_size(images[0][1].shape, recipe.inference)
 
