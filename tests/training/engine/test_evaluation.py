@@ -46,6 +46,7 @@ class Thresholds(nn.Module):
     [
         ({"size_hw": (40, 50)}, (40, 50)),
         ({"short_side": 32}, (32, 48)),
+        ({"long_side": 72}, (48, 72)),
         ({"window_hw": (48, 48)}, (48, 48)),
         ({"size_hw": (40, 50), "window_hw": (48, 48)}, (40, 48)),
         ({}, (64, 96)),

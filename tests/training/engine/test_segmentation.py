@@ -92,6 +92,15 @@ def test_epochs_count_all_images(miniature: Path) -> None:
     assert SegmentationTask(recipe_of(schedule={"epochs": 0.01}), miniature, ALONE).length.total_steps == 1
 
 
+def test_a_run_on_several_splits_says_that_it_was_trained_on_what_it_evaluates(miniature: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(dataset={"name": "camvid", "train_split": ["train", "val"]}, schedule={"steps": 2})
+    summary = fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "run")
+    assert summary["images"] == {"train": 12, "evaluated": 3}
+    assert summary["evaluated_on"] == "val (trained on)"
+    assert summary["recipe"]["dataset"]["train_split"] == ["train", "val"]
+    assert load_recipe(tmp_path / "run" / "recipe.yaml") == recipe
+
+
 def test_the_warm_up_can_be_given_in_epochs(miniature: Path) -> None:
     schedule = {"epochs": 8, "warmup_epochs": 2, "power": 1.0}
     task = SegmentationTask(recipe_of(schedule=schedule), miniature, ALONE)

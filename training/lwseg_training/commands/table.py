@@ -127,11 +127,14 @@ def planned(args: argparse.Namespace) -> list[Entry]:
     for path in map(resolve_recipe, recipes):
         recipe = load_recipe(path)
         check_starts(path.stem, recipe, args.out, Path("runs"))
-        entries.append(Entry(Row(path.stem, recipe.network.name, recipe.note), recipe.dataset, recipe))
+        row = Row(path.stem, recipe.network.name, recipe.note, recipe.dataset.train_splits)
+        entries.append(Entry(row, recipe.dataset, recipe))
     for model in (load_model(resolve_model(text)) for text in args.models):
         made_by = recipe_of(model.manifest)
-        row = Row(model.path.name, model.manifest.network, made_by.note if made_by is not None else "")
-        entries.append(Entry(row, dataset_of(model.manifest), model=model))
+        dataset = dataset_of(model.manifest)
+        note = made_by.note if made_by is not None else ""
+        row = Row(model.path.name, model.manifest.network, note, dataset.train_splits)
+        entries.append(Entry(row, dataset, model=model))
     if not entries:
         raise RecipeError("there is nothing to tabulate; name recipes or --models, or a --dataset that has recipes")
     twice = sorted(name for name, count in Counter(entry.row.name for entry in entries).items() if count > 1)

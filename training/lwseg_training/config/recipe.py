@@ -65,13 +65,24 @@ class NetworkSection(Section):
 class DatasetSection(Section):
     """What is trained and evaluated on.
 
-    ``held_out`` names sequences that are taken out of the training split and evaluated on instead of ``validation_split``.
+    ``train_split``: one split, or a list of splits that are trained on together.
+    ``held_out`` names sequences that are taken out of the training splits and evaluated on instead of ``validation_split``.
     """
 
     name: str = "camvid"
-    train_split: str = "train"
+    train_split: str | Annotated[tuple[str, ...], Field(min_length=1)] = "train"
     validation_split: str = "val"
     held_out: tuple[str, ...] = ()
+
+    @property
+    def train_splits(self) -> tuple[str, ...]:
+        """The splits that are trained on."""
+        return (self.train_split,) if isinstance(self.train_split, str) else self.train_split
+
+    @property
+    def evaluates_on_seen(self) -> bool:
+        """Whether the validation split is trained on too, so that figures on it tell nothing about other images."""
+        return not self.held_out and self.validation_split in self.train_splits
 
     @property
     def evaluated_split(self) -> str:
@@ -79,15 +90,37 @@ class DatasetSection(Section):
         return "held out " + " ".join(self.held_out) if self.held_out else self.validation_split
 
 
+class PasteSection(Section):
+    """Copy-and-paste of thin and rare things from other images of the data set, auxiliary images included as receivers.
+
+    ``probability``: of an image that it is pasted into. ``classes``: by name, of which connected regions are things.
+    ``things``: the share of the other image's things that is pasted, each chosen by itself. ``max_share``: of the image, that a
+    thing may cover. ``shift``: how far a thing may move from its place, as a share of the image's shorter side.
+    """
+
+    probability: float = Field(gt=0, le=1)
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    things: float = Field(0.5, gt=0, le=1)
+    max_share: float = Field(0.05, gt=0, le=1)
+    shift: float = Field(0.05, ge=0, le=1)
+
+
 class AugmentationSection(Section):
     """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is.
 
-    ``short_side``: scale 1 is the image with its shorter side at so many pixels; by default, the image as it is stored.
+    ``short_side``, ``long_side``: scale 1 is the image with that side at so many pixels; by default, the image as it is stored.
+    ``scale_draw``: ``log_uniform``, in the scale's logarithm; or ``uniform``, in the scale itself, as mmsegmentation draws it
+    (``RandomResize`` of mmcv/transforms/processing.py).
+    ``reduction``: how a scale below 1 is reached, ``bilinear`` or ``area``. Bilinear sampling passes over pixels and thin
+    things; ``area`` averages over all of them first, as images that are shrunk by more than 2 are where the network is used.
     """
 
     crop_hw: SizeHW
     short_side: int | None = Field(None, gt=0)
+    long_side: int | None = Field(None, gt=0)
     scale: ScaleRange = (1.0, 1.0)
+    scale_draw: Literal["log_uniform", "uniform"] = "log_uniform"
+    reduction: Literal["bilinear", "area"] = "bilinear"
     aspect: float = Field(0.0, ge=0, lt=1)
     rotation_deg: float = Field(0.0, ge=0, le=45)
     flip: float = Field(0.5, ge=0, le=1)
@@ -102,6 +135,13 @@ class AugmentationSection(Section):
     blur: float = Field(0.0, ge=0, le=1)
     noise: float = Field(0.0, ge=0, le=64)
     class_mix: float = Field(0.0, ge=0, le=1)
+    paste: PasteSection | None = None
+
+    @model_validator(mode="after")
+    def _one_side(self) -> AugmentationSection:
+        if self.short_side is not None and self.long_side is not None:
+            raise ValueError("give short_side or long_side, not both")
+        return self
 
 
 class EarlySection(Section):
@@ -134,7 +174,8 @@ class AuxiliarySection(Section):
 
 
 class InferenceSection(Section):
-    """The size at which images are evaluated: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
+    """The size at which images are evaluated: ``size_hw``, or ``short_side`` or ``long_side`` pixels of that side at their own
+    aspect; else their own.
 
     Labels are brought back to the image's size before they are counted, as on a vehicle.
     ``upsample_logits``: logits are instead, and each pixel's class is taken there, as in mmsegmentation; not in the model file.
@@ -144,14 +185,15 @@ class InferenceSection(Section):
 
     size_hw: SizeHW | None = None
     short_side: int | None = Field(None, gt=0)
+    long_side: int | None = Field(None, gt=0)
     upsample_logits: bool = False
     window_hw: SizeHW | None = None
     window_overlap: float = Field(DEFAULT_OVERLAP, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _at_most_one(self) -> InferenceSection:
-        if self.size_hw is not None and self.short_side is not None:
-            raise ValueError("give size_hw or short_side, not both")
+        if sum(size is not None for size in (self.size_hw, self.short_side, self.long_side)) > 1:
+            raise ValueError("give one of size_hw, short_side and long_side")
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,28 +14,37 @@ from lwseg_ros.errors import DatasetError
 from lwseg_ros.imaging.resizing import resize_image, resize_label
 from lwseg_training.config.recipe import DatasetSection
 from lwseg_training.data.augmentation import IGNORE
+from lwseg_training.data.shared_images import SharedImages
 
 
 def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
     """Find what a recipe trains on and what it evaluates on.
 
-    With ``held_out``, the named sequences of the training split are evaluated on and are not trained on. A sequence is the
-    part of an image's file name before the first underscore.
+    Several training splits are one, each image once. With ``held_out``, the named sequences of it are evaluated on and are not
+    trained on. A sequence is the part of an image's file name before the first underscore.
 
     Raises DatasetError where the folder, a split or a sequence is not there.
     """
-    train = load_split(section.name, root, section.train_split)
+    train = _union([load_split(section.name, root, split) for split in section.train_splits])
     if not section.held_out:
-        return train, load_split(section.name, root, section.validation_split)
+        validation = load_split(section.name, root, section.validation_split)
+        seen = " (trained on)" if section.evaluates_on_seen else ""
+        return train, replace(validation, split=validation.split + seen)
     sequences = {sequence_of(image) for image, _ in train.pairs}
     unknown = set(section.held_out) - sequences
     if unknown:
-        raise DatasetError(f"no sequence {sorted(unknown)} in {section.train_split}; there are: {sorted(sequences)}")
+        raise DatasetError(f"no sequence {sorted(unknown)} in {train.split}; there are: {sorted(sequences)}")
     held_out = tuple(pair for pair in train.pairs if sequence_of(pair[0]) in section.held_out)
     kept = tuple(pair for pair in train.pairs if sequence_of(pair[0]) not in section.held_out)
     if not kept:
         raise DatasetError(f"holding out {sorted(section.held_out)} leaves nothing to train on")
     return replace(train, pairs=kept), replace(train, pairs=held_out, split=section.evaluated_split)
+
+
+def _union(splits: Sequence[Split]) -> Split:
+    """Join splits of one data set, in their order."""
+    pairs = {image: (image, label) for split in splits for image, label in split.pairs}
+    return replace(splits[0], split=" + ".join(split.split for split in splits), pairs=tuple(pairs.values()))
 
 
 def sequence_of(image: Path) -> str:
@@ -44,7 +53,7 @@ def sequence_of(image: Path) -> str:
 
 
 CACHE_BYTES = 1 << 30
-"""Decoded images that a process keeps; of larger data sets the rest is decoded whenever it is asked for."""
+"""Decoded images that a process and those it forks keep together; the rest of a larger set is decoded whenever it is asked for."""
 
 
 class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
@@ -60,8 +69,7 @@ class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
     def __init__(self, split: Split, size_hw: tuple[int, int] | None = None) -> None:
         self.split = split
         self.size_hw = size_hw
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._cached_bytes = 0
+        self._cache = SharedImages(len(split.pairs), CACHE_BYTES)
 
     def __len__(self) -> int:
         return len(self.split.pairs)
@@ -70,27 +78,20 @@ class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if index in self._cache:
-            return self._cache[index]
+        kept = self._cache.get(index)
+        if kept is not None:
+            return kept
         image, label = read_pair(*self.split.pairs[index])
         if self.split.ignore_id is not None:
             label[label == self.split.ignore_id] = IGNORE
         _check_ids(label, self.split, self.split.pairs[index][1])
         if self.size_hw is not None:
             image, label = resize_image(image, self.size_hw), resize_label(label, self.size_hw)
-        if self._cached_bytes + image.nbytes + label.nbytes <= CACHE_BYTES:
-            self._cache[index] = image, label
-            self._cached_bytes += image.nbytes + label.nbytes
-        return image, label
+        return self._cache.keep(index, image, label)
 
-
-def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:
-    """Return each class's share of the labelled pixels, float64 [num_classes], summing to 1."""
-    counts = np.zeros(256, dtype=np.int64)
-    for index in range(len(images)):
-        counts += np.bincount(images[index][1].ravel(), minlength=256)
-    frequencies: np.ndarray = counts[:num_classes] / max(1, counts[:num_classes].sum())
-    return frequencies
+    def training_label(self, label: np.ndarray) -> np.ndarray:
+        """Turn a label [H, W] of this set into what the loss takes; here it is that already."""
+        return label
 
 
 def _check_ids(label: np.ndarray, split: Split, path: Path | CodedPath) -> None:

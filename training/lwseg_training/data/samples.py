@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lwseg_ros.errors import DatasetError
+from lwseg_ros.errors import DatasetError, RecipeError
 from lwseg_ros.evaluation.machine import cores
 from lwseg_training.config.recipe import AugmentationSection, Recipe, TrainingSettings
 from lwseg_training.data.augmentation import augment, mix_classes
 from lwseg_training.data.auxiliary import AuxiliaryImages
 from lwseg_training.data.labelled_images import LabelledImages
+from lwseg_training.data.paste import paste_things
 
 AUXILIARY = 1
 """The stream of random numbers that an auxiliary set's samples are drawn from."""
@@ -44,6 +45,7 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         # A whole number of steps, so that all images of a batch have one size.
         share = recipe.early.share if recipe.early is not None else 0
         self.early_samples = round(share * total_steps) * recipe.batch_size
+        self.thing_classes = self._thing_classes()
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         """Return image uint8 BGR [H, W, 3] and label uint8 [H, W] of the crop's size.
@@ -58,8 +60,7 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         if place < own:
             image, label = self._sample(self.images, step * own + place, settings)
             return _tensors(image, label.astype(np.int16))
-        image, label = self._sample(self.auxiliary, step * self.auxiliary_batch + place - own, settings, AUXILIARY)
-        return _tensors(image, self.auxiliary.training_label(label))
+        return _tensors(*self._sample(self.auxiliary, step * self.auxiliary_batch + place - own, settings, AUXILIARY))
 
     def _sample(
         self, images: LabelledImages, number: int, settings: AugmentationSection, *stream: int
@@ -68,11 +69,33 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         epoch, position = divmod(number, len(images))
         order = np.random.default_rng([self.seed, epoch, *stream]).permutation(len(images))
         random = np.random.default_rng([self.seed, epoch, position, *stream])
-        image, label = augment(*images[order[position]], settings, random)
+        image, label = self._varied(images, int(order[position]), settings, random)
         if random.random() < settings.class_mix:
             other = int(random.integers(len(images)))
-            image, label = mix_classes(image, label, *augment(*images[other], settings, random), random)
+            image, label = mix_classes(image, label, *self._varied(images, other, settings, random), random)
         return image, label
+
+    def _varied(
+        self, images: LabelledImages, index: int, settings: AugmentationSection, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image, with things of the recipe's own data set where it pastes any, and its label as the loss takes it."""
+        image, label = images[index]
+        if settings.paste is None or random.random() >= settings.paste.probability:
+            image, label = augment(image, label, settings, random)
+            return image, images.training_label(label)
+        donor = self.images[int(random.integers(len(self.images)))]
+        label = images.training_label(label)  # first, as of a thing that is pasted the class is certain
+        pasted = paste_things(image, label, *donor, self.thing_classes, settings.paste, random)
+        return augment(*pasted, settings, random)
+
+    def _thing_classes(self) -> tuple[int, ...]:
+        """Return the ids of the classes whose things are pasted; raises RecipeError where the data set has not one of them."""
+        ids = {info.name: info.id for info in self.images.split.classes}
+        wanted = self.settings.paste.classes if self.settings.paste is not None else ()
+        unknown = [name for name in wanted if name not in ids]
+        if unknown:
+            raise RecipeError(f"augmentation.paste.classes: no class {unknown[0]!r}; there are: {', '.join(ids)}")
+        return tuple(ids[name] for name in wanted)
 
 
 def _tensors(image: np.ndarray, label: np.ndarray) -> tuple[Tensor, Tensor]:

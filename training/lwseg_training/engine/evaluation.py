@@ -69,7 +69,9 @@ def inference_size(image_hw: tuple[int, ...], inference: InferenceSection | None
     height, width = image_hw
     if inference is not None and inference.size_hw is not None:
         return inference.size_hw
+    scale = 1.0
     if inference is not None and inference.short_side is not None:
         scale = inference.short_side / min(height, width)
-        return round(height * scale), round(width * scale)
-    return height, width
+    if inference is not None and inference.long_side is not None:
+        scale = inference.long_side / max(height, width)
+    return round(height * scale), round(width * scale)

@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 
 from lwseg_training.config.recipe import Recipe
 from lwseg_training.data.auxiliary import AuxiliaryImages
-from lwseg_training.data.labelled_images import LabelledImages, class_frequencies, load_splits
+from lwseg_training.data.class_frequencies import class_frequencies
+from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.data.samples import TrainingSamples
 from lwseg_training.distributed import Process
 from lwseg_training.engine.evaluation import evaluate_network
@@ -54,7 +55,7 @@ class SegmentationTask:
 
     @cached_property
     def loss(self) -> SegmentationLoss:
-        """The recipe's loss. Class weights want all labels to be read, which takes minutes for a large data set."""
+        """The recipe's loss. Class weights want all labels to be read, once, which takes minutes for a large data set."""
         weighted = self.recipe.loss.class_weights != "none"
         frequencies = class_frequencies(self.train_images, len(self.classes)) if weighted else None
         auxiliary = self.recipe.auxiliary

@@ -62,7 +62,7 @@ def export_checkpoint(
         uncertainty_kind: see InferenceGraph. The temperature is fitted to the logits that the uncertainty is made of: for
             ``low_scale`` to those of the low scale.
         size_hw: input size; by default that at which the recipe evaluates, or that of its crops where it evaluates images of many
-            sizes by their shorter side. The figures are those at this size.
+            sizes by one side. The figures are those at this size.
         low_scale: export not the network itself but the multi-scale synergy of it, with a low scale of this share.
         cross_fit: of the held-out runs of the recipe; its temperature is taken and its figures are the manifest's `held_out`.
         device: where PyTorch runs.
@@ -143,7 +143,7 @@ def calibrated(graph: InferenceGraph, temperature: float, ignore_id: int) -> Inf
 
 def input_size(recipe: Recipe, data_root: Path) -> tuple[int, int]:
     """Return the input size that a recipe's model has by default, see `export_checkpoint`."""
-    if recipe.inference.short_side is not None:
+    if recipe.inference.short_side is not None or recipe.inference.long_side is not None:
         return recipe.augmentation.crop_hw
     _, evaluated = load_splits(recipe.dataset, data_root)
     return inference_size(LabelledImages(evaluated)[0][1].shape, recipe.inference)

@@ -67,6 +67,16 @@ def test_what_was_cross_fitted_stands_beside_what_was_held_out() -> None:
     )
 
 
+def test_who_was_trained_on_the_validation_split_is_told() -> None:
+    both = replace(FULL, name="both", train_splits=("train", "val"))
+    alone = replace(FULL, train_splits=("train",))
+    assert training_cell(both) == "train + val, 6900 steps, 150 epochs, 1.5 h on Some CPU, 2 cores"
+    assert training_cell(alone) == training_cell(FULL)
+    told = "Trained on `val` too, so that validation figures say nothing about unseen images: `both`."
+    assert told in notes([alone, both], "camvid", "val")
+    assert not any("Trained on" in line for line in notes([alone], "camvid", "val"))
+
+
 def test_equal_budgets_get_letters_in_the_order_of_the_rows() -> None:
     rows = [Row(str(n), images_seen=seen) for n, seen in enumerate((400, 100, 300, 100, None, 400, None))]
     assert equal_budgets(rows) == {400: "A", 100: "B"}

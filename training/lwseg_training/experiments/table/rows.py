@@ -19,6 +19,7 @@ class Row:
     name: str  # of the recipe, or of a model file that was there already
     network: str = ""  # as registered
     note: str = ""  # of the recipe, such as `short run`
+    train_splits: tuple[str, ...] = ()  # what it was trained on
     steps: int | None = None
     epochs: float | None = None
     images_seen: int | None = None  # in training, each image as often as it was seen: the budget
@@ -99,6 +100,8 @@ def training_cell(row: Row) -> str:
     if row.steps is None:
         return "failed" if row.fault else row.note
     parts = [row.note] if row.note else []
+    if len(row.train_splits) > 1:
+        parts.append(" + ".join(row.train_splits))
     parts.append(f"{row.steps} steps")
     if row.epochs is not None:
         parts.append(f"{row.epochs:.3g} epochs")
@@ -121,6 +124,11 @@ def notes(rows: Sequence[Row], dataset: str, split: str, sequences: Sequence[str
     lines = []
     if images:
         lines.append(f"Validation figures are those on `{split}` of `{dataset}` ({_listed(images)} images).")
+    seen = [f"`{row.name}`" for row in rows if row.miou is not None and split in row.train_splits]
+    if seen:
+        lines.append(
+            f"Trained on `{split}` too, so that validation figures say nothing about unseen images: {_listed(seen)}."
+        )
     if sizes:
         at = _listed(f"{height} x {width}" for height, width in sizes)
         lines.append(
