@@ -212,7 +212,9 @@ def test_without_recipes_the_shipped_ones_for_the_data_set_are_taken() -> None:
     recipes = {entry.row.name: entry.recipe for entry in command.planned(args)}
     assert {"dwrseg_b_camvid", "dwrseg_l_camvid_paper", "lemore_camvid", "pilot"} <= set(recipes)
     short = {name for name, recipe in recipes.items() if recipe is not None and SHORT_RUN in recipe.note}
-    assert short == {f"{network}_camvid_short" for network in ("dwrseg_b", "dwrseg_l", "pmsdsen", "lemore")}
+    assert short == {
+        f"{network}_camvid_short" for network in ("dwrseg_b", "dwrseg_l", "pmsdsen", "lemore", "lite_seg0")
+    }
     args.models = ["dwrseg_b_camvid"]
     assert [entry.row.name for entry in command.planned(args)] == ["dwrseg_b_camvid.onnx"]
 

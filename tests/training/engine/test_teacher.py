@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from lwseg_training.config.recipe import DatasetSection, Recipe, parse_recipe
 from lwseg_training.distributed import Process
 from lwseg_training.engine import teacher as teacher_module
 from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, trained_network_of
-from lwseg_training.engine.fit import fit
+from lwseg_training.engine.fit import TrainingStoppedError, fit
 from lwseg_training.engine.segmentation import SegmentationTask
 from lwseg_training.engine.teacher import Teacher
 from lwseg_training.experiments.cross_validation import without_sequence
@@ -87,3 +89,24 @@ def test_a_student_learns_from_the_teacher_of_its_sequence(
     run(student.model_copy(update={"distillation": None}), miniature, tmp_path / "untaught")
     weights = [torch.load(tmp_path / name / "last.pt", weights_only=True)["network"] for name in ("taught", "untaught")]
     assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_signal_stops_a_run_with_a_teacher_in_order(
+    taught_by: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segmentation fault, where the runtime's signal stack lies with the trainer's thread."""
+    section = {"teacher": str(taught_by)}
+    recipe = parse_recipe(
+        miniature_recipe(distillation=section, dataset={"held_out": ["0001TP"]}, schedule={"steps": 50})
+    )
+    ask = teacher_module.Teacher.__call__
+
+    def told_to_stop(self: Teacher, image: torch.Tensor) -> torch.Tensor:
+        logits = ask(self, image)
+        self._compiled.clear()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return logits
+
+    monkeypatch.setattr(teacher_module.Teacher, "__call__", told_to_stop)
+    with pytest.raises(TrainingStoppedError, match="stopped at step 1 of 50"):
+        run(recipe, miniature, tmp_path / "run")

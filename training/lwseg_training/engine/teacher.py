@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,9 @@ class Teacher:
             nn.Sequential(Normalize(recipe.normalization, recipe.exposure), trained_network_of(state)).eval().to(device)
         )
         self._compiled: dict[tuple[int, ...], Any] = {}  # by the images' shape
+        # OpenVINO leaves its signal stack with the thread that compiles, and takes it back with the model: on the trainer's own
+        # thread the signal to stop would end in a segmentation fault.
+        self._runtime_thread = ThreadPoolExecutor(1)
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
@@ -58,7 +62,7 @@ class Teacher:
             with autocast(self.device, "bf16"):
                 logits: Tensor = self.graph(image)
             return logits.float()
-        return torch.from_numpy(np.array(compiled(image.numpy())[0]))
+        return torch.from_numpy(np.array(self._runtime_thread.submit(compiled, image.numpy()).result()[0]))
 
     def _for_shape(self, image: Tensor) -> Any:
         """Compile the graph for images of a shape, once; None without OpenVINO."""
@@ -71,5 +75,5 @@ class Teacher:
             core, threads = openvino.Core(), {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
             # By way of ONNX: OpenVINO's own conversion of PyTorch modules gets exposure wrong (2026.4).
             graph = core.read_model(onnx_graph(self.graph, image, ["logits"]).SerializeToString(), b"")
-            self._compiled[shape] = core.compile_model(graph, "CPU", threads)
+            self._compiled[shape] = self._runtime_thread.submit(core.compile_model, graph, "CPU", threads).result()
         return self._compiled[shape]
