@@ -13,6 +13,7 @@ EXTRAS = {
     "ros": ["ros-rclpy[fastrtps]", "ros-common-interfaces"],
     "cpu": ["openvino>=2024.4", "onnxruntime>=1.18"],
     "rtx": ["tensorrt-rtx-cu13>=1.1; platform_system == 'Linux'", "cuda-python>=12.6"],
+    "matlab": ["scipy>=1.8"],  # labels of PASCAL Context and COCO-Stuff 10k as they are downloaded
     # what `make check` needs; the training distribution lies in training/
     "dev": [
         "pytest>=8",
@@ -23,6 +24,7 @@ EXTRAS = {
         "import-linter>=2.5",
         "types-PyYAML",
         "types-tqdm",
+        "scipy>=1.8",
     ],
     "colcon": ["colcon-common-extensions", "colcon-ros"],
 }

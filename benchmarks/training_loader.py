@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ MAX_WAIT_SHARE = 0.05
 CAMVID_SIZE_HW = (360, 480)
 
 
-def measure(recipe: str = RECIPE, data: Path | None = None) -> dict[str, Any]:
-    """Train at each size of the schedule and return the figures; raises LwsegError."""
-    whole = load_recipe(resolve_recipe(recipe), [f"schedule={{steps: {STEPS}}}", "evaluate_every_epochs=1000"])
+def measure(recipe: str = RECIPE, data: Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Train at each size of the schedule and return the figures; raises LwsegError. overrides: ``key=value`` of the recipe."""
+    length = [f"schedule={{steps: {STEPS}}}", "evaluate_every_epochs=1000"]
+    whole = load_recipe(resolve_recipe(recipe), [*overrides, *length])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         root = data or write_noise(folder / "data")
@@ -46,7 +48,7 @@ def measure(recipe: str = RECIPE, data: Path | None = None) -> dict[str, Any]:
     share, wanted = max(stage["wait_share"] for stage in stages.values()), f"under {MAX_WAIT_SHARE}"
     return {
         "benchmark": "training_loader",
-        "recipe": recipe,
+        "recipe": " ".join([recipe, *overrides]),
         "data": "noise of 480 x 360 pixels" if data is None else data.name,
         "workers": worker_count(whole),
         "batch_size": whole.batch_size,
@@ -132,8 +134,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argument_parser(__doc__)
     parser.add_argument("--recipe", default=RECIPE, help="default: %(default)s")
     parser.add_argument("--data", type=Path, help="folder of the recipe's data set (default: noise)")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change single values of the recipe")
     args = parser.parse_args(argv)
-    return run("training_loader", args, lambda: measure(args.recipe, args.data), table)
+    return run("training_loader", args, lambda: measure(args.recipe, args.data, args.overrides), table)
 
 
 if __name__ == "__main__":

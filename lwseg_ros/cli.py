@@ -15,7 +15,17 @@ from typing import Protocol
 from lwseg_ros import __version__
 from lwseg_ros.errors import LwsegError
 
-TRAINING_COMMANDS = ("compare", "export", "networks", "pretrain", "scales", "table", "train")
+TRAINING_COMMANDS = (
+    "average",
+    "compare",
+    "export",
+    "networks",
+    "pretrain",
+    "pseudo-label",
+    "scales",
+    "table",
+    "train",
+)
 """What the distribution in training/ brings, named here for those who do not have it."""
 _CHECKOUT = {"lwseg_ros": ".", "lwseg_training": "./training"}  # where a package of ours lies in one
 

@@ -73,7 +73,36 @@ class ColorCode:
         return np.array([key for key, _ in packed], np.int32), np.array([value for _, value in packed], np.uint8)
 
 
-LabelCode = IdCode | ColorCode
+@dataclass(frozen=True, eq=False)
+class MatlabCode:
+    """Labels that are stored as one number a pixel in a variable of a MATLAB file."""
+
+    variable: str
+    ids: Mapping[int, int]  # the class id, or the ignored id, of every number from 0 on that may be stored
+
+    def decode(self, stored: np.ndarray, path: Path) -> np.ndarray:
+        """Return uint8 [H, W] ids for stored numbers [H, W]; raises DatasetError for another array or number."""
+        numbers = stored.astype(np.uint16) if stored.ndim == 2 and stored.dtype.kind in "uif" else None
+        if numbers is None or not np.array_equal(numbers, stored):
+            raise DatasetError(
+                f"label {path}: {self.variable} is {stored.dtype} {stored.shape}; expected are whole numbers of 16 bits [H, W]"
+            )
+        unknown = [value for value in np.flatnonzero(np.bincount(numbers.ravel())).tolist() if value not in self.ids]
+        if unknown:
+            raise DatasetError(
+                f"label {path} holds the values {unknown}; accepted are {_ranges(self.ids)}; correct or replace the file"
+            )
+        return np.take(self._table, numbers)
+
+    @cached_property
+    def _table(self) -> npt.NDArray[np.uint8]:
+        table = np.zeros(1 << 16, np.uint8)
+        for value, class_id in self.ids.items():
+            table[value] = class_id
+        return table
+
+
+LabelCode = IdCode | ColorCode | MatlabCode
 
 
 def listed(text: str) -> list[str]:

@@ -63,6 +63,15 @@ def pair_by_name(images: Files, labels: Sequence[Files], tree: str) -> tuple[tup
     )
 
 
+def pair_by_list(listing: Path, images: Files, labels: Files, tree: str) -> tuple[tuple[Path, Path | CodedPath], ...]:
+    """Pair the images and labels of a list's names, in its order; raises DatasetError where it or one of a pair is missing."""
+    names = read_names(listing, tree)
+    for files in (images, labels):
+        there = files.names()
+        check_present((files.path(name) for name in names if name not in there), tree)
+    return tuple((images.path(name), labels.label(name)) for name in names)
+
+
 def check_present(missing: Iterable[Path], tree: str) -> None:
     """Raise DatasetError if files are missing, naming the first and counting the others."""
     paths = list(missing)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
 
-from lwseg_ros.datasets.labels import CodedPath, ColorCode, check_grey
+from lwseg_ros.datasets.labels import CodedPath, ColorCode, MatlabCode, check_grey
 from lwseg_ros.errors import DatasetError
 
 MAX_PALETTE_PIXELS = 1 << 30  # as many as OpenCV unpacks of other images
@@ -31,7 +31,10 @@ def read_pair(image_path: Path, label_path: Path | CodedPath) -> tuple[np.ndarra
     """
     path, code = (label_path.path, label_path.code) if isinstance(label_path, CodedPath) else (label_path, None)
     image = read_image(image_path)
-    label = read_image(path) if isinstance(code, ColorCode) else _read_numbers(path)
+    if isinstance(code, MatlabCode):
+        label = _read_variable(path, code.variable)
+    else:
+        label = read_image(path) if isinstance(code, ColorCode) else _read_numbers(path)
     if code is None:
         check_grey(label, path)
     else:
@@ -77,3 +80,19 @@ def _read_numbers(path: Path) -> np.ndarray:
         return _read_image(path, cv2.IMREAD_UNCHANGED)
     except OSError as error:
         raise _unreadable(path) from error
+
+
+def _read_variable(path: Path, variable: str) -> np.ndarray:
+    """Read an array from a MATLAB file as stored; raises DatasetError, also where SciPy is missing."""
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise DatasetError(
+            f"{path} is a MATLAB file, which needs SciPy to be read: pip install scipy, or convert it to PNG"
+        ) from error
+    try:
+        return np.asarray(loadmat(path, variable_names=[variable])[variable])
+    except KeyError as error:
+        raise DatasetError(f"{path} holds no {variable}; check or replace it") from error
+    except Exception as error:  # of damaged files it raises what its parts raise
+        raise DatasetError(f"cannot read {path}: {' '.join(str(error).split())}; check or replace it") from error

@@ -36,6 +36,9 @@ class Manifest:
     uncertainty_kind: one of UNCERTAINTY_KINDS; low_scale is the least confidence of the low one of two scales.
     temperature: the divisor, > 0, inside the graph, of the logits that the uncertainty is made of; labels do not depend on it.
     training: commit, recipe, epochs, ... validation: split, miou, ece, ...
+    held_out: figures of runs of the same recipe on the sequences that each of them had not seen, with this temperature, which was
+        fitted to those: `sequences` (images, miou, ece, ... by name) and their `mean`. Empty, and not written, where it was not
+        fitted so.
     weights_sha256: see `model_file.weights_sha256`; empty until `model_file.save_model` computes it.
     """
 
@@ -51,6 +54,7 @@ class Manifest:
     ignore_id: int | None = None
     training: dict[str, Any] = field(default_factory=dict)
     validation: dict[str, Any] = field(default_factory=dict)
+    held_out: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     format_version: int = FORMAT_VERSION
 
@@ -84,7 +88,7 @@ class Manifest:
             "uncertainty_kind", self.uncertainty_kind in UNCERTAINTY_KINDS, "one of " + ", ".join(UNCERTAINTY_KINDS)
         )
         self._demand("temperature", _is_finite(self.temperature) and self.temperature > 0, "a number above 0")
-        for name in ("training", "validation"):
+        for name in ("training", "validation", "held_out"):
             self._demand(name, isinstance(getattr(self, name), dict), "an object")
         self._demand(
             "weights_sha256",
@@ -127,7 +131,10 @@ class Manifest:
     def to_json(self) -> str:
         """Write as JSON; raises ModelFileError when training or validation hold what JSON cannot, or a text what UTF-8 cannot."""
         try:
-            text = json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False)
+            values = asdict(self)
+            if not self.held_out:  # so that versions that do not know it read the file
+                del values["held_out"]
+            text = json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False)
             text.encode()
             return text
         except (TypeError, ValueError, RecursionError) as error:
@@ -152,6 +159,7 @@ class Manifest:
                 f"manifest field 'format_version' is {values.get('format_version')!r}, this version of lwseg_ros "
                 f"reads {FORMAT_VERSION}; install the lwseg_ros that wrote it, or export it again"
             )
+        values.setdefault("held_out", {})
         _check_keys("manifest", values, {entry.name for entry in fields(cls)})
         for name in ("input_size_hw", "mean_rgb", "std_rgb"):
             values[name] = _as_tuple(values[name])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.io import savemat
 
 from lwseg_ros.datasets import Split
 from lwseg_ros.datasets.coco_stuff10k import CLASSES
@@ -25,6 +27,27 @@ def test_ids_are_stored_one_higher_and_0_is_ignored(
     assert [image.stem for image, _ in split.pairs] == ["COCO_train2014_000000000009", "COCO_train2014_000000000077"]
     assert ids(split, 0) == [255, 0, 80, 170]
     assert split.ignore_id == 255
+
+
+def test_it_is_read_as_downloaded(
+    tmp_path: Path, load: Callable[..., Split], write_image: Callable[[str], None], ids: Callable[..., list[int]]
+) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "imageLists").mkdir()
+    for name, numbers in (("a", [0, 1, 13, 182]), ("b", [92, 11, 90, 27]), ("c", [1, 1, 12, 1])):
+        write_image(f"images/{name}.jpg")
+        savemat(tmp_path / "annotations" / f"{name}.mat", {"S": np.array([numbers] * 2, np.uint8), "names": ["x"]})
+    (tmp_path / "imageLists" / "train.txt").write_text("b\na\n")
+    (tmp_path / "imageLists" / "test.txt").write_text("c\n")
+    split = load("coco_stuff10k", "train2014")
+    assert [image.stem for image, _ in split.pairs] == ["b", "a"]
+    names = [[split.classes[i].name if i != 255 else "ignored" for i in ids(split, index)] for index in range(2)]
+    assert names == [["banner", "fire hydrant", "toothbrush", "backpack"], ["ignored", "person", "stop sign", "wood"]]
+    with pytest.raises(DatasetError, match=r"c\.mat holds the values \[12\]; accepted are 0 to 11, 13 to 25, 27 to 28"):
+        ids(load("coco_stuff10k", "test2014"), 0)
+    (tmp_path / "annotations" / "b.mat").unlink()
+    with pytest.raises(DatasetError, match=r"annotations/b\.mat is missing; expected"):
+        load("coco_stuff10k", "train2014")
 
 
 def test_labels_of_the_164k_release_are_refused(
@@ -58,7 +81,7 @@ def test_half_unpacked_trees_are_named(
         load("coco_stuff10k", "train2014")
     (tmp_path / "annotations" / "train2014").mkdir(parents=True)
     (tmp_path / "annotations" / "train2014" / "a.mat").write_bytes(b"")
-    with pytest.raises(DatasetError, match=r"a_labelTrainIds\.png is missing; expected[\s\S]*have to be converted"):
+    with pytest.raises(DatasetError, match=r"a_labelTrainIds\.png is missing; expected[\s\S]*as downloaded"):
         load("coco_stuff10k", "train2014")
     write_label("annotations/train2014/b_labelTrainIds.png", 0)
     (tmp_path / "images" / "train2014" / "a.jpg").unlink()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.io import savemat
 
 from lwseg_ros.datasets import Split
-from lwseg_ros.datasets.pascal_context import CLASSES
+from lwseg_ros.datasets.pascal_context import CLASSES, PUBLISHED_IDS
 from lwseg_ros.errors import DatasetError
 
 
@@ -40,6 +42,28 @@ def test_the_list_decides_order_and_content(
     assert [image.stem for image, _ in split.pairs] == ["2010_000001", "2008_000002"]
     assert ids(split, 0) == [0, 1, 59, 255]
     assert split.ignore_id == 255
+
+
+def test_it_is_read_as_downloaded(
+    tmp_path: Path, load: Callable[..., Split], write_image: Callable[[str], None], ids: Callable[..., list[int]]
+) -> None:
+    write_image("JPEGImages/a.jpg")
+    (tmp_path / "trainval").mkdir()
+    savemat(tmp_path / "trainval" / "a.mat", {"LabelMap": np.array([[2, 1, 459, 397], [2, 1, 459, 397]], np.uint16)})
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("a\n")
+    split = load("pascal_context", "val")
+    assert [split.classes[class_id].name for class_id in ids(split, 0)] == [
+        "aeroplane",
+        "background",
+        "background",
+        "table",
+    ]
+
+
+def test_the_published_numbers_are_59_in_order() -> None:
+    assert len(set(PUBLISHED_IDS)) == 59
+    assert list(PUBLISHED_IDS) == sorted(PUBLISHED_IDS)
 
 
 def test_ids_of_all_459_classes_are_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -11,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from lwseg_ros.datasets import CodedPath, read_pair
-from lwseg_ros.datasets.labels import ColorCode, IdCode
+from lwseg_ros.datasets.labels import ColorCode, IdCode, MatlabCode
 from lwseg_ros.errors import DatasetError
 
 
@@ -136,3 +138,60 @@ def test_a_decompression_bomb_is_refused(palette: bool, tmp_path: Path) -> None:
     label.write_bytes(data)
     with pytest.raises(DatasetError, match=r"cannot read .*label\.png"):
         read_pair(image, label)
+
+
+def matlab_pair(root: Path, stored: object) -> tuple[Path, CodedPath]:
+    """Write an image and a MATLAB label, of which 7 is class 1 and 300 class 0."""
+    image, _ = write_pair(root, np.zeros((6, 8), np.uint8))
+    savemat(root / "label.mat", {"L": stored}, do_compression=True)
+    return image, CodedPath(root / "label.mat", MatlabCode("L", {7: 1, 300: 0}))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float64])
+def test_numbers_of_a_matlab_file_are_translated(kind: type, tmp_path: Path) -> None:
+    stored = np.full((6, 8), 7, kind)
+    stored[2, 3] = 300
+    _, label = read_pair(*matlab_pair(tmp_path, stored))
+    assert label.dtype == np.uint8
+    assert np.array_equal(label, (stored == 7).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (np.full((6, 8), 8, np.uint16), r"label.mat holds the values \[8\]; accepted are 7, 300"),
+        (np.full((6, 8), 7.5), r"L is float64 \(6, 8\); expected are whole numbers"),
+        (np.full((6, 8), 7 + (1 << 16)), r"L is int64 \(6, 8\); expected are whole numbers of 16 bits"),
+        (np.full((6, 8, 2), 7), r"L is int64 \(6, 8, 2\)"),
+        ("text", r"L is <U4"),
+        (np.full((6, 7), 7), r"is 6 x 7 pixels"),
+    ],
+)
+def test_other_matlab_labels_are_refused(stored: object, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_pair(*matlab_pair(tmp_path, stored))
+
+
+def test_damaged_matlab_files_are_refused(tmp_path: Path) -> None:
+    image, label = matlab_pair(tmp_path, np.full((6, 8), 7, np.uint16))
+    with pytest.raises(DatasetError, match=r"label.mat holds no S; check"):
+        read_pair(image, CodedPath(label.path, MatlabCode("S", {7: 1})))
+    whole = label.path.read_bytes()
+    for damaged in (
+        b"",
+        whole[:100],
+        whole[:150],
+        whole[:-9],
+        b"no" + whole,
+        whole[:140] + b"\0\xff" * 8 + whole[156:],
+    ):
+        label.path.write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"label.mat"):
+            read_pair(image, label)
+
+
+def test_without_scipy_a_matlab_file_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = matlab_pair(tmp_path, np.full((6, 8), 7, np.uint16))
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(DatasetError, match=r"label.mat is a MATLAB file, which needs SciPy .*pip install scipy"):
+        read_pair(*pair)

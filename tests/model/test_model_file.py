@@ -214,6 +214,7 @@ CAR = {"id": 1, "name": "car", "color_rgb": [4, 5, 6]}
         ({"training": {"list": [0] * 200_000}}, "has [0-9]+ characters, at most 262144 are accepted"),
         ({"training": []}, r"'training' is \[\], expected an object"),
         ({"validation": None}, "'validation' is None"),
+        ({"held_out": []}, r"'held_out' is \[\], expected an object"),
         ({"weights_sha256": "abc"}, "'weights_sha256' is 'abc'"),
         ({"weights_sha256": "0" * 64}, "its manifest says 000000000000.*copy or export it again"),
     ],
@@ -229,6 +230,13 @@ def test_manifest_round_trip_and_what_json_cannot_hold() -> None:
     assert Manifest.from_json(manifest.to_json()) == manifest
     with pytest.raises(ModelFileError, match=r"cannot be written as JSON.*finite"):
         replace(manifest, validation={"miou": float("nan")}).to_json()
+
+
+def test_held_out_figures_are_written_only_where_there_are_any() -> None:
+    manifest = tiny_manifest()
+    assert "held_out" not in json.loads(manifest.to_json()), "versions that do not know the field read the file"
+    fitted = replace(manifest, held_out={"sequences": {"0006R0": {"miou": 0.5}}, "mean": {"miou": 0.5}})
+    assert Manifest.from_json(fitted.to_json()) == fitted
 
 
 def rename(kind: str, old: str, new: str) -> Callable[[onnx.ModelProto], None]:

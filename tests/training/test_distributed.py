@@ -14,7 +14,8 @@ import pytest
 import torch
 from lwseg_training.config.recipe import parse_recipe
 from lwseg_training.data.augmentation import IGNORE
-from lwseg_training.data.samples import LabelledImages, StepSampler, TrainingSamples, load_splits, training_loader
+from lwseg_training.data.labelled_images import LabelledImages, load_splits
+from lwseg_training.data.samples import StepSampler, TrainingSamples, training_loader
 from lwseg_training.distributed import Process, training_process
 from lwseg_training.engine.batch_norm import SynchronizedBatchNorm2d, synchronize_batch_norm
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of

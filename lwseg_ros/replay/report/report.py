@@ -64,7 +64,9 @@ def render(result: ReplayResult) -> str:
         latency_svg=jinja2.utils.markupsafe.Markup(draw.latency_svg(result.latencies_ms, figures["engine_ms"]["p50"])),
         reliability_svg=jinja2.utils.markupsafe.Markup(draw.reliability_svg(result.evaluator.uncertainty)),
         strip=draw.strip(result.kept, manifest),
-        provenance=_flat({"training": manifest.training, "validation": manifest.validation}),
+        provenance=_flat(
+            {"training": manifest.training, "validation": manifest.validation, "held_out": manifest.held_out}
+        ),
         machine={
             **machine(),
             "ROS": os.environ.get("ROS_DISTRO", "from the Python wheels"),

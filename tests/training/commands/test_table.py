@@ -17,6 +17,7 @@ from support.camvid_miniature import write_miniature, write_recipe
 
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.cli import main
+from lwseg_ros.model.model_file import load_model
 
 MARKERS = "# A project\n\n<!-- table: by lwseg table -->\nold\n<!-- /table -->\n\nThe end.\n"
 
@@ -78,6 +79,8 @@ def test_rows_hold_what_was_trained_and_measured(made: Path) -> None:
         assert 0 < row["miou"] < 1
         assert row["held_out"] == {"0006R0": held_out["last"]["miou"]}
         assert held_out["evaluated_on"] == "held out 0006R0"
+        fitted = load_model(made / "runs" / "models" / f"{name}.onnx").manifest.held_out["sequences"]["0006R0"]
+        assert (row["held_out_ece"], row["held_out_auroc"]) == ({"0006R0": fitted["ece"]}, {"0006R0": fitted["auroc"]})
         assert row["cpu"]["runtime"] == "openvino"
         assert row["cpu"]["latency_ms"]["p50"] > 0
         assert row["equal_budget"] == "A"
@@ -209,7 +212,9 @@ def test_without_recipes_the_shipped_ones_for_the_data_set_are_taken() -> None:
     recipes = {entry.row.name: entry.recipe for entry in command.planned(args)}
     assert {"dwrseg_b_camvid", "dwrseg_l_camvid_paper", "lemore_camvid", "pilot"} <= set(recipes)
     short = {name for name, recipe in recipes.items() if recipe is not None and SHORT_RUN in recipe.note}
-    assert short == {f"{network}_camvid_short" for network in ("dwrseg_b", "dwrseg_l", "pmsdsen", "lemore")}
+    assert short == {
+        f"{network}_camvid_short" for network in ("dwrseg_b", "dwrseg_l", "pmsdsen", "lemore", "lite_seg0")
+    }
     args.models = ["dwrseg_b_camvid"]
     assert [entry.row.name for entry in command.planned(args)] == ["dwrseg_b_camvid.onnx"]
 

@@ -125,6 +125,15 @@ def test_train_puts_its_run_in_a_folder_of_the_recipes_name(data: Path, tmp_path
     assert (tmp_path / "runs" / "street" / "best.pt").is_file()
 
 
+def test_train_writes_for_tensorboard_when_asked(lwseg_here: Callable[..., Done], data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    recipe = write_recipe(tmp_path / "mini.yaml", schedule={"steps": 1})
+    done = lwseg_here("train", recipe, "--data", data, "--out", tmp_path / "run", "--tensorboard")
+    assert done.returncode == 0, done.stderr
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert events.name.startswith("events.out.tfevents.")
+
+
 def test_train_refuses_what_makes_no_sense(lwseg_here: Callable[..., Done], data: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "mini.yaml")
     places = ("--data", data, "--out", tmp_path / "run")
@@ -201,7 +210,7 @@ def test_export_refuses_what_makes_no_sense(
     assert [path.name for path in tmp_path.iterdir()] == ["torn.pt"]
 
 
-@pytest.mark.parametrize("command", ["networks", "train", "export", "scales"])
+@pytest.mark.parametrize("command", ["networks", "train", "average", "export", "scales"])
 def test_help_shows_an_example(lwseg_here: Callable[..., Done], command: str) -> None:
     done = lwseg_here(command, "--help")
     assert done.returncode == 0
@@ -222,5 +231,5 @@ def test_help_names_the_recipes_that_the_command_takes(
 
 
 def test_every_command_of_training_is_there() -> None:
-    wanted = {"networks", "train", "pretrain", "compare", "export", "scales", "table"}
+    wanted = {"average", "networks", "train", "pretrain", "compare", "export", "scales", "table"}
     assert wanted <= set(installed_commands())

@@ -96,6 +96,7 @@ def test_overrides_change_single_values_and_are_read_as_yaml(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("dataset.train_split=[]", "dataset.train_split"),
         ("optimizer.lr", "'optimizer.lr' is not key=value, such as optimizer.lr=0.01"),
         ("batch_size.x=3", "'batch_size.x=3': batch_size is a value, not a section"),
         ("seed=[1", "'seed=\\[1': the value is not YAML"),
@@ -123,7 +124,7 @@ def test_overrides_that_make_no_sense_are_refused(override: str, message: str, t
         ("optimizer.lr", -0.1, "optimizer.lr = -0.1: Input should be greater than 0"),
         ("optimizer.lr", float("inf"), "optimizer.lr = inf: Input should be a finite number"),
         ("optimizer.weight_decay", float("nan"), "optimizer.weight_decay = nan"),
-        ("precision", "fp16", "precision = 'fp16': Input should be 'fp32' or 'bf16'"),
+        ("precision", "int8", "precision = 'int8': Input should be 'fp32', 'bf16' or 'fp16'"),
         ("normalization", "none", "normalization = 'none': Input should be 'fixed' or 'per_image'"),
         ("augmentation.crop_hw", [64], "augmentation.crop_hw.1 = .*: Field required"),
         ("augmentation.crop_hw", [0, 64], "augmentation.crop_hw.0 = 0: Input should be greater than 0"),
@@ -160,7 +161,7 @@ def test_warm_up_wants_epochs_or_steps() -> None:
 
 
 def test_images_are_evaluated_at_one_size_or_by_their_shorter_side() -> None:
-    with pytest.raises(RecipeError, match=r"inference = .*give size_hw or short_side, not both"):
+    with pytest.raises(RecipeError, match=r"inference = .*give one of size_hw, short_side and long_side"):
         parse_recipe(miniature_recipe(inference={"size_hw": [32, 48], "short_side": 32}))
 
 

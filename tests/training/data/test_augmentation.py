@@ -71,6 +71,62 @@ def test_scale_can_be_counted_from_the_shorter_side(size_hw: tuple[int, int]) ->
     assert (whole == 0).mean() > 0.95
     _, half = vary(image, label, crop_hw=crop_hw, short_side=60, scale=(0.5, 0.5))
     assert (half == 0).mean() == pytest.approx(0.25, abs=0.03)
+    by_long_side = vary(image, label, crop_hw=crop_hw, long_side=60 * max(size_hw) // min(size_hw))[1]
+    assert np.array_equal(by_long_side, whole)
+
+
+def test_the_scale_is_drawn_uniformly_in_its_logarithm_or_in_itself() -> None:
+    """Between 1/4 and 1, half of the first are below 1/2, and half of the others below 5/8; areas are squares of that."""
+    image, label = np.zeros((*SIZE_HW, 3), np.uint8), np.zeros(SIZE_HW, np.uint8)
+    medians = {
+        draw: np.median(
+            [(vary(image, label, seed, scale=(0.25, 1), scale_draw=draw)[1] == 0).mean() for seed in range(2000)]
+        )
+        for draw in ("log_uniform", "uniform")
+    }
+    assert medians["log_uniform"] == pytest.approx(0.5**2, abs=0.06)
+    assert medians["uniform"] == pytest.approx(0.625**2, abs=0.06)
+
+
+def test_one_side_gives_the_scale() -> None:
+    with pytest.raises(ValueError, match="give short_side or long_side, not both"):
+        AugmentationSection(crop_hw=SIZE_HW, short_side=20, long_side=30)
+
+
+@pytest.mark.parametrize("period", [2, 3, 4])
+def test_averaging_reduces_without_aliasing(period: int) -> None:
+    """Of lines as far apart as a crop's pixels each pixel sees the same light; bilinear sampling hits or misses them."""
+    image = np.zeros((240, 324, 3), np.uint8)
+    image[:, ::period] = 255
+    mean, crop_hw = image.mean(), (240 // period - 8, 324 // period - 8)  # smaller, so that its position is drawn
+    worst = {"bilinear": 0.0, "area": 0.0}
+    for seed in range(10):
+        for reduction in worst:
+            reduced = vary_image(image, seed, crop_hw=crop_hw, scale=(1 / period, 1 / period), reduction=reduction)
+            worst[reduction] = max(worst[reduction], float(np.abs(reduced - mean).max()))
+    assert worst["area"] <= 1
+    assert worst["bilinear"] > 60
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_averaging_leaves_everything_where_it_was(seed: int) -> None:
+    """A smooth image, which does not alias, becomes the same image either way, wherever it is turned, flipped and shifted to."""
+    rows, columns = np.mgrid[:120, :160]
+    image = np.stack([columns, rows * 2, (columns + rows) / 2], axis=-1).astype(np.uint8)
+    label = (columns > 80).astype(np.uint8)
+    options: dict[str, Any] = {"scale": (0.3, 1.5), "aspect": 0.5, "rotation_deg": 30, "flip": 0.5}
+    bilinear, ours = vary(image, label, seed, **options)
+    averaged, theirs = vary(image, label, seed, **options, reduction="area")
+    assert np.array_equal(ours, theirs)
+    inside = cv2.erode((ours != IGNORE).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    difference = bilinear[inside].astype(float) - averaged[inside]
+    assert np.abs(difference).max() <= 3
+    assert np.abs(difference.mean(axis=0)).max() < 0.3  # a whole pixel of the image is 1 or 2 levels
+
+
+def test_enlarging_does_not_average(scene: tuple[np.ndarray, np.ndarray]) -> None:
+    options: dict[str, Any] = {"scale": (1.0, 2.0), "rotation_deg": 15}
+    assert np.array_equal(vary_image(scene[0], 1, **options), vary_image(scene[0], 1, **options, reduction="area"))
 
 
 def test_outside_the_image_is_ignored_and_gray() -> None:

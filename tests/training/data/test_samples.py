@@ -11,17 +11,10 @@ import numpy as np
 import pytest
 import torch
 from lwseg_training.config.recipe import DatasetSection, Recipe, parse_recipe
-from lwseg_training.data import samples as samples_module
-from lwseg_training.data.samples import (
-    LabelledImages,
-    StepSampler,
-    TrainingSamples,
-    class_frequencies,
-    load_splits,
-    sequence_of,
-    training_loader,
-    worker_count,
-)
+from lwseg_training.data import labelled_images as labelled_images_module
+from lwseg_training.data.class_frequencies import class_frequencies
+from lwseg_training.data.labelled_images import LabelledImages, load_splits, sequence_of
+from lwseg_training.data.samples import StepSampler, TrainingSamples, training_loader, worker_count
 from support.camvid_miniature import miniature_recipe, write_miniature
 from support.tiny_model import write_tiny_model
 
@@ -59,6 +52,28 @@ def test_a_sequence_held_out_is_evaluated_on_and_not_trained_on(miniature: Path)
     assert evaluated.classes == train.classes
 
 
+def test_several_splits_are_trained_on_together(miniature: Path) -> None:
+    train, evaluated = load_splits(DatasetSection(train_split=("train", "val")), miniature)
+    alone = load_splits(DatasetSection(), miniature)
+    assert train.pairs == alone[0].pairs + alone[1].pairs
+    assert train.split == "train + val"
+    assert evaluated.pairs == alone[1].pairs
+    assert evaluated.split == "val (trained on)"
+    assert len(load_splits(DatasetSection(train_split=("train", "val", "train")), miniature)[0].pairs) == 12
+
+
+def test_a_sequence_is_held_out_of_every_split(miniature: Path) -> None:
+    """All of val is 0016E5, a third of train too."""
+    train, evaluated = load_splits(DatasetSection(train_split=("train", "val"), held_out=("0016E5",)), miniature)
+    assert {sequence_of(image) for image, _ in train.pairs} == {"0001TP", "0006R0"}
+    assert [image.parent.name for image, _ in evaluated.pairs] == ["train"] * 3 + ["val"] * 3
+    assert evaluated.split == "held out 0016E5"
+    other = load_splits(DatasetSection(train_split=("train", "val"), held_out=("0006R0",)), miniature)
+    assert len(other[0].pairs) == 9
+    assert {sequence_of(image) for image, _ in other[1].pairs} == {"0006R0"}
+    assert load_splits(DatasetSection(held_out=("0016E5",)), miniature)[1].pairs == evaluated.pairs[:3]
+
+
 def test_sequences_that_are_not_there_or_all_there_is_are_refused(miniature: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"no sequence \['0005VD'\] in train; there are: \['0001TP', '0006R0', '0016E5'\]"
@@ -78,13 +93,13 @@ def test_images_beyond_the_cache_are_read_again(miniature: Path, monkeypatch: py
     split = load_splits(DatasetSection(), miniature)[0]
     kept = LabelledImages(split)
     first_bytes = sum(array.nbytes for array in kept[0])
-    monkeypatch.setattr(samples_module, "CACHE_BYTES", 2 * first_bytes)
+    monkeypatch.setattr(labelled_images_module, "CACHE_BYTES", 2 * first_bytes)
     bounded = LabelledImages(split)
     for _ in range(2):
         for index in range(len(split.pairs)):
             assert all(np.array_equal(a, b) for a, b in zip(bounded[index], kept[index], strict=True))
-    assert bounded[1][0] is bounded[1][0]
-    assert bounded[2][0] is not bounded[2][0]
+    assert np.shares_memory(bounded[1][0], bounded[1][0])
+    assert not np.shares_memory(bounded[2][0], bounded[2][0])
 
 
 def test_a_label_with_an_id_that_is_no_class_is_refused(tmp_path: Path) -> None:
@@ -213,13 +228,3 @@ def test_workers_share_the_cores_of_this_process_with_the_other_training_process
     assert [workers(cores, None) for cores in (1, 2, 8, 64)] == [1, 1, 7, 12]
     assert [workers(64, processes) for processes in ("4", "8", "64")] == [12, 7, 1]
     assert workers(64, "8", asked=3) == 3
-
-
-def test_class_frequencies_count_labelled_pixels_only(miniature: Path) -> None:
-    images = LabelledImages(load_splits(DatasetSection(), miniature)[0])
-    frequencies = class_frequencies(images, 11)
-    assert frequencies.sum() == pytest.approx(1)
-    counted = sum(int((images[index][1] == 3).sum()) for index in range(9))
-    pixels = sum(int((images[index][1] != 255).sum()) for index in range(9))
-    assert frequencies[3] == pytest.approx(counted / pixels)
-    assert frequencies[10] == 0

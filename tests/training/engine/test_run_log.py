@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
 import pytest
 from lwseg_training.engine.run_log import RunLog
+
+from lwseg_ros.errors import RecipeError
 
 
 def test_entries_are_json_lines(tmp_path: Path) -> None:
@@ -51,6 +54,30 @@ def test_resume_without_a_log_starts_an_empty_one(tmp_path: Path) -> None:
     log.resume(5)
     assert log.entries == []
     assert (tmp_path / "log.jsonl").read_text() == ""
+
+
+def test_tensorboard_gets_every_number_and_forgets_what_came_after(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = tmp_path / "tensorboard"
+    log = RunLog(tmp_path / "log.jsonl", events)
+    log.resume(0)
+    for step in (1, 2, 3):
+        log.append(step=step, loss=1 / step, per_class_iou={"car": 0.25 * step, "sky": None}, grad_norm=float("nan"))
+    resumed = RunLog(tmp_path / "log.jsonl", events)
+    resumed.resume(2)
+    resumed.append(step=3, loss=9.0)
+    read = accumulator.EventAccumulator(str(events))
+    read.Reload()
+    assert sorted(read.Tags()["scalars"]) == ["loss", "per_class_iou/car"]
+    assert [(event.step, event.value) for event in read.Scalars("loss")] == [(1, 1.0), (2, 0.5), (3, 9.0)]
+    assert [event.value for event in read.Scalars("per_class_iou/car")] == [0.25, 0.5]
+
+
+def test_without_tensorboard_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    with pytest.raises(RecipeError, match=r"'tensorboard' is not installed; `pip install './training\[tensorboard\]'`"):
+        RunLog(tmp_path / "log.jsonl", tmp_path / "tensorboard").resume(0)
 
 
 def test_curves_are_a_picture_also_of_few_entries(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from lwseg_training.engine.step import MAX_SKIPPED_IN_WINDOW, TrainingDivergedEr
 from lwseg_training.optim.ema import averaged
 from support.camvid_miniature import miniature_recipe, write_miniature
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from lwseg_ros.errors import LwsegError, RecipeError
 
@@ -89,6 +90,15 @@ def test_epochs_count_all_images(miniature: Path) -> None:
     length = SegmentationTask(recipe_of(schedule={"epochs": 4}), miniature, ALONE).length
     assert (length.steps_per_epoch, length.total_steps) == (3, 12)  # 9 images in batches of 4
     assert SegmentationTask(recipe_of(schedule={"epochs": 0.01}), miniature, ALONE).length.total_steps == 1
+
+
+def test_a_run_on_several_splits_says_that_it_was_trained_on_what_it_evaluates(miniature: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(dataset={"name": "camvid", "train_split": ["train", "val"]}, schedule={"steps": 2})
+    summary = fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "run")
+    assert summary["images"] == {"train": 12, "evaluated": 3}
+    assert summary["evaluated_on"] == "val (trained on)"
+    assert summary["recipe"]["dataset"]["train_split"] == ["train", "val"]
+    assert load_recipe(tmp_path / "run" / "recipe.yaml") == recipe
 
 
 def test_the_warm_up_can_be_given_in_epochs(miniature: Path) -> None:
@@ -255,6 +265,34 @@ def test_a_step_with_gradients_that_are_not_finite_is_counted_and_changes_no_wei
     assert not torch.equal(weight, kept)
 
 
+def test_a_scaled_loss_makes_the_same_step_and_an_overflow_lowers_the_scale(miniature: Path) -> None:
+    """The scaling that fp16 trains with, in fp32, since that wants a GPU: a power of two changes no digit of a gradient."""
+    task = SegmentationTask(recipe_of(optimizer={"kind": "sgd", "lr": 0.01, "clip_norm": 1.0}), miniature, ALONE)
+    (image, label), *_ = batches(task, 1)
+    plain, scaled = initial_state(task), initial_state(task)
+    assert not plain.scaler.is_enabled()
+    scaled.scaler = GradScaler("cpu", init_scale=2.0**12)
+    losses = [TrainingStep(task, state).take(image, label) for state in (plain, scaled)]
+    assert float(losses[0][0]) == float(losses[1][0]), "the loss is told as it is"
+    assert losses[0][1] == pytest.approx(losses[1][1], rel=1e-6)
+    expected = weights_of(plain.network)
+    assert all(torch.allclose(weight, expected[name]) for name, weight in weights_of(scaled.network).items())
+
+    with torch.no_grad():
+        scaled.network.head[0][0].weight[0, 0, 0, 0] = torch.inf
+    before = weights_of(scaled.network)
+    TrainingStep(task, scaled).take(image, label)
+    assert scaled.skipped == 1
+    assert scaled.scaler.get_scale() == 2.0**11
+    assert all(torch.equal(weight, before[name]) for name, weight in weights_of(scaled.network).items())
+
+
+def test_float16_is_refused_on_a_cpu(miniature: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="precision: fp16 is trained in on GPUs only; choose bf16 or fp32 on a CPU"):
+        fit(SegmentationTask(recipe_of(precision="fp16"), miniature, ALONE), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_training_that_diverges_ends_with_what_to_do(miniature: Path, tmp_path: Path) -> None:
     absurd = {"optimizer": {"kind": "sgd", "lr": 1e30}, "schedule": {"steps": 200}}
     task = SegmentationTask(recipe_of(**absurd), miniature, ALONE)
@@ -308,6 +346,52 @@ def test_the_average_follows_its_recurrence_and_copies_counters() -> None:
     assert torch.allclose(average.module.running_mean, -expected)
     assert int(average.module.num_batches_tracked) == 24
     assert 14 < float(average.module.weight[0].detach()) < 24
+
+
+class WithoutBatchNorm(SegmentationTask):
+    def build_network(self) -> nn.Module:
+        network = super().build_network()
+        for module in list(network.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.BatchNorm2d):
+                    setattr(module, name, nn.GroupNorm(1, child.num_features))
+        return network
+
+
+def test_a_batch_in_parts_makes_the_step_of_the_whole(miniature: Path) -> None:
+    def step(parts: int) -> tuple[dict[str, Tensor], float, float]:
+        changes = {
+            "accumulate": parts,
+            "optimizer": {"kind": "sgd", "lr": 0.1},
+            "loss": {"class_weights": "inverse_log"},
+        }
+        task = WithoutBatchNorm(recipe_of(**changes), miniature, ALONE)
+        state = initial_state(task)
+        (image, label), *_ = batches(task, 1)
+        label[0, 10:] = 255  # the parts count differently many pixels
+        loss, norm = TrainingStep(task, state).take(image, label)
+        return weights_of(state.network), float(loss), norm
+
+    whole, whole_loss, whole_norm = step(1)
+    start = weights_of(initial_state(WithoutBatchNorm(recipe_of(), miniature, ALONE)).network)
+    for parts in (2, 4):
+        weights, loss, norm = step(parts)
+        assert (loss, norm) == pytest.approx((whole_loss, whole_norm), rel=1e-4)
+        for name, weight in weights.items():
+            torch.testing.assert_close(weight - start[name], whole[name] - start[name], atol=1e-6, rtol=1e-3)
+
+
+def test_each_part_has_batch_statistics_of_its_own(miniature: Path) -> None:
+    task = SegmentationTask(recipe_of(accumulate=2), miniature, ALONE)
+    state = initial_state(task)
+    TrainingStep(task, state).take(*batches(task, 1)[0])
+    assert int(state.network.state_dict()["decoder_norm.num_batches_tracked"]) == 2
+
+
+def test_a_batch_that_does_not_divide_into_the_parts_is_refused(miniature: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="accumulate: the 4 images of a process cannot be gone through in 3 parts"):
+        fit(SegmentationTask(recipe_of(accumulate=3), miniature, ALONE), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_dropout_draws_the_same_numbers_at_a_step_however_it_is_reached(miniature: Path) -> None:

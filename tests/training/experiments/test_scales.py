@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lwseg_training.config.recipe import DatasetSection
-from lwseg_training.data.samples import LabelledImages, load_splits
+from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of, save_checkpoint, two_scale_network_of
 from lwseg_training.engine.evaluation import evaluate_network
 from lwseg_training.experiments.scales import COMBINATIONS, ScaleResult, compare_scales, scale_table

@@ -11,11 +11,12 @@ import onnx
 import pytest
 import torch
 from lwseg_training.config.recipe import DatasetSection, parse_recipe
-from lwseg_training.data.samples import LabelledImages, load_splits
+from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of, two_scale_network_of
 from lwseg_training.export import export
-from lwseg_training.export.export import ParityError, compare_with_onnx, export_checkpoint, to_onnx
+from lwseg_training.export.export import export_checkpoint, to_onnx
 from lwseg_training.export.inference_graph import InferenceGraph
+from lwseg_training.export.parity import Parity, ParityCheck, ParityError
 from lwseg_training.networks import build_network
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.networks.sliding_windows import SlidingWindows
@@ -224,10 +225,16 @@ def test_parity_is_measured(state: dict[str, Any], validation: LabelledImages) -
     graph = InferenceGraph(network, Normalize()).eval()
     references = [Prediction(*reference) for reference in references_of(graph, validation)]
     model = to_onnx(graph, (64, 96))
-    assert compare_with_onnx(model, validation, references).equal_labels >= 0.999
-    slightly = compare_with_onnx(perturbed(model, 1.05), validation, references)
-    assert slightly.uncertainty_difference > 2
-    badly = compare_with_onnx(perturbed(model, -1.0), validation, references)
+
+    def parity(model: onnx.ModelProto) -> Parity:
+        check = ParityCheck(model)
+        for (image, _), reference in zip(validation, references, strict=True):
+            check.add(image, reference)
+        return check.parity
+
+    assert parity(model).equal_labels >= 0.999
+    assert parity(perturbed(model, 1.05)).uncertainty_difference > 2
+    badly = parity(perturbed(model, -1.0))
     assert badly.equal_labels < 0.9
     assert badly.images == 3
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lwseg_training.config.recipe import LossSection
+from lwseg_training.data.auxiliary import PARTIAL
 from lwseg_training.losses import SegmentationLoss, class_weights
 from lwseg_training.losses.lovasz import lovasz_softmax
 
@@ -107,6 +108,33 @@ def test_an_auxiliary_head_without_a_weight_is_refused() -> None:
     logits = torch.zeros(1, 3, 2, 2)
     with pytest.raises(ValueError, match=r"2 auxiliary heads, but auxiliary_weights \(0.1,\)"):
         loss_of(auxiliary_weights=[0.1])([logits] * 3, torch.zeros(1, 2, 2, dtype=torch.long))
+
+
+def test_parts_of_a_batch_add_up_to_its_loss() -> None:
+    random = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 3, (4, 6, 6), generator=random)
+    label[0] = IGNORED  # the parts count differently many pixels
+    label[2, :3] = IGNORED
+    label[1:3, 4:] = PARTIAL + 1
+    logits = torch.randn(4, 3, 6, 6, generator=random)
+    settings = LossSection(class_weights="inverse_log", label_smoothing=0.1)
+    loss = SegmentationLoss(settings, np.array([0.7, 0.2, 0.1]), unlabelled=(2,), auxiliary_weight=0.5)
+    parts = [loss(logits[own], label[own], label) for own in (slice(0, 2), slice(2, 4))]
+    assert float(sum(parts)) == pytest.approx(float(loss(logits, label)), rel=1e-6)
+    apart = (loss(logits[:2], label[:2]) + loss(logits[2:], label[2:])) / 2
+    assert float(apart) != pytest.approx(float(loss(logits, label)), rel=1e-3)
+
+
+def test_what_ranks_pixels_ranks_those_of_a_part() -> None:
+    random = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 3, (2, 6, 6), generator=random)
+    label[1, 2:] = IGNORED
+    logits = torch.randn(2, 3, 6, 6, generator=random)
+    for settings in ({"kind": "ohem", "ohem_threshold": 0.3}, {"kind": "ohem", "lovasz": 1.0}):
+        loss = loss_of(**settings)
+        expected = 36 / 48 * loss(logits[:1], label[:1]) + 12 / 48 * loss(logits[1:], label[1:])
+        parts = loss(logits[:1], label[:1], label) + loss(logits[1:], label[1:], label)
+        assert float(parts) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_the_loss_of_half_precision_logits_is_computed_in_float32() -> None:

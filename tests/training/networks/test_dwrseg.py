@@ -7,6 +7,7 @@ from typing import Any, get_args
 import pytest
 import torch
 from lwseg_training.networks import build_network
+from lwseg_training.networks.count import count_network
 from lwseg_training.networks.dwrseg import DWR, SIR, Nonlinearity
 
 from lwseg_ros.errors import RecipeError
@@ -60,6 +61,13 @@ def test_every_ablation_changes_the_network(options: dict[str, Any]) -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="network 'dwrseg_b' does not take the options"):
         build_network("dwrseg_b", 4, **options)
+
+
+def test_the_expansion_of_table_2_is_not_that_of_the_published_size() -> None:
+    published = 2.54e6
+    size = {e: count_network(build_network("dwrseg_b", 19, expansion=e), (64, 128)).parameters for e in (1.0, 1.5)}
+    assert size[1.0] == pytest.approx(published, rel=0.01)
+    assert size[1.5] == pytest.approx(3.07e6, rel=0.01)
 
 
 def test_branches_share_the_region_maps_out_by_the_ratio() -> None:

@@ -31,6 +31,25 @@ def test_depthwise_computes_in_float32_under_cpu_autocast() -> None:
     assert torch.equal(layer.weight.grad, plain_gradient)
 
 
+def test_plain_depthwise_gradients_in_bfloat16_are_those_of_float32() -> None:
+    torch.manual_seed(0)
+    for channels, height, width in ((8, 5, 7), (64, 22, 30), (144, 40, 33), (480, 16, 20)):
+        layer = DepthwiseConv2d(channels)
+        features = torch.randn(4, channels, height, width).contiguous(memory_format=torch.channels_last)
+        upstream = torch.randn_like(features)
+        layer(features).backward(upstream)
+        plain_gradient, layer.weight.grad = layer.weight.grad.clone(), None
+        for _ in range(5):
+            with torch.autocast("cpu", torch.bfloat16):
+                mixed = layer(features)
+            assert mixed.dtype == torch.bfloat16
+            mixed.backward(upstream.bfloat16())
+            torch.testing.assert_close(
+                layer.weight.grad, plain_gradient, rtol=0.03, atol=0.03 * float(plain_gradient.abs().max())
+            )
+            layer.weight.grad = None
+
+
 def test_depthwise_takes_bfloat16_features_under_cpu_autocast() -> None:
     torch.manual_seed(0)
     layer = DepthwiseConv2d(8, multiplier=2)

@@ -20,6 +20,7 @@ from lwseg_training.networks.pmsdsen_blocks import (
     MSSE,
     PMSDSE,
     Down,
+    LocalDetail,
     Sum,
     Up,
     eca_kernel_size,
@@ -178,6 +179,22 @@ def test_ldi_and_mslri_add_to_their_input(module: nn.Module) -> None:
     features = torch.randn(2, 8, 6, 6)
     with torch.no_grad():
         assert torch.equal(fill(module, 0.0)(features), features)
+
+
+@pytest.mark.parametrize("branches", [2, 4, 8])
+def test_branches_of_ldi_are_a_convolution_and_filters_on_it(branches: int) -> None:
+    module = LDI(16, branches)
+    first = module.residual[0]
+    part = 16 // branches
+    pointwise, depthwise = first.pointwise[0], first.depthwise[0]
+    assert (pointwise.out_channels, depthwise.groups, depthwise.out_channels) == (part, part, 16 - part)
+    assert module(torch.randn(2, 16, 5, 7)).shape == (2, 16, 5, 7)
+    blocks = PMSDSEN(4, **SMALL, detail_branches=branches).modules()
+    assert {block.pointwise[0].out_channels * branches for block in blocks if isinstance(block, LocalDetail)} == {
+        32,
+        64,
+        128,
+    }
 
 
 def test_pmsdse_and_lrms_activate_the_sum_with_their_input() -> None:
@@ -343,6 +360,8 @@ def test_plain_fusion_adds() -> None:
         ({"dilations": [1, 0]}, "[1, 0]"),
         ({"dilations": [1, 2.5]}, "[1, 2.5]"),
         ({"dilations": [1, 2, 3]}, "[1, 2, 3]"),
+        ({"detail_branches": 3}, "detail_branches 3 are not 2 or more that share out 32 channels evenly"),
+        ({"detail_branches": 1}, "detail_branches 1 are not"),
         ({"pool_kernels": [[4, 2]]}, "[4, 2]"),
         ({"pool_kernels": [[5, 0]]}, "[5, 0]"),
         ({"pool_kernels": [[5]]}, "[5]"),

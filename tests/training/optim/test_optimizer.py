@@ -66,3 +66,31 @@ def test_muon_leaves_what_reads_the_image_and_what_tells_classes_to_adamw(name: 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_muon_knows_the_classifier_among_layers_of_as_many_outputs(name: str) -> None:
     assert orthogonal_names(build_network(name, 64)) == orthogonal_names(build_network(name, 5))
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [("pmsdsen", ("head.", "auxiliary.")), ("dwrseg_b", ("head.1.",)), ("synergy", ("trunk.head.1.",))],
+)
+def test_heads_have_their_multiple_of_the_learning_rate(name: str, heads: tuple[str, ...]) -> None:
+    network = build_network(name, 5)
+    optimizer = build_optimizer(network, settings("sgd").model_copy(update={"head_lr": 10.0}))
+    factor = {id(p): group["lr_factor"] for group in optimizer.param_groups for p in group["params"]}
+    assert {key: factor[id(p)] for key, p in network.named_parameters()} == {
+        key: 10.0 if key.startswith(heads) else 1.0 for key, _ in network.named_parameters()
+    }
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert all(decay[id(p)] == (0.5 if p.ndim > 1 else 0.0) for p in network.parameters())
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "muon"])
+def test_a_backbones_parameters_have_their_share_of_the_learning_rate(kind: str) -> None:
+    network = build_network("lite_seg0", 5)
+    optimizer = build_optimizer(network, settings(kind).model_copy(update={"backbone_lr": 0.25}))
+    factor = {id(p): group["lr_factor"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(factor) == sum(len(group["params"]) for group in optimizer.param_groups)
+    assert {factor[id(p)] for p in network.backbone.parameters()} == {0.25}  # type: ignore[union-attr, operator]
+    own = {id(p) for p in network.backbone.parameters()}  # type: ignore[union-attr, operator]
+    assert {factor[id(p)] for p in network.parameters() if id(p) not in own} == {1.0}
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert all(decay[id(p)] == (0.5 if p.ndim > 1 else 0.0) for p in network.parameters())

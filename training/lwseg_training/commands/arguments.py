@@ -20,4 +20,9 @@ def add_training_arguments(parser: argparse.ArgumentParser, recipe_folder: Path)
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
     )
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write the log for TensorBoard too, into the output folder's tensorboard/",
+    )
     parser.add_argument("--json", action="store_true", help="print summary.json instead of a sentence")

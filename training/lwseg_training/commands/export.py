@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
+from typing import Any
 
 from lwseg_ros.commands.arguments import parse_size_hw
 from lwseg_ros.errors import RecipeError
 from lwseg_ros.model.model_file import UNCERTAINTY_KINDS
+from lwseg_training.distributed import training_process
 from lwseg_training.engine.checkpoint import load_checkpoint
+from lwseg_training.experiments.cross_fitting import cross_fit
 from lwseg_training.export.export import export_checkpoint
 from lwseg_training.networks import DEFAULT_LOW_SCALE
 
 HELP = (
-    "Calibrate a checkpoint on its validation split and write it as one model file. Refuses to write a file whose output "
-    "differs from PyTorch's."
+    "Calibrate a checkpoint, on its validation split or on what its held-out runs had not seen, and write it as one model file. "
+    "Refuses to write a file whose output differs from PyTorch's."
 )
-EXAMPLE = "lwseg export runs/dwrseg_b/best.pt -o dwrseg_b.onnx --data data/camvid"
+EXAMPLE = (
+    "lwseg export runs/dwrseg_b/last.pt -o dwrseg_b.onnx --data data/camvid\n"
+    "  lwseg export runs/dwrseg_b/last.pt -o dwrseg_b.onnx --data data/camvid --cross-fit runs/compare/dwrseg_b/*"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="last.pt or best.pt of a run")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the model file to write")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data set (default: data)")
+    parser.add_argument(
+        "--cross-fit",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="folders of finished runs of the same recipe without one sequence each, as `lwseg compare` leaves them: the "
+        "temperature is fitted to what each had not seen, and the manifest has their figures there",
+    )
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="of the network (default: fp32)")
     parser.add_argument(
         "--uncertainty",
@@ -46,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help=f"with --synergy: the reduced copy's size as a share of the image's (default: {DEFAULT_LOW_SCALE})",
     )
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of PyTorch; default: a GPU if there is one"
+    )
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
 
 
@@ -53,19 +70,22 @@ def run(args: argparse.Namespace) -> int:
     """Export, then print what was measured."""
     if args.low_scale is not None and not args.synergy:
         raise RecipeError("--low-scale is for --synergy; add that, or leave --low-scale out")
-    low_scale = DEFAULT_LOW_SCALE if args.low_scale is None else args.low_scale
+    low_scale = None
+    if args.synergy:
+        low_scale = DEFAULT_LOW_SCALE if args.low_scale is None else args.low_scale
     checkpoint = load_checkpoint(args.checkpoint)
-    print(f"calibrating and exporting {args.checkpoint} ...", file=sys.stderr, flush=True)
-    model, calibration, parity = export_checkpoint(
-        checkpoint,
-        args.data,
-        args.output,
-        precision=args.precision,
-        uncertainty_kind=args.uncertainty,
-        size_hw=args.size,
-        low_scale=low_scale if args.synergy else None,
-    )
-    validation = model.manifest.validation
+    options = {"uncertainty_kind": args.uncertainty, "size_hw": args.size, "low_scale": low_scale}
+    with training_process(args.device) as process:
+        options["device"] = process.device
+        model, calibration, parity = export_checkpoint(
+            checkpoint,
+            args.data,
+            args.output,
+            precision=args.precision,
+            cross_fit=cross_fit(checkpoint, args.cross_fit, args.data, **options) if args.cross_fit else None,
+            **options,
+        )
+    manifest = model.manifest
     if args.json:
         report = {
             "model": str(model.path),
@@ -73,19 +93,29 @@ def run(args: argparse.Namespace) -> int:
             "precision": args.precision,
             "calibration": vars(calibration),
             "parity": vars(parity),
-            "validation": validation,
+            "validation": manifest.validation,
+            "held_out": manifest.held_out,
         }
         print(json.dumps(report, indent=2))
         return 0
-    # The expected calibration error is defined for a confidence, not for the other kinds.
-    measured = (("mIoU", "miou"), ("ECE", "ece"), ("AUROC", "auroc"))
-    figures = ", ".join(f"{name} {validation[key]:.4f}" for name, key in measured if key in validation)
+    sequences: dict[str, Any] = manifest.held_out.get("sequences", {})
+    fitted_on = f"held out {', '.join(sequences)}" if sequences else manifest.validation["split"]
     print(
         f"temperature {calibration.temperature:.3f} "
-        f"(NLL {calibration.nll_before:.4f} -> {calibration.nll_after:.4f} on {validation['split']})\n"
+        f"(NLL {calibration.nll_before:.4f} -> {calibration.nll_after:.4f} on {fitted_on})\n"
         f"same labels as PyTorch on {parity.equal_labels:.4%} of the pixels of {parity.images} images, "
         f"uncertainty at most {parity.uncertainty_difference}/255 away\n"
-        f"validation: {figures}\n"
-        f"{model.path}: {len(model.data) / 1e6:.1f} MB, {args.precision}, SHA-256 {model.sha256[:16]}"
+        f"validation: {_in_words(manifest.validation)}"
     )
+    for sequence, figures in sequences.items():
+        print(f"held out {sequence}, by the run that had not seen it: {_in_words(figures)}")
+    if sequences:
+        print(f"held out, mean: {_in_words(manifest.held_out['mean'])}")
+    print(f"{model.path}: {len(model.data) / 1e6:.1f} MB, {args.precision}, SHA-256 {model.sha256[:16]}")
     return 0
+
+
+def _in_words(figures: dict[str, Any]) -> str:
+    """Write the figures that there are: the expected calibration error is defined for a confidence, not for other kinds."""
+    measured = (("mIoU", "miou"), ("ECE", "ece"), ("AUROC", "auroc"))
+    return ", ".join(f"{name} {figures[key]:.4f}" for name, key in measured if key in figures)

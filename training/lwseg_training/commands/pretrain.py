@@ -33,7 +33,9 @@ def run(args: argparse.Namespace) -> int:
     recipe = load_pretraining_recipe(path, args.overrides)
     out = args.out or Path("runs") / path.stem
     with training_process(args.device) as process:
-        summary = fit(ClassificationTask(recipe, args.data, process), out, resume=args.resume)
+        summary = fit(
+            ClassificationTask(recipe, args.data, process), out, resume=args.resume, tensorboard=args.tensorboard
+        )
         if process.is_main and args.json:
             print(json.dumps(summary, indent=2))
         elif process.is_main:

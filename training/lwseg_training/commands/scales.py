@@ -11,7 +11,7 @@ from typing import Any
 from lwseg_ros.datasets import figures_note, load_split
 from lwseg_ros.errors import RecipeError
 from lwseg_ros.files import write_atomically, write_json
-from lwseg_training.data.samples import LabelledImages, load_splits
+from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.distributed import training_process
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of
 from lwseg_training.experiments.scales import compare_scales, scale_table
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
                 f"cannot make the folder {args.output} ({error.strerror}); choose another --output"
             ) from error
     with training_process(args.device) as process:
-        normalize, images = Normalize(recipe.normalization), LabelledImages(split)
+        normalize, images = Normalize(recipe.normalization, recipe.exposure), LabelledImages(split)
         results = compare_scales(network, normalize, images, process.device, recipe.inference)
     report: dict[str, Any] = {
         "checkpoint": args.checkpoint.name,

@@ -127,11 +127,14 @@ def planned(args: argparse.Namespace) -> list[Entry]:
     for path in map(resolve_recipe, recipes):
         recipe = load_recipe(path)
         check_starts(path.stem, recipe, args.out, Path("runs"))
-        entries.append(Entry(Row(path.stem, recipe.network.name, recipe.note), recipe.dataset, recipe))
+        row = Row(path.stem, recipe.network.name, recipe.note, recipe.dataset.train_splits)
+        entries.append(Entry(row, recipe.dataset, recipe))
     for model in (load_model(resolve_model(text)) for text in args.models):
         made_by = recipe_of(model.manifest)
-        row = Row(model.path.name, model.manifest.network, made_by.note if made_by is not None else "")
-        entries.append(Entry(row, dataset_of(model.manifest), model=model))
+        dataset = dataset_of(model.manifest)
+        note = made_by.note if made_by is not None else ""
+        row = Row(model.path.name, model.manifest.network, note, dataset.train_splits)
+        entries.append(Entry(row, dataset, model=model))
     if not entries:
         raise RecipeError("there is nothing to tabulate; name recipes or --models, or a --dataset that has recipes")
     twice = sorted(name for name, count in Counter(entry.row.name for entry in entries).items() if count > 1)
@@ -199,7 +202,9 @@ def tabulated(entries: Sequence[Entry], args: argparse.Namespace) -> dict[str, A
             if entry.recipe is not None and entry.summary is not None:
                 print(f"exporting and evaluating {name}", file=sys.stderr, flush=True)
                 path = args.out / "models" / f"{name}.onnx"
-                entry.model = exported_model(entry.recipe, args.out / name, path, args.data)
+                entry.model = exported_model(
+                    entry.recipe, args.out / name, path, args.data, _held_out_runs(entry, args)
+                )
             if entry.model is not None:
                 figures = model_figures(name, entry.model, args.data, args.out / "figures", again=args.remeasure)
                 _fill(entry.row, entry.model, figures, entry.summary or {})
@@ -219,10 +224,16 @@ def tabulated(entries: Sequence[Entry], args: argparse.Namespace) -> dict[str, A
         "command": _command(args),
         "dataset": entries[0].dataset.name,
         "split": entries[0].dataset.evaluated_split,
-        "sequences": args.held_out,
+        "sequences": args.held_out or list(dict.fromkeys(s for entry in entries for s in entry.row.held_out)),
         "latency": {key: value for key, value in timed.items() if key != "models"} or None,
         "rows": list(rows.values()),
     }
+
+
+def _held_out_runs(entry: Entry, args: argparse.Namespace) -> dict[str, Path]:
+    """Return the checkpoints of a recipe's finished held-out runs, by sequence, where more than the summary is left."""
+    paths = {s: args.out / "compare" / entry.row.name / s / "last.pt" for s in entry.row.held_out}
+    return {sequence: path for sequence, path in paths.items() if path.is_file()}
 
 
 def _fill(row: Row, model: ModelFile, figures: dict[str, Any], summary: dict[str, Any]) -> None:
@@ -237,6 +248,11 @@ def _fill(row: Row, model: ModelFile, figures: dict[str, Any], summary: dict[str
     row.hardware = summary.get("hardware") or (device.upper() if device == "cpu" else device)
     row.parameters, row.multiply_adds, row.images = (figures[k] for k in ("parameters", "multiply_adds", "images"))
     row.miou, row.ece = figures["miou"], figures["uncertainty"]["ece"]
+    for sequence, held_out in manifest.held_out.get("sequences", {}).items():
+        row.held_out.setdefault(sequence, held_out["miou"])
+        for kept, name in ((row.held_out_ece, "ece"), (row.held_out_auroc, "auroc")):
+            if name in held_out:
+                kept[sequence] = held_out[name]
 
 
 def _command(args: argparse.Namespace) -> str:

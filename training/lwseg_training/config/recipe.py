@@ -40,6 +40,8 @@ class Section(BaseModel):
 class NetworkSection(Section):
     """Which registered network, with which options of its own.
 
+    ``pretrained``: the published weights that its backbone starts from: ``imagenet``, or the path of their file
+    (engine/pretrained.py).
     ``warm_start``: the checkpoint whose weights it starts from (engine/warm_start.py), from the working folder on.
     ``warm_start_held_out``: what a run that holds a sequence out starts from instead, ``{sequence}`` standing for it: a
     start that was trained on the sequence would have seen what the run is evaluated on.
@@ -47,20 +49,40 @@ class NetworkSection(Section):
 
     name: str
     options: dict[str, Any] = {}
+    pretrained: str | None = None
     warm_start: str | None = None
     warm_start_held_out: str | None = None
+
+    @model_validator(mode="after")
+    def _one_start(self) -> NetworkSection:
+        if self.pretrained is not None and self.warm_start is not None:
+            raise ValueError(
+                "a network starts from pretrained weights or from a checkpoint (warm_start), not from both"
+            )
+        return self
 
 
 class DatasetSection(Section):
     """What is trained and evaluated on.
 
-    ``held_out`` names sequences that are taken out of the training split and evaluated on instead of ``validation_split``.
+    ``train_split``: one split, or a list of splits that are trained on together.
+    ``held_out`` names sequences that are taken out of the training splits and evaluated on instead of ``validation_split``.
     """
 
     name: str = "camvid"
-    train_split: str = "train"
+    train_split: str | Annotated[tuple[str, ...], Field(min_length=1)] = "train"
     validation_split: str = "val"
     held_out: tuple[str, ...] = ()
+
+    @property
+    def train_splits(self) -> tuple[str, ...]:
+        """The splits that are trained on."""
+        return (self.train_split,) if isinstance(self.train_split, str) else self.train_split
+
+    @property
+    def evaluates_on_seen(self) -> bool:
+        """Whether the validation split is trained on too, so that figures on it tell nothing about other images."""
+        return not self.held_out and self.validation_split in self.train_splits
 
     @property
     def evaluated_split(self) -> str:
@@ -68,15 +90,37 @@ class DatasetSection(Section):
         return "held out " + " ".join(self.held_out) if self.held_out else self.validation_split
 
 
+class PasteSection(Section):
+    """Copy-and-paste of thin and rare things from other images of the data set, auxiliary images included as receivers.
+
+    ``probability``: of an image that it is pasted into. ``classes``: by name, of which connected regions are things.
+    ``things``: the share of the other image's things that is pasted, each chosen by itself. ``max_share``: of the image, that a
+    thing may cover. ``shift``: how far a thing may move from its place, as a share of the image's shorter side.
+    """
+
+    probability: float = Field(gt=0, le=1)
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    things: float = Field(0.5, gt=0, le=1)
+    max_share: float = Field(0.05, gt=0, le=1)
+    shift: float = Field(0.05, ge=0, le=1)
+
+
 class AugmentationSection(Section):
     """How a training sample is varied. A jitter of j draws a factor from [1 - j, 1 + j]; 0 leaves the image as it is.
 
-    ``short_side``: scale 1 is the image with its shorter side at so many pixels; by default, the image as it is stored.
+    ``short_side``, ``long_side``: scale 1 is the image with that side at so many pixels; by default, the image as it is stored.
+    ``scale_draw``: ``log_uniform``, in the scale's logarithm; or ``uniform``, in the scale itself, as mmsegmentation draws it
+    (``RandomResize`` of mmcv/transforms/processing.py).
+    ``reduction``: how a scale below 1 is reached, ``bilinear`` or ``area``. Bilinear sampling passes over pixels and thin
+    things; ``area`` averages over all of them first, as images that are shrunk by more than 2 are where the network is used.
     """
 
     crop_hw: SizeHW
     short_side: int | None = Field(None, gt=0)
+    long_side: int | None = Field(None, gt=0)
     scale: ScaleRange = (1.0, 1.0)
+    scale_draw: Literal["log_uniform", "uniform"] = "log_uniform"
+    reduction: Literal["bilinear", "area"] = "bilinear"
     aspect: float = Field(0.0, ge=0, lt=1)
     rotation_deg: float = Field(0.0, ge=0, le=45)
     flip: float = Field(0.5, ge=0, le=1)
@@ -91,6 +135,13 @@ class AugmentationSection(Section):
     blur: float = Field(0.0, ge=0, le=1)
     noise: float = Field(0.0, ge=0, le=64)
     class_mix: float = Field(0.0, ge=0, le=1)
+    paste: PasteSection | None = None
+
+    @model_validator(mode="after")
+    def _one_side(self) -> AugmentationSection:
+        if self.short_side is not None and self.long_side is not None:
+            raise ValueError("give short_side or long_side, not both")
+        return self
 
 
 class EarlySection(Section):
@@ -104,23 +155,45 @@ class EarlySection(Section):
     scale: ScaleRange
 
 
-class InferenceSection(Section):
-    """The size at which images are evaluated: ``size_hw``, or ``short_side`` pixels at the image's own aspect; else their own.
+class AuxiliarySection(Section):
+    """More images to train on, of another data set with other classes: a part of every batch (data/auxiliary.py).
 
-    Labels are brought back to the image's size before they are counted.
+    ``root``: its folder, from the working folder on. ``share`` of a batch's images, at least one.
+    ``classes``: which of its classes is which of ours; those not named are not counted. By default those of the same name.
+    ``unlabelled``: our classes that its labels do not know, whose pixels carry the label of what is around or behind them.
+    ``weight``: of the mean loss over its pixels, beside that over the others.
+    """
+
+    dataset: str = "folder"
+    root: str
+    split: str = "train"
+    share: float = Field(0.25, gt=0, lt=1)
+    classes: dict[str, str] = {}
+    unlabelled: tuple[str, ...] = ()
+    weight: float = Field(0.5, gt=0)
+
+
+class InferenceSection(Section):
+    """The size at which images are evaluated: ``size_hw``, or ``short_side`` or ``long_side`` pixels of that side at their own
+    aspect; else their own.
+
+    Labels are brought back to the image's size before they are counted, as on a vehicle.
+    ``upsample_logits``: logits are instead, and each pixel's class is taken there, as in mmsegmentation; not in the model file.
     ``window_hw``: run the network on windows of this size that share ``window_overlap`` or more with the next ones, and average
     the logits (networks/sliding_windows.py); by default, on the whole image.
     """
 
     size_hw: SizeHW | None = None
     short_side: int | None = Field(None, gt=0)
+    long_side: int | None = Field(None, gt=0)
+    upsample_logits: bool = False
     window_hw: SizeHW | None = None
     window_overlap: float = Field(DEFAULT_OVERLAP, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _at_most_one(self) -> InferenceSection:
-        if self.size_hw is not None and self.short_side is not None:
-            raise ValueError("give size_hw or short_side, not both")
+        if sum(size is not None for size in (self.size_hw, self.short_side, self.long_side)) > 1:
+            raise ValueError("give one of size_hw, short_side and long_side")
         return self
 
 
@@ -142,14 +215,48 @@ class LossSection(Section):
     auxiliary_weights: tuple[float, ...] = ()
 
 
+class DistillationSection(Section):
+    """A teacher whose class probabilities are learned from, beside the labels (losses/distillation.py).
+
+    ``teacher``: the checkpoint of a finished run with the same classes, from the working folder on.
+    ``teacher_held_out``: what teaches a run that holds a sequence out, ``{sequence}`` standing for it.
+    ``temperature``: that softens both sides' probabilities. ``weight``: of this loss, beside that of the labels.
+    """
+
+    teacher: str
+    teacher_held_out: str | None = None
+    temperature: float = Field(2.0, gt=0)
+    weight: float = Field(1.0, gt=0)
+
+
+class FeatureStatisticsSection(Section):
+    """Means and deviations of feature maps that are disturbed in training (networks/feature_statistics.py).
+
+    ``modules``: of the network, after which they are: early ones, by name, such as ``stem``. ``probability``: of a batch, at each
+    of them. ``alpha``: of MixStyle's Beta distribution; the smaller, the more of one of two images.
+    """
+
+    kind: Literal["mixstyle", "dsu"]
+    modules: tuple[str, ...] = Field(min_length=1)
+    probability: float = Field(0.5, gt=0, le=1)
+    alpha: float = Field(0.1, gt=0)
+
+
 class OptimizerSection(Section):
-    """SGD, AdamW or Muon (optim/muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's."""
+    """SGD, AdamW or Muon (optim/muon.py). Biases and normalisation parameters are not decayed. ``momentum`` is SGD's.
+
+    ``backbone_lr``: the learning rate of the network's backbone as a share of the others', for one that was pretrained.
+    ``head_lr``: that of what comes before the classes, as a multiple of the others'; PMSDSEN's released code has
+    10, of which the paper says nothing.
+    """
 
     kind: Literal["sgd", "adamw", "muon"]
     lr: float = Field(gt=0)
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     clip_norm: float | None = Field(None, gt=0)
+    backbone_lr: float = Field(1.0, gt=0, le=1)
+    head_lr: float = Field(1.0, gt=0)
 
 
 class ScheduleSection(Section):
@@ -165,6 +272,11 @@ class ScheduleSection(Section):
 class TrainingSettings(Section):
     """What every kind of training is told.
 
+    ``exposure``: how much of the way each image's channels are brought to one mean before they are normalised, see
+    networks/normalization.py; for ``normalization: fixed``.
+    ``precision``: of the network; fp16, with a scaled loss, is for GPUs before Ampere, which have no bf16.
+    ``accumulate``: in how many parts a step goes through its batch, one after another, to need the memory of one; their gradients
+    add up to that of the batch (engine/step.py says what is each part's own).
     ``note`` stands beside the figures in the table of networks, such as `short run`, which marks figures that more training
     would raise. ``freeze_batch_norm``: statistics, scales and shifts of batch normalisation stay as they are, for a run that
     goes on from ``network.warm_start``. ``workers`` prepare samples; by default one fewer than there are cores, at most 12.
@@ -173,10 +285,13 @@ class TrainingSettings(Section):
     note: str = ""
     network: NetworkSection
     normalization: Normalization = "fixed"
+    exposure: float = Field(0.0, ge=0, le=1)
+    feature_statistics: FeatureStatisticsSection | None = None
     optimizer: OptimizerSection
     schedule: ScheduleSection
     batch_size: int = Field(gt=0)
-    precision: Literal["fp32", "bf16"] = "bf16"
+    accumulate: int = Field(1, gt=0)
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     ema_decay: float = Field(0.0, ge=0, lt=1)
     freeze_batch_norm: bool = False
     seed: int = Field(0, ge=0)
@@ -202,7 +317,22 @@ class Recipe(TrainingSettings):
     augmentation: AugmentationSection
     inference: InferenceSection = Field(default_factory=lambda: InferenceSection.model_validate({}))
     early: EarlySection | None = None
+    auxiliary: AuxiliarySection | None = None
+    distillation: DistillationSection | None = None
     loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
+
+    @property
+    def auxiliary_batch(self) -> int:
+        """How many images of a batch are of the auxiliary set."""
+        return max(1, round(self.auxiliary.share * self.batch_size)) if self.auxiliary is not None else 0
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Recipe:
+        if self.auxiliary is not None and self.auxiliary_batch >= self.batch_size:
+            raise ValueError(
+                f"auxiliary.share {self.auxiliary.share} of a batch of {self.batch_size} leaves none for the data set"
+            )
+        return self
 
     @property
     def early_augmentation(self) -> AugmentationSection:

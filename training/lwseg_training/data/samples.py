@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,104 +16,90 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lwseg_ros.datasets import CodedPath, Split, load_split, read_pair
-from lwseg_ros.errors import DatasetError
+from lwseg_ros.errors import DatasetError, RecipeError
 from lwseg_ros.evaluation.machine import cores
-from lwseg_ros.imaging.resizing import resize_image, resize_label
-from lwseg_training.config.recipe import DatasetSection, Recipe, TrainingSettings
-from lwseg_training.data.augmentation import IGNORE, augment, mix_classes
+from lwseg_training.config.recipe import AugmentationSection, Recipe, TrainingSettings
+from lwseg_training.data.augmentation import augment, mix_classes
+from lwseg_training.data.auxiliary import AuxiliaryImages
+from lwseg_training.data.labelled_images import LabelledImages
+from lwseg_training.data.paste import paste_things
 
-
-def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
-    """Find what a recipe trains on and what it evaluates on.
-
-    With ``held_out``, the named sequences of the training split are evaluated on and are not trained on. A sequence is the
-    part of an image's file name before the first underscore.
-
-    Raises DatasetError where the folder, a split or a sequence is not there.
-    """
-    train = load_split(section.name, root, section.train_split)
-    if not section.held_out:
-        return train, load_split(section.name, root, section.validation_split)
-    sequences = {sequence_of(image) for image, _ in train.pairs}
-    unknown = set(section.held_out) - sequences
-    if unknown:
-        raise DatasetError(f"no sequence {sorted(unknown)} in {section.train_split}; there are: {sorted(sequences)}")
-    held_out = tuple(pair for pair in train.pairs if sequence_of(pair[0]) in section.held_out)
-    kept = tuple(pair for pair in train.pairs if sequence_of(pair[0]) not in section.held_out)
-    if not kept:
-        raise DatasetError(f"holding out {sorted(section.held_out)} leaves nothing to train on")
-    return replace(train, pairs=kept), replace(train, pairs=held_out, split=section.evaluated_split)
-
-
-def sequence_of(image: Path) -> str:
-    """Return the recording that an image belongs to: its file name up to the first underscore."""
-    return image.name.partition("_")[0]
-
-
-CACHE_BYTES = 1 << 30
-"""Decoded images that a process keeps; of larger data sets the rest is decoded whenever it is asked for."""
-
-
-class LabelledImages(Dataset[tuple[np.ndarray, np.ndarray]]):
-    """A split's pairs, decoded, the first ones kept: image uint8 BGR [H, W, 3], label uint8 [H, W] with 255 where ignored.
-
-    Raises DatasetError for a pair that cannot be read or whose label holds an id that is no class.
-
-    Args:
-        split: which pairs.
-        size_hw: size to bring image and label to, as `lwseg_ros.segmenter` brings images to a model's; their own by default.
-    """
-
-    def __init__(self, split: Split, size_hw: tuple[int, int] | None = None) -> None:
-        self.split = split
-        self.size_hw = size_hw
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._cached_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self.split.pairs)
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return (self[index] for index in range(len(self)))
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if index in self._cache:
-            return self._cache[index]
-        image, label = read_pair(*self.split.pairs[index])
-        if self.split.ignore_id is not None:
-            label[label == self.split.ignore_id] = IGNORE
-        _check_ids(label, self.split, self.split.pairs[index][1])
-        if self.size_hw is not None:
-            image, label = resize_image(image, self.size_hw), resize_label(label, self.size_hw)
-        if self._cached_bytes + image.nbytes + label.nbytes <= CACHE_BYTES:
-            self._cache[index] = image, label
-            self._cached_bytes += image.nbytes + label.nbytes
-        return image, label
+AUXILIARY = 1
+"""The stream of random numbers that an auxiliary set's samples are drawn from."""
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Varied samples by number: epoch after epoch, each in an order of its own."""
+    """Varied samples by number: epoch after epoch, each in an order of its own.
 
-    def __init__(self, images: LabelledImages, recipe: Recipe, total_steps: int) -> None:
+    With an auxiliary set, the last images of each batch are of that, in epochs of their own.
+    """
+
+    def __init__(
+        self, images: LabelledImages, recipe: Recipe, total_steps: int, auxiliary: AuxiliaryImages | None = None
+    ) -> None:
         self.images = images
+        self.auxiliary = auxiliary
+        self.batch_size, self.auxiliary_batch = recipe.batch_size, recipe.auxiliary_batch if auxiliary else 0
         self.seed = recipe.seed
         self.settings, self.early_settings = recipe.augmentation, recipe.early_augmentation
         # A whole number of steps, so that all images of a batch have one size.
         share = recipe.early.share if recipe.early is not None else 0
         self.early_samples = round(share * total_steps) * recipe.batch_size
+        self.thing_classes = self._thing_classes()
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return image uint8 BGR [H, W, 3] and label uint8 [H, W] of the crop's size."""
-        epoch, position = divmod(number, len(self.images))
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-        random = np.random.default_rng([self.seed, epoch, position])
+        """Return image uint8 BGR [H, W, 3] and label uint8 [H, W] of the crop's size.
+
+        With an auxiliary set, labels are int16, as its `training_label` gives them.
+        """
         settings = self.early_settings if number < self.early_samples else self.settings
-        image, label = augment(*self.images[order[position]], settings, random)
+        if self.auxiliary is None:
+            return _tensors(*self._sample(self.images, number, settings))
+        step, place = divmod(number, self.batch_size)
+        own = self.batch_size - self.auxiliary_batch
+        if place < own:
+            image, label = self._sample(self.images, step * own + place, settings)
+            return _tensors(image, label.astype(np.int16))
+        return _tensors(*self._sample(self.auxiliary, step * self.auxiliary_batch + place - own, settings, AUXILIARY))
+
+    def _sample(
+        self, images: LabelledImages, number: int, settings: AugmentationSection, *stream: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a set's sample of a number, varied; ``stream`` keeps the random numbers of two sets apart."""
+        epoch, position = divmod(number, len(images))
+        order = np.random.default_rng([self.seed, epoch, *stream]).permutation(len(images))
+        random = np.random.default_rng([self.seed, epoch, position, *stream])
+        image, label = self._varied(images, int(order[position]), settings, random)
         if random.random() < settings.class_mix:
-            other = int(random.integers(len(self.images)))
-            image, label = mix_classes(image, label, *augment(*self.images[other], settings, random), random)
-        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(np.ascontiguousarray(label))
+            other = int(random.integers(len(images)))
+            image, label = mix_classes(image, label, *self._varied(images, other, settings, random), random)
+        return image, label
+
+    def _varied(
+        self, images: LabelledImages, index: int, settings: AugmentationSection, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image, with things of the recipe's own data set where it pastes any, and its label as the loss takes it."""
+        image, label = images[index]
+        if settings.paste is None or random.random() >= settings.paste.probability:
+            image, label = augment(image, label, settings, random)
+            return image, images.training_label(label)
+        donor = self.images[int(random.integers(len(self.images)))]
+        label = images.training_label(label)  # first, as of a thing that is pasted the class is certain
+        pasted = paste_things(image, label, *donor, self.thing_classes, settings.paste, random)
+        return augment(*pasted, settings, random)
+
+    def _thing_classes(self) -> tuple[int, ...]:
+        """Return the ids of the classes whose things are pasted; raises RecipeError where the data set has not one of them."""
+        ids = {info.name: info.id for info in self.images.split.classes}
+        wanted = self.settings.paste.classes if self.settings.paste is not None else ()
+        unknown = [name for name in wanted if name not in ids]
+        if unknown:
+            raise RecipeError(f"augmentation.paste.classes: no class {unknown[0]!r}; there are: {', '.join(ids)}")
+        return tuple(ids[name] for name in wanted)
+
+
+def _tensors(image: np.ndarray, label: np.ndarray) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(np.ascontiguousarray(label))
 
 
 class StepSampler:
@@ -159,24 +143,6 @@ def worker_count(recipe: TrainingSettings) -> int:
         return recipe.workers
     own = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     return min(12, max(1, own - 1))
-
-
-def class_frequencies(images: LabelledImages, num_classes: int) -> np.ndarray:
-    """Return each class's share of the labelled pixels, float64 [num_classes], summing to 1."""
-    counts = np.zeros(256, dtype=np.int64)
-    for index in range(len(images)):
-        counts += np.bincount(images[index][1].ravel(), minlength=256)
-    return counts[:num_classes] / max(1, counts[:num_classes].sum())
-
-
-def _check_ids(label: np.ndarray, split: Split, path: Path | CodedPath) -> None:
-    """Refuse a label, ignored pixels already 255, that holds another id than the classes'; a GPU would only assert."""
-    unknown = np.setdiff1d(np.unique(label), [*range(len(split.classes)), IGNORE])
-    if unknown.size:
-        raise DatasetError(
-            f"label {path} holds the ids {unknown.tolist()}; {split.dataset} has the classes 0 to "
-            f"{len(split.classes) - 1}, and {split.ignore_id} where a pixel does not count; correct the file"
-        )
 
 
 def start_worker(_worker: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -44,6 +45,25 @@ def freeze_batch_norm(network: nn.Module) -> None:
         if isinstance(module, _BatchNorm):
             module.eval()
             module.requires_grad_(False)
+
+
+@torch.no_grad()
+def estimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace the running statistics of every batch normalisation by their mean over some batches, what the network is given,
+    float [N, 3, H, W]; the rest of the network is in eval mode, and all of it is afterwards.
+    """
+    network.eval()
+    layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.train()
+        layer.reset_running_stats()
+        layer.momentum = None  # the mean over the batches, not a moving average
+    for batch in batches:
+        network(batch)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+        layer.eval()
 
 
 class SynchronizedBatchNorm2d(nn.BatchNorm2d):

@@ -88,12 +88,18 @@ def network_of(state: dict[str, Any]) -> tuple[Recipe, nn.Module]:
 
     Raises CheckpointError where its weights are not those of its recipe's network.
     """
-    recipe = parse_recipe(state["recipe"], source="checkpoint")
-    network = build_network(recipe.network.name, len(state["classes"]), **recipe.network.options)
-    load_weights(network, state["ema"] if state["ema"] is not None else state["network"], recipe.network.name)
+    recipe, network = parse_recipe(state["recipe"], source="checkpoint"), trained_network_of(state)
     weights = torch.tensor(state["class_weights"]) if state["class_weights"] is not None else None
     adjust_logits(network, weights, recipe.loss.logit_adjustment)
     return recipe, network.eval()
+
+
+def trained_network_of(state: dict[str, Any]) -> nn.Module:
+    """Rebuild the network of a checkpoint as it was trained, its logits not adjusted; see `network_of`."""
+    section = parse_recipe(state["recipe"], source="checkpoint").network
+    network = build_network(section.name, len(state["classes"]), **section.options)
+    load_weights(network, state["ema"] if state["ema"] is not None else state["network"], section.name)
+    return network.eval()
 
 
 def two_scale_network_of(state: dict[str, Any], low_scale: float) -> tuple[Recipe, TwoScaleNetwork]:

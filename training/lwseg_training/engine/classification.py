@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,12 +49,18 @@ class ClassificationTask:
         self.images = {"train": len(train_split), "evaluated": len(validation_split)}
         self.evaluated_on = validation_split.split
         self.length = run_length(recipe, len(train_split))
-        self.normalize = Normalize(recipe.normalization).to(process.device)
+        self.normalize = Normalize(recipe.normalization, recipe.exposure).to(process.device)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
     def build_network(self) -> nn.Module:
         section = self.recipe.network
         return build_classifier(section.name, len(self.class_names), **section.options)
+
+    def step_loss(
+        self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor, batch_label: Tensor
+    ) -> Tensor:
+        """Return the cross-entropy of the logits [n, classes], the part's share of the batch's."""
+        return self.loss(outputs, label) * (len(label) / len(batch_label))  # type: ignore[no-any-return]
 
     def learning_rate(self, step: int) -> float:
         length, schedule = self.length, self.recipe.schedule

@@ -12,14 +12,16 @@ from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
 from lwseg_ros.imaging.resizing import resize_image, resize_label
 from lwseg_training.config.recipe import InferenceSection
 from lwseg_training.data.augmentation import IGNORE
-from lwseg_training.data.samples import LabelledImages
+from lwseg_training.data.labelled_images import LabelledImages
+from lwseg_training.networks.layers import upsample_logits
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.networks.sliding_windows import SlidingWindows
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Compute in bfloat16 where it is safe to, if ``precision`` is bf16."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    """Compute in bfloat16 or float16 where it is safe to, if ``precision`` is bf16 or fp16."""
+    half = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, half, enabled=precision != "fp32")
 
 
 @torch.no_grad()
@@ -34,7 +36,8 @@ def evaluate_network(
     """Predict every image of a split and count at the image's size, as the vehicle does; leaves the network in eval mode.
 
     Args:
-        inference: the size to predict at, and of windows; by default each image's own, and none.
+        inference: the size to predict at, and of windows, and whether logits are upsampled; by default each image's own, none,
+            and labels are.
     """
     network = as_inferred(network.eval(), inference)
 
@@ -42,6 +45,8 @@ def evaluate_network(
         resized = at_inference_size(image, inference)
         with autocast(device, precision):
             logits = network(normalize(torch.from_numpy(resized)[None].to(device)))
+        if inference is not None and inference.upsample_logits:
+            logits = upsample_logits(logits, (image.shape[0], image.shape[1]))
         return Prediction(resize_label(logits[0].argmax(dim=0).byte().cpu().numpy(), image.shape[:2]))
 
     return evaluate(Evaluator(images.split.classes, IGNORE), images, predict)
@@ -64,7 +69,9 @@ def inference_size(image_hw: tuple[int, ...], inference: InferenceSection | None
     height, width = image_hw
     if inference is not None and inference.size_hw is not None:
         return inference.size_hw
+    scale = 1.0
     if inference is not None and inference.short_side is not None:
         scale = inference.short_side / min(height, width)
-        return round(height * scale), round(width * scale)
-    return height, width
+    if inference is not None and inference.long_side is not None:
+        scale = inference.long_side / max(height, width)
+    return round(height * scale), round(width * scale)

@@ -29,7 +29,7 @@ class TrainingStoppedError(LwsegError):
     """A signal stopped a run, which was saved and can be gone on with."""
 
 
-def fit(task: Task, out: Path, *, resume: bool = False) -> dict[str, Any]:
+def fit(task: Task, out: Path, *, resume: bool = False, tensorboard: bool = False) -> dict[str, Any]:
     """Train to the end of the schedule and return the summary, in every process.
 
     SIGTERM and SIGINT save and stop after the current step, with TrainingStoppedError.
@@ -38,6 +38,7 @@ def fit(task: Task, out: Path, *, resume: bool = False) -> dict[str, Any]:
         task: what to train.
         out: folder for last.pt, best.pt, log.jsonl, curves.png, recipe.yaml and summary.json.
         resume: go on from ``out/last.pt`` where there is one.
+        tensorboard: write the log for TensorBoard too, into ``out/tensorboard``.
 
     Raises RecipeError where ``out`` holds another run, or one that is not to be gone on with; CheckpointError where last.pt or the
     recipe's warm start does not fit; TrainingDivergedError.
@@ -59,7 +60,7 @@ def fit(task: Task, out: Path, *, resume: bool = False) -> dict[str, Any]:
     step = TrainingStep(task, state)
     sampler = StepSampler(recipe.batch_size, state.step, total_steps, process.rank, process.world_size)
     batches = training_loader(task.samples, sampler, worker_count(recipe), pin=process.device.type == "cuda")
-    log = _open_folder(task, state, out)
+    log = _open_folder(task, state, out, tensorboard)
 
     steps: list[TakenStep] = []  # since the last entry of the log
     with stop_requests() as stops, _progress_bar(task, state) as progress:
@@ -98,13 +99,13 @@ def fit(task: Task, out: Path, *, resume: bool = False) -> dict[str, Any]:
     return from_main(process, _write_summary(task, state, log, out) if process.is_main else {})
 
 
-def _open_folder(task: Task, state: TrainingState, out: Path) -> RunLog:
+def _open_folder(task: Task, state: TrainingState, out: Path, tensorboard: bool) -> RunLog:
     """Make the output folder with the recipe in it, and cut its log back to the step."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RecipeError(f"cannot make the output folder {out} ({error.strerror}); choose another --out") from error
-    log = RunLog(out / "log.jsonl")
+    log = RunLog(out / "log.jsonl", out / "tensorboard" if tensorboard else None)
     if task.process.is_main:
         log.resume(state.step)
         write_atomically(out / "recipe.yaml", task.recipe.to_yaml().encode())

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lwseg_training.config.recipe import Recipe
-from lwseg_training.data.samples import LabelledImages, TrainingSamples, class_frequencies, load_splits
+from lwseg_training.data.auxiliary import AuxiliaryImages
+from lwseg_training.data.class_frequencies import class_frequencies
+from lwseg_training.data.labelled_images import LabelledImages, load_splits
+from lwseg_training.data.samples import TrainingSamples
 from lwseg_training.distributed import Process
 from lwseg_training.engine.evaluation import evaluate_network
+from lwseg_training.engine.teacher import Teacher
 from lwseg_training.losses import SegmentationLoss
+from lwseg_training.losses.distillation import distillation_loss
 from lwseg_training.losses.logit_adjustment import adjusted_logits
 from lwseg_training.networks import build_network
 from lwseg_training.networks.normalization import Normalize
@@ -36,20 +42,55 @@ class SegmentationTask:
         self.validation_images = LabelledImages(validation_split)
         self.images = {"train": len(self.train_images), "evaluated": len(self.validation_images)}
         self.evaluated_on = validation_split.split
-        self.length = run_length(recipe, len(self.train_images))
-        self.samples: Dataset[Any] = TrainingSamples(self.train_images, recipe, self.length.total_steps)
-        self.normalize = Normalize(recipe.normalization).to(process.device)
+        self.auxiliary_images = (
+            AuxiliaryImages(recipe.auxiliary, self.classes) if recipe.auxiliary is not None else None
+        )
+        if self.auxiliary_images is not None:
+            self.images["auxiliary"] = len(self.auxiliary_images)
+        self.length = run_length(recipe, len(self.train_images), recipe.batch_size - recipe.auxiliary_batch)
+        self.samples: Dataset[Any] = TrainingSamples(
+            self.train_images, recipe, self.length.total_steps, self.auxiliary_images
+        )
+        self.normalize = Normalize(recipe.normalization, recipe.exposure).to(process.device)
 
     @cached_property
     def loss(self) -> SegmentationLoss:
-        """The recipe's loss. Class weights want all labels to be read, which takes minutes for a large data set."""
+        """The recipe's loss. Class weights want all labels to be read, once, which takes minutes for a large data set."""
         weighted = self.recipe.loss.class_weights != "none"
         frequencies = class_frequencies(self.train_images, len(self.classes)) if weighted else None
-        return SegmentationLoss(self.recipe.loss, frequencies, self.process.world_size).to(self.process.device)
+        auxiliary = self.recipe.auxiliary
+        loss = SegmentationLoss(
+            self.recipe.loss,
+            frequencies,
+            self.process.world_size,
+            unlabelled=self.auxiliary_images.unlabelled if self.auxiliary_images is not None else (),
+            auxiliary_weight=auxiliary.weight if auxiliary is not None else 0,
+        )
+        return loss.to(self.process.device)
+
+    @cached_property
+    def teacher(self) -> Teacher | None:
+        """The recipe's teacher, None without; raises CheckpointError or RecipeError where it cannot teach this run."""
+        distillation = self.recipe.distillation
+        if distillation is None:
+            return None
+        return Teacher(Path(distillation.teacher), self.recipe.dataset, self.classes, self.process.device)
 
     def build_network(self) -> nn.Module:
         section = self.recipe.network
         return build_network(section.name, len(self.classes), **section.options)
+
+    def step_loss(
+        self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor, batch_label: Tensor
+    ) -> Tensor:
+        """Return the recipe's loss on the labels, and what there is to learn from the teacher."""
+        loss: Tensor = self.loss(outputs, label, batch_label)
+        distillation = self.recipe.distillation
+        if distillation is None or self.teacher is None:
+            return loss
+        prediction = outputs if isinstance(outputs, Tensor) else outputs[0]
+        taught = distillation_loss(prediction, self.teacher(image), distillation.temperature)
+        return loss + distillation.weight * taught * (len(label) / len(batch_label))
 
     def learning_rate(self, step: int) -> float:
         length, power = self.length, self.recipe.schedule.power

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
@@ -15,6 +16,7 @@ from lwseg_ros.errors import RecipeError
 from lwseg_training.config.recipe import differing_in_training, differing_keys
 from lwseg_training.engine.batch_norm import freeze_batch_norm
 from lwseg_training.engine.checkpoint import COMMON_FIELDS, load_checkpoint, load_weights, save_checkpoint
+from lwseg_training.engine.pretrained import load_pretrained
 from lwseg_training.engine.provenance import source_commit
 from lwseg_training.engine.task import Task
 from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_warm_start, started_elsewhere
@@ -31,6 +33,7 @@ class TrainingState:
     network: nn.Module  # on the device
     optimizer: Optimizer
     ema: AveragedModel | None
+    scaler: GradScaler  # of the loss in fp16; in other precisions it changes nothing
     start: str | None = None  # fingerprint of the checkpoint whose weights it started from
     step: int = 0
     best: float = -1.0  # value of the task's metric so far
@@ -48,9 +51,12 @@ class TrainingState:
 def initial_state(task: Task, *, warm_start: bool = True) -> TrainingState:
     """Build a run's network, its optimizer and its average, before the first step.
 
-    ``warm_start``: load the weights that the recipe starts from. Raises CheckpointError or RecipeError where those do not fit.
+    ``warm_start``: load the weights that the recipe starts from. Raises CheckpointError or RecipeError where those do not fit,
+    RecipeError where the device has not the recipe's precision.
     """
     recipe, device = task.recipe, task.process.device
+    if recipe.precision == "fp16" and device.type == "cpu":
+        raise RecipeError("precision: fp16 is trained in on GPUs only; choose bf16 or fp32 on a CPU")
     torch.manual_seed(recipe.seed)
     network, start = task.build_network(), None
     if warm_start and recipe.network.warm_start is not None:
@@ -58,13 +64,14 @@ def initial_state(task: Task, *, warm_start: bool = True) -> TrainingState:
         check_unseen(path, recipe.dataset)
         load_warm_start(network, path).print_from(task.process)
         start = fingerprint(path)
+    if warm_start and recipe.network.pretrained is not None:
+        load_pretrained(network, recipe.network.pretrained).print_from(task.process)
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.freeze_batch_norm:
         freeze_batch_norm(network)  # before the optimizer and other processes ask what is trained
     optimizer = build_optimizer(network, recipe.optimizer)
-    return TrainingState(
-        network, optimizer, averaged(network, recipe.ema_decay) if recipe.ema_decay > 0 else None, start
-    )
+    ema = averaged(network, recipe.ema_decay) if recipe.ema_decay > 0 else None
+    return TrainingState(network, optimizer, ema, GradScaler(device.type, enabled=recipe.precision == "fp16"), start)
 
 
 def restored_state(task: Task, path: Path) -> TrainingState:
@@ -91,6 +98,8 @@ def restored_state(task: Task, path: Path) -> TrainingState:
     if state.ema is not None:
         state.ema.module.load_state_dict(checkpoint["ema"])
         state.ema.n_averaged.fill_(checkpoint["ema_updates"])
+    if state.scaler.is_enabled():
+        state.scaler.load_state_dict(checkpoint["scaler"])
     state.start = checkpoint.get("start")
     state.best = checkpoint[f"best_{task.metric}"]
     state.recently_skipped.extend(checkpoint["recently_skipped"])
@@ -114,6 +123,7 @@ def save_state(task: Task, state: TrainingState, path: Path) -> None:
         "ema": state.ema.module.state_dict() if state.ema is not None else None,
         "ema_updates": int(state.ema.n_averaged) if state.ema is not None else 0,
         "optimizer": state.optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
         f"best_{task.metric}": state.best,
         "skipped": state.skipped,
         "recently_skipped": list(state.recently_skipped),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lwseg_training.config.pretraining_recipe import PretrainingRecipe
@@ -31,9 +32,15 @@ class Task(Protocol):
     def recipe(self) -> Recipe | PretrainingRecipe:
         """What to do."""
 
-    @property
-    def loss(self) -> nn.Module:
-        """Takes the network's outputs and the labels; on the process's device."""
+    def step_loss(
+        self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor, batch_label: Tensor
+    ) -> Tensor:
+        """Return the scalar to minimise, of the network's outputs for images uint8 [n, H, W, 3] and their labels int64, all on the
+        process's device.
+
+        ``batch_label``: the labels of the whole batch that these are a part of. What is returned is the part's share of the batch's
+        loss: over the parts it adds up to that.
+        """
 
     def build_network(self) -> nn.Module:
         """Build the network with random weights drawn from PyTorch's seed."""

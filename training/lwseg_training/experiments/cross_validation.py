@@ -73,13 +73,18 @@ def run_held_out(
 
 
 def without_sequence(recipe: Recipe, sequence: str) -> Recipe:
-    """Return a recipe that does not train on a sequence, nor starts from what was trained on it, and is evaluated on it."""
+    """Return a recipe that does not train on a sequence, nor starts from or learns from what was trained on it, and is evaluated
+    on it."""
     dataset = recipe.dataset.model_copy(update={"held_out": (sequence,)})
     network = recipe.network
     if network.warm_start_held_out is not None:
         start = network.warm_start_held_out.replace("{sequence}", sequence)
         network = network.model_copy(update={"warm_start": start})
-    return recipe.model_copy(update={"dataset": dataset, "network": network})
+    distillation = recipe.distillation
+    if distillation is not None and distillation.teacher_held_out is not None:
+        teacher = distillation.teacher_held_out.replace("{sequence}", sequence)
+        distillation = distillation.model_copy(update={"teacher": teacher})
+    return recipe.model_copy(update={"dataset": dataset, "network": network, "distillation": distillation})
 
 
 def comparison_table(runs: Sequence[HeldOutRun]) -> str:

@@ -13,7 +13,7 @@ from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.imaging.resizing import resize_label
 from lwseg_training.config.recipe import InferenceSection
 from lwseg_training.data.augmentation import IGNORE
-from lwseg_training.data.samples import LabelledImages
+from lwseg_training.data.labelled_images import LabelledImages
 from lwseg_training.engine.evaluation import at_inference_size
 from lwseg_training.export.inference_graph import uncertainty_levels
 from lwseg_training.networks import Combine, TwoScaleNetwork, combine_scales

@@ -32,10 +32,12 @@ class ConvBN(nn.Sequential):
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depth-wise convolution, 3x3 by default, that keeps H and W; ``multiplier`` maps are made of each channel.
+    """A depth-wise convolution, 3x3 by default; ``multiplier`` maps are made of each channel. Keeps H and W, unless ``stride`` or
+    ``padding`` say otherwise.
 
-    On a CPU it always computes in float32: oneDNN's bfloat16 weight gradient of dilated depth-wise convolutions reads memory
-    that nobody wrote (seen with PyTorch 2.13 at dilation 3 and 64 channels, in a quarter of the steps).
+    On a CPU it computes in float32, but for 3x3 at stride and dilation 1: oneDNN's bfloat16 weight gradient of dilated depth-wise
+    convolutions reads memory that nobody wrote (seen with PyTorch 2.13 at dilation 3 and 64 channels, in a quarter of the steps),
+    and in bfloat16 the others take two to eight times as long.
     """
 
     def __init__(
@@ -44,14 +46,23 @@ class DepthwiseConv2d(nn.Conv2d):
         *,
         kernel_size: tuple[int, int] = (3, 3),
         multiplier: int = 1,
+        stride: int = 1,
+        padding: int | None = None,
         dilation: int = 1,
         bias: bool = False,
     ) -> None:
-        padding = (dilation * (kernel_size[0] - 1) // 2, dilation * (kernel_size[1] - 1) // 2)
-        super().__init__(channels, channels * multiplier, kernel_size, 1, padding, dilation, groups=channels, bias=bias)
+        same = (dilation * (kernel_size[0] - 1) // 2, dilation * (kernel_size[1] - 1) // 2)
+        pads = same if padding is None else padding
+        super().__init__(channels, channels * multiplier, kernel_size, stride, pads, dilation, channels, bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        if features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        plain = (self.kernel_size, self.stride, self.dilation, self.out_channels) == (
+            (3, 3),
+            (1, 1),
+            (1, 1),
+            self.in_channels,
+        )
+        if plain or features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
             return super().forward(features)
         with torch.autocast("cpu", enabled=False):
             return super().forward(features.float())

@@ -44,6 +44,9 @@ class PMSDSEN(ClassifyingNetwork):
         num_classes: channels of the logits.
         dilations: of the branches in LRMS, as many as there are branches (supplement, Tables 2 and 3). The authors'
             released implementation has (1, 2, 3, 4).
+        detail_branches: parts of equal channels in LDI: one of a 1x1 convolution, the others of a depth-wise 3x3 on that (the
+            released implementation's ``ratio``, 2). Table 2 has 2, 4 (theirs) and 8 "branch counts in LDI/MSLRI", and leaves open
+            what is counted in LDI.
         pool_kernels: kernel size and stride of the average pools in MSSE, besides the global one (Table 4).
         paths: the parallel paths of every PMSDSE.
         encoder_blocks: PMSDSE modules at 1/2, 1/4 and 1/8 on the way down.
@@ -60,6 +63,7 @@ class PMSDSEN(ClassifyingNetwork):
         num_classes: int,
         *,
         dilations: Sequence[int] = (1, 2, 3, 6),
+        detail_branches: int = 2,
         pool_kernels: Sequence[tuple[int, int]] = ((5, 2), (9, 4), (17, 8)),
         paths: Sequence[ParallelPath] = ("local", "long_range", "attention"),
         encoder_blocks: Sequence[int] = (1, 2, 6),
@@ -80,7 +84,11 @@ class PMSDSEN(ClassifyingNetwork):
                 raise ValueError(f"a layer of {count!r} blocks: it takes 1 or more")
 
         def layer(channels: int, count: int) -> nn.Sequential:
-            return nn.Sequential(*(PMSDSE(channels, dilations=dilations, paths=paths) for _ in range(count)))
+            blocks = (
+                PMSDSE(channels, dilations=dilations, detail_branches=detail_branches, paths=paths)
+                for _ in range(count)
+            )
+            return nn.Sequential(*blocks)
 
         self.stem = nn.Sequential(
             conv_bn_gelu(3, 16, 3, stride=2, bias=True), nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32)
@@ -101,9 +109,14 @@ class PMSDSEN(ClassifyingNetwork):
         self.auxiliary = nn.ModuleList([Head(64, num_classes), Head(128, num_classes)] if auxiliary_heads else [])
 
     @property
+    def heads(self) -> list[nn.Module]:
+        """Return the heads, of the prediction and the auxiliary ones."""
+        return [self.head, *self.auxiliary]
+
+    @property
     def classifiers(self) -> list[nn.Module]:
         """Return the layers whose outputs are classes, of the prediction and of the auxiliary heads."""
-        return [layer for head in (self.head, *self.auxiliary) for layer in head if isinstance(layer, nn.Conv2d)]
+        return [layer for head in self.heads for layer in head.children() if isinstance(layer, nn.Conv2d)]
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W].

@@ -50,17 +50,21 @@ class ECA(nn.Module):
 
 
 class LocalDetail(nn.Module):
-    """Half of the channels from a 1x1 convolution, the other half from a depth-wise 3x3 on those."""
+    """One of ``branches`` equal parts of the channels from a 1x1 convolution, the others from a depth-wise 3x3 on those."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, branches: int = 2) -> None:
         super().__init__()
-        half = channels // 2
-        self.pointwise = conv_bn_gelu(channels, half)
-        self.depthwise = nn.Sequential(DepthwiseConv2d(half), *bn_gelu(half))
+        if branches < 2 or channels % branches:
+            raise ValueError(
+                f"detail_branches {branches!r} are not 2 or more that share out {channels} channels evenly"
+            )
+        part = channels // branches
+        self.pointwise = conv_bn_gelu(channels, part)
+        self.depthwise = nn.Sequential(DepthwiseConv2d(part, multiplier=branches - 1), *bn_gelu(part * (branches - 1)))
 
     def forward(self, features: Tensor) -> Tensor:
-        halved = self.pointwise(features)
-        return torch.cat([halved, self.depthwise(halved)], dim=1)
+        reduced = self.pointwise(features)
+        return torch.cat([reduced, self.depthwise(reduced)], dim=1)
 
 
 class LRMS(nn.Module):
@@ -121,8 +125,8 @@ class Residual(nn.Module):
 class LDI(Residual):
     """Local detail information: two LocalDetail with channel attention in between, around the input."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(LocalDetail(channels), ECA(channels), LocalDetail(channels))
+    def __init__(self, channels: int, branches: int = 2) -> None:
+        super().__init__(LocalDetail(channels, branches), ECA(channels), LocalDetail(channels, branches))
 
 
 class MSLRI(Residual):
@@ -140,6 +144,7 @@ class PMSDSE(nn.Module):
     Args:
         channels: of input and output.
         dilations: see LRMS.
+        detail_branches: of LDI, see LocalDetail.
         paths: which of the parallel paths there are.
     """
 
@@ -148,6 +153,7 @@ class PMSDSE(nn.Module):
         channels: int,
         *,
         dilations: Sequence[int],
+        detail_branches: int = 2,
         paths: Sequence[ParallelPath] = ("local", "long_range", "attention"),
     ) -> None:
         super().__init__()
@@ -156,7 +162,7 @@ class PMSDSE(nn.Module):
         self.activate = bn_gelu(channels)
         self.paths = nn.ModuleList()
         if "local" in paths:
-            self.paths.append(LDI(channels))
+            self.paths.append(LDI(channels, detail_branches))
         if "long_range" in paths:
             self.paths.append(MSLRI(channels, dilations))
         if "attention" in paths:

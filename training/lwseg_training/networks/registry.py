@@ -16,6 +16,7 @@ and may offer
 
 - ``adapt_weights(weights)``, of any of its modules: bring a checkpoint's tensors, by their names in that module, to the names and
   sizes of its own (see `adapted_weights`).
+- ``heads``: the modules that end in its classes, which may learn at a rate of their own; by default the ``classifiers``.
 - ``backbone``: the module that its classifier for pretraining shares with it.
 - the methods of `TwoScaleNetwork`, for the uncertainty of a low scale.
 """

@@ -96,6 +96,11 @@ class Synergy(TwoScaleNetwork):
         """Return the trunk's layers whose outputs are classes."""
         return self.trunk.classifiers  # type: ignore[return-value]
 
+    @property
+    def backbone(self) -> nn.Module:
+        """Return the trunk's; raises AttributeError where it has none."""
+        return self.trunk.backbone  # type: ignore[return-value]
+
     def adapt_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Give a trunk's own weights the names that they have in here; a synergy's keep theirs."""
         if any(name.startswith(TRUNK_PREFIX) for name in weights):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -10,7 +12,31 @@ from lwseg_training.optim.muon import Muon
 
 
 def build_optimizer(network: nn.Module, settings: OptimizerSection) -> Optimizer:
-    """Build the optimizer a recipe asks for; vectors (biases, normalisation) are not decayed."""
+    """Build the optimizer a recipe asks for; vectors (biases, normalisation) are not decayed.
+
+    Each group has ``lr_factor``, by which a step multiplies the schedule's learning rate.
+    """
+    optimizer = _build(network, settings)
+    for group in optimizer.param_groups:
+        group["lr_factor"] = 1.0
+    if settings.backbone_lr != 1:
+        _set_apart(optimizer, [getattr(network, "backbone", nn.Module())], settings.backbone_lr)
+    if settings.head_lr != 1:
+        _set_apart(optimizer, getattr(network, "heads", network.classifiers), settings.head_lr)  # type: ignore[arg-type]
+    return optimizer
+
+
+def _set_apart(optimizer: Optimizer, modules: Iterable[nn.Module], lr_factor: float) -> None:
+    """Put the parameters of some modules into groups of their own with another factor."""
+    apart = {id(parameter) for module in modules for parameter in module.parameters()}
+    for group in list(optimizer.param_groups):
+        own = [parameter for parameter in group["params"] if id(parameter) in apart]
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in apart]
+        if own:
+            optimizer.add_param_group({**group, "params": own, "lr_factor": lr_factor})
+
+
+def _build(network: nn.Module, settings: OptimizerSection) -> Optimizer:
     decay = settings.weight_decay
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     plain = {"params": [parameter for parameter in network.parameters() if parameter.ndim <= 1], "weight_decay": 0.0}

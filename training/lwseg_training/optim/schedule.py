@@ -18,10 +18,10 @@ class RunLength:
     evaluate_every: int
 
 
-def run_length(recipe: TrainingSettings, images: int) -> RunLength:
-    """Work out the length of a recipe's run on so many images an epoch."""
+def run_length(recipe: TrainingSettings, images: int, a_step: int | None = None) -> RunLength:
+    """Work out the length of a recipe's run on so many images an epoch, ``a_step`` of them a step: by default the whole batch."""
     schedule = recipe.schedule
-    epoch = max(1, math.ceil(images / recipe.batch_size))
+    epoch = max(1, math.ceil(images / (a_step or recipe.batch_size)))
     return RunLength(
         steps_per_epoch=epoch,
         total_steps=schedule.steps or max(1, round((schedule.epochs or 0) * epoch)),

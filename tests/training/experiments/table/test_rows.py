@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,29 @@ def test_a_full_row_and_an_empty_one() -> None:
         " | 0.450 | 34.8 ms | 1.3 ms |",
         "| `pmsdsen` | `theirs` | failed |  |  |  |  |  |  |  |",
     ]
+
+
+def test_what_was_cross_fitted_stands_beside_what_was_held_out() -> None:
+    fitted = replace(FULL, held_out_ece={"0006R0": 0.02, "0001TP": 0.01}, held_out_auroc={"0006R0": 0.9, "0001TP": 0.8})
+    sequences = ["0006R0", "0001TP"]
+    header, _, ours, theirs = (line.split(" | ") for line in markdown_table([fitted, FULL], sequences).splitlines())
+    first = header.index("held-out mIoU")
+    assert header[first : first + 3] == ["held-out mIoU", "held-out ECE", "held-out AUROC"]
+    assert ours[first : first + 3] == ["0.450", "0.015", "0.850"]
+    assert theirs[first : first + 3] == ["0.450", "", ""]
+    assert any(
+        line.startswith("Held-out ECE and AUROC: of the same runs") for line in notes([fitted], "d", "val", sequences)
+    )
+
+
+def test_who_was_trained_on_the_validation_split_is_told() -> None:
+    both = replace(FULL, name="both", train_splits=("train", "val"))
+    alone = replace(FULL, train_splits=("train",))
+    assert training_cell(both) == "train + val, 6900 steps, 150 epochs, 1.5 h on Some CPU, 2 cores"
+    assert training_cell(alone) == training_cell(FULL)
+    told = "Trained on `val` too, so that validation figures say nothing about unseen images: `both`."
+    assert told in notes([alone, both], "camvid", "val")
+    assert not any("Trained on" in line for line in notes([alone], "camvid", "val"))
 
 
 def test_equal_budgets_get_letters_in_the_order_of_the_rows() -> None:

@@ -20,9 +20,10 @@ from lwseg_ros.model.manifest import Manifest
 from lwseg_ros.model.model_file import ModelFile, load_model
 from lwseg_ros.segmenter import Segmenter
 from lwseg_training.config.recipe import DatasetSection, Recipe, differing_keys, parse_recipe
-from lwseg_training.data.samples import load_splits
+from lwseg_training.data.labelled_images import load_splits
 from lwseg_training.engine.checkpoint import load_checkpoint
 from lwseg_training.engine.evaluation import as_inferred
+from lwseg_training.experiments.cross_fitting import cross_fit
 from lwseg_training.export.export import export_checkpoint
 from lwseg_training.networks import build_network
 from lwseg_training.networks.count import count_network
@@ -31,7 +32,9 @@ GPU_RUNTIME = "tensorrt"
 CPU_RUNTIMES = [name for name in BACKENDS if name != GPU_RUNTIME]
 
 
-def exported_model(recipe: Recipe, run: Path, path: Path, data_root: Path) -> ModelFile:
+def exported_model(
+    recipe: Recipe, run: Path, path: Path, data_root: Path, held_out: Mapping[str, Path] | None = None
+) -> ModelFile:
     """Return the model file of a run's last weights, exported unless it is there and not older than they are.
 
     The last weights and not the best, so that nothing is selected on the split that the table evaluates on.
@@ -41,14 +44,21 @@ def exported_model(recipe: Recipe, run: Path, path: Path, data_root: Path) -> Mo
         run: folder of the run.
         path: of the model file; nothing but this writes there.
         data_root: folder of the data set.
+        held_out: checkpoints of the finished runs without a sequence, by that, which the temperature is fitted on; without any, it
+            is the validation split.
     """
+    held_out = held_out or {}
     checkpoint = run / "last.pt"
-    if path.is_file() and (not checkpoint.is_file() or path.stat().st_mtime >= checkpoint.stat().st_mtime):
+    made_of = [file for file in (checkpoint, *held_out.values()) if file.is_file()]
+    if path.is_file() and all(path.stat().st_mtime >= file.stat().st_mtime for file in made_of):
         model = load_model(path)
-        if not differing_keys(recipe, model.manifest.training.get("recipe", {})):
+        fitted_to = model.manifest.held_out.get("sequences", {})
+        if not differing_keys(recipe, model.manifest.training.get("recipe", {})) and set(held_out) <= set(fitted_to):
             return model
     path.parent.mkdir(parents=True, exist_ok=True)
-    model, _, _ = export_checkpoint(load_checkpoint(checkpoint), data_root, path)
+    state = load_checkpoint(checkpoint)
+    fitted = cross_fit(state, [*held_out.values()], data_root) if held_out else None
+    model, _, _ = export_checkpoint(state, data_root, path, cross_fit=fitted)
     return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ class Row:
     name: str  # of the recipe, or of a model file that was there already
     network: str = ""  # as registered
     note: str = ""  # of the recipe, such as `short run`
+    train_splits: tuple[str, ...] = ()  # what it was trained on
     steps: int | None = None
     epochs: float | None = None
     images_seen: int | None = None  # in training, each image as often as it was seen: the budget
@@ -31,6 +32,8 @@ class Row:
     ece: float | None = None
     images: int | None = None  # of the validation split
     held_out: dict[str, float] = field(default_factory=dict)  # mIoU by the sequence that was held out of training
+    held_out_ece: dict[str, float] = field(default_factory=dict)  # where the model's temperature was cross-fitted
+    held_out_auroc: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, Any] | None = None  # latency on the CPU: a device of `latencies`
     gpu: dict[str, Any] | None = None
     fault: str = ""  # why figures are missing
@@ -46,9 +49,14 @@ class Row:
 
     def held_out_miou(self, sequences: Sequence[str]) -> float | None:
         """Return the mean mIoU over the sequences, None unless all of them were measured."""
-        if not sequences or any(sequence not in self.held_out for sequence in sequences):
-            return None
-        return sum(self.held_out[sequence] for sequence in sequences) / len(sequences)
+        return _mean(self.held_out, sequences)
+
+
+def _mean(by_sequence: Mapping[str, float], sequences: Sequence[str]) -> float | None:
+    """Return the mean over the sequences, None unless all of them were measured."""
+    if not sequences or any(sequence not in by_sequence for sequence in sequences):
+        return None
+    return sum(by_sequence[sequence] for sequence in sequences) / len(sequences)
 
 
 def equal_budgets(rows: Sequence[Row]) -> dict[int, str]:
@@ -75,6 +83,9 @@ def markdown_table(rows: Sequence[Row], sequences: Sequence[str] = ()) -> str:
     ]
     if sequences:
         columns.append(("held-out mIoU", lambda row: _fixed(row.held_out_miou(sequences))))
+    if any(_mean(row.held_out_ece, sequences) is not None for row in rows):
+        columns.append(("held-out ECE", lambda row: _fixed(_mean(row.held_out_ece, sequences))))
+        columns.append(("held-out AUROC", lambda row: _fixed(_mean(row.held_out_auroc, sequences))))
     if any(row.cpu for row in rows):
         columns.append(("CPU latency p50", lambda row: _milliseconds(row.cpu)))
     if any(row.gpu for row in rows):
@@ -89,6 +100,8 @@ def training_cell(row: Row) -> str:
     if row.steps is None:
         return "failed" if row.fault else row.note
     parts = [row.note] if row.note else []
+    if len(row.train_splits) > 1:
+        parts.append(" + ".join(row.train_splits))
     parts.append(f"{row.steps} steps")
     if row.epochs is not None:
         parts.append(f"{row.epochs:.3g} epochs")
@@ -111,6 +124,11 @@ def notes(rows: Sequence[Row], dataset: str, split: str, sequences: Sequence[str
     lines = []
     if images:
         lines.append(f"Validation figures are those on `{split}` of `{dataset}` ({_listed(images)} images).")
+    seen = [f"`{row.name}`" for row in rows if row.miou is not None and split in row.train_splits]
+    if seen:
+        lines.append(
+            f"Trained on `{split}` too, so that validation figures say nothing about unseen images: {_listed(seen)}."
+        )
     if sizes:
         at = _listed(f"{height} x {width}" for height, width in sizes)
         lines.append(
@@ -124,6 +142,10 @@ def notes(rows: Sequence[Row], dataset: str, split: str, sequences: Sequence[str
         mean = "mean over " if len(sequences) > 1 else ""
         lines.append(
             f"Held-out mIoU: the recipe trained without a sequence and evaluated on it, {mean}{_listed(sequences)}."
+        )
+    if any(row.held_out_ece for row in rows):
+        lines.append(
+            "Held-out ECE and AUROC: of the same runs, with the model's temperature, which was fitted to all those sequences."
         )
     for kind, figures in (("CPU", [row.cpu for row in rows]), ("GPU", [row.gpu for row in rows])):
         measured = [figure for figure in figures if figure]

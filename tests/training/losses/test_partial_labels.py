@@ -1,0 +1,52 @@
+"""The loss of labels that do not tell all classes apart."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from lwseg_training.config.recipe import LossSection
+from lwseg_training.data.auxiliary import PARTIAL
+from lwseg_training.losses import SegmentationLoss
+from lwseg_training.losses.partial_labels import partial_label_nll
+
+PROBABILITIES = torch.tensor([[0.5, 0.25, 0.125, 0.125]])
+
+
+def test_it_is_the_logarithm_of_what_the_label_allows() -> None:
+    logits = PROBABILITIES.log() + 3
+    assert partial_label_nll(logits, torch.tensor([0]), [2, 3]).item() == pytest.approx(-math.log(0.75))
+    assert partial_label_nll(logits, torch.tensor([1]), [2]).item() == pytest.approx(-math.log(0.375))
+    # a class that is among the unlabelled ones is counted once
+    assert partial_label_nll(logits, torch.tensor([2]), [2, 3]).item() == pytest.approx(-math.log(0.25))
+
+
+def test_its_gradient_takes_nothing_from_the_unlabelled_classes() -> None:
+    logits = PROBABILITIES.log().requires_grad_()
+    partial_label_nll(logits, torch.tensor([0]), [2, 3]).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 1] > 0  # the class that is excluded goes down
+    assert all(logits.grad[0, [0, 2, 3]] < 0)
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "ohem"])
+def test_partial_and_whole_labels_are_each_a_mean(kind: str) -> None:
+    torch.manual_seed(0)
+    settings = LossSection.model_validate({"kind": kind})
+    logits, label = torch.randn(3, 4, 8, 8), torch.randint(0, 4, (3, 8, 8))
+    label[:, 0] = 255
+    mixed = label.clone()
+    mixed[2, 1:] += PARTIAL
+    whole = SegmentationLoss(settings, None)(logits[:2], label[:2])
+    partial = partial_label_nll(logits[2, :, 1:].flatten(1).T, label[2, 1:].flatten(), [1, 3]).mean()
+    got = SegmentationLoss(settings, None, unlabelled=[1, 3], auxiliary_weight=0.5)(logits, mixed)
+    assert got.item() == pytest.approx((whole + 0.5 * partial).item(), rel=1e-5)
+
+
+def test_a_batch_of_whole_labels_alone_has_a_finite_gradient() -> None:
+    logits = torch.randn(1, 4, 4, 4, requires_grad=True)
+    loss = SegmentationLoss(LossSection(), None, unlabelled=[1])(logits, torch.zeros(1, 4, 4, dtype=torch.long))
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()

@@ -1,0 +1,61 @@
+"""Images of another label space to train on beside a data set's own: fewer classes, some of them never labelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lwseg_ros.classes import ClassInfo
+from lwseg_ros.datasets import load_split
+from lwseg_ros.errors import RecipeError
+from lwseg_training.config.recipe import AuxiliarySection
+from lwseg_training.data.augmentation import IGNORE
+from lwseg_training.data.labelled_images import LabelledImages
+
+PARTIAL = 256
+"""A training label of PARTIAL + c means: class c, or one of the classes that the auxiliary set does not label."""
+
+
+class AuxiliaryImages(LabelledImages):
+    """An auxiliary set's pairs, image uint8 BGR [H, W, 3] and label uint8 [H, W] in the ids of the recipe's data set, 255 where
+    nothing is known.
+
+    Args:
+        section: the recipe's.
+        classes: of the recipe's own data set.
+
+    Raises DatasetError where the set is not there, RecipeError where the section names a class that one of the two has not.
+    """
+
+    def __init__(self, section: AuxiliarySection, classes: tuple[ClassInfo, ...]) -> None:
+        super().__init__(load_split(section.dataset, Path(section.root), section.split))
+        ours = {info.name: info.id for info in classes}
+        theirs = {info.name: info.id for info in self.split.classes}
+        meant = section.classes or {name: name for name in theirs if name in ours}
+        for kind, names, known in (
+            ("classes", meant, theirs),
+            ("classes", meant.values(), ours),
+            ("unlabelled", section.unlabelled, ours),
+        ):
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise RecipeError(f"auxiliary.{kind}: no class {unknown[0]!r}; there are: {', '.join(known)}")
+        if not meant:
+            raise RecipeError(
+                f"auxiliary.classes: {section.dataset} and the recipe's data set have no class of the same name; say which is which"
+            )
+        self.unlabelled = tuple(ours[name] for name in section.unlabelled)
+        self._our_id = np.full(256, IGNORE, dtype=np.uint8)
+        for name, our_name in meant.items():
+            self._our_id[theirs[name]] = ours[our_name]
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        image, label = super().__getitem__(index)
+        return image, self._our_id[label]
+
+    def training_label(self, label: np.ndarray) -> np.ndarray:
+        """Turn a label uint8 [H, W] of ours into what the loss takes, int16 [H, W]."""
+        if not self.unlabelled:
+            return label.astype(np.int16)
+        return np.where(label == IGNORE, np.int16(IGNORE), label.astype(np.int16) + np.int16(PARTIAL))
