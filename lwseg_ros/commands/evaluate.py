@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
             "dataset": split.dataset,
             "split": split.split,
             "images": len(split.pairs),
+            "trained_on": segmenter.manifest.trained_on(split.dataset, split.split),
             **evaluate_split(segmenter, split),
         }
     print(json.dumps(figures, indent=2) if args.json else table(figures))
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Put the figures into lines of text; those of a validation split are called so."""
+    """Put the figures into lines of text; those of a split that was trained on, or for validation, are called so."""
 
     def show(value: float | None) -> str:
         return "     -" if value is None else f"{value:6.4f}"
@@ -52,7 +53,8 @@ def table(figures: dict[str, Any]) -> str:
     uncertainty = figures["uncertainty"]
     lines = [
         f"{figures['model']} on {figures['backend']} ({figures['precision']}), "
-        f"{figures['dataset']} {figures['split']}, {figures['images']} images" + figures_note(figures["split"]),
+        f"{figures['dataset']} {figures['split']}, {figures['images']} images"
+        + figures_note(figures["split"], figures["trained_on"]),
         *(f"  IoU {name:<14} {show(iou)}" for name, iou in figures["per_class_iou"].items()),
         f"mIoU               {show(figures['miou'])}",
         f"pixel accuracy     {show(figures['pixel_accuracy'])}",

@@ -41,6 +41,9 @@ class Split:
                 )
 
 
-def figures_note(split: str) -> str:
-    """Return what to write behind figures of a split: that they are validation figures, if they are; else nothing."""
+def figures_note(split: str, trained_on: bool = False) -> str:
+    """Return what to write behind figures of a split: that they are of what was trained on, or else validation figures, if they
+    are; else nothing."""
+    if trained_on:
+        return " (trained on)"
     return " (validation figures)" if split in ("val", "validation") else ""

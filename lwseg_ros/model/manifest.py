@@ -128,6 +128,17 @@ class Manifest:
         """Return the classes' colours as uint8 [256, 3], BGR, row = class id; black where there is no class."""
         return palette_bgr(self.classes)
 
+    def trained_on(self, dataset: str, split: str) -> bool:
+        """Whether the recipe in ``training`` says that a split, or a part of it, was trained on."""
+        recipe = self.training.get("recipe")
+        section = recipe.get("dataset") if isinstance(recipe, dict) else None
+        if not isinstance(section, dict):
+            return False
+        splits = section.get("train_split")
+        # Both sizes of CamVid are the same recordings.
+        same_images = self.dataset.removesuffix("_full") == dataset.removesuffix("_full")
+        return same_images and (split == splits if isinstance(splits, str) else split in (splits or ()))
+
     def to_json(self) -> str:
         """Write as JSON; raises ModelFileError when training or validation hold what JSON cannot, or a text what UTF-8 cannot."""
         try:

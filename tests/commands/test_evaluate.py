@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from lwseg_ros.cli import main
 from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
-from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile, load_model, save_model
 
 
 @pytest.fixture
@@ -56,6 +58,20 @@ def test_figures(tiny_camvid_model: Path, camvid: Path, capsys: pytest.CaptureFi
     printed = capsys.readouterr().out
     assert "camvid val, 2 images" in printed
     assert f"mIoU               {figures['miou']:.4f}" in printed
+
+
+def test_figures_of_a_split_that_was_trained_on_say_so(
+    tiny_camvid_model: Path, camvid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = load_model(tiny_camvid_model)
+    for splits, note in ((["train", "val"], "(trained on)"), ("train", "(validation figures)")):
+        recipe = {"dataset": {"name": "camvid", "train_split": splits}}
+        manifest = replace(model.manifest, training={"recipe": recipe})
+        save_model(onnx.load_from_string(model.data), manifest, tiny_camvid_model)
+        assert main([*arguments(tiny_camvid_model, camvid), "--split", "val"]) == 0
+        assert f"camvid val, 2 images {note}\n" in capsys.readouterr().out
+    assert not manifest.trained_on("folder", "train")
+    assert manifest.trained_on("camvid_full", "train")
 
 
 def test_what_cannot_be_evaluated(

@@ -62,6 +62,20 @@ def test_several_splits_are_trained_on_together(miniature: Path) -> None:
     assert len(load_splits(DatasetSection(train_split=("train", "val", "train")), miniature)[0].pairs) == 12
 
 
+def test_a_split_of_which_images_are_trained_on_under_another_name_says_so(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        assert cv2.imwrite(str(tmp_path / f"{name}.jpg"), np.zeros((2, 4, 3), np.uint8))
+        assert cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((2, 4), np.uint8))
+    (tmp_path / "dataset.yaml").write_text(
+        "name: own\nclasses: [{name: ground, color: [1, 2, 3]}, {name: sky, color: [4, 5, 6]}]\n"
+        "splits: {all: {images: '*.jpg', labels: '{name}.png'}, some: {images: '[ab].jpg', labels: '{name}.png'},"
+        " rest: {images: 'c.jpg', labels: '{name}.png'}}\n"
+    )
+    for train, validation, told in (("all", "some", "some (trained on)"), ("some", "rest", "rest")):
+        section = DatasetSection(name="folder", train_split=train, validation_split=validation)
+        assert load_splits(section, tmp_path)[1].split == told
+
+
 def test_a_sequence_is_held_out_of_every_split(miniature: Path) -> None:
     """All of val is 0016E5, a third of train too."""
     train, evaluated = load_splits(DatasetSection(train_split=("train", "val"), held_out=("0016E5",)), miniature)

@@ -12,11 +12,12 @@ import torch
 from lwseg_training.config.recipe import DatasetSection, Recipe, parse_recipe
 from lwseg_training.distributed import Process
 from lwseg_training.engine import teacher as teacher_module
-from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, trained_network_of
+from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, trained_network_of
 from lwseg_training.engine.fit import TrainingStoppedError, fit
 from lwseg_training.engine.segmentation import SegmentationTask
 from lwseg_training.engine.teacher import Teacher
-from lwseg_training.experiments.cross_validation import without_sequence
+from lwseg_training.engine.warm_start import fingerprint
+from lwseg_training.experiments.cross_validation import check_starts, finished_summary, without_sequence
 from lwseg_training.networks.normalization import Normalize
 from support.camvid_miniature import miniature_recipe
 
@@ -61,7 +62,7 @@ def test_who_has_seen_what_is_held_out_or_knows_other_classes_does_not_teach(tau
         Teacher(taught_by, DatasetSection(held_out=("0006R0",)), CAMVID_CLASSES, CPU)
     with pytest.raises(RecipeError, match=r"tells the classes sky, building, .* not those of camvid"):
         Teacher(taught_by, DatasetSection(), CAMVID_CLASSES[:5], CPU)
-    with pytest.raises(CheckpointError, match="no checkpoint"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*, which distillation\.teacher "):
         Teacher(tmp_path / "last.pt", DatasetSection(), CAMVID_CLASSES, CPU)
 
 
@@ -89,6 +90,39 @@ def test_a_student_learns_from_the_teacher_of_its_sequence(
     run(student.model_copy(update={"distillation": None}), miniature, tmp_path / "untaught")
     weights = [torch.load(tmp_path / name / "last.pt", weights_only=True)["network"] for name in ("taught", "untaught")]
     assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_run_remembers_its_teacher(taught_by: Path, miniature: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.pt"
+    teacher.write_bytes(taught_by.read_bytes())
+    recipe = parse_recipe(miniature_recipe(distillation={"teacher": str(teacher)}, schedule={"steps": 2}))
+    recipe = without_sequence(recipe, "0001TP")
+    summary = run(recipe, miniature, tmp_path / "run")
+    assert summary["teacher"] == fingerprint(taught_by)
+    assert finished_summary(recipe, tmp_path / "run") == summary
+    state = load_checkpoint(teacher)
+    next(iter(state["ema"].values())).add_(1e-3)
+    save_checkpoint(teacher, state)
+    assert finished_summary(recipe, tmp_path / "run") is None
+    with pytest.raises(RecipeError, match=r"run was begun from other weights than .*teacher\.pt holds now"):
+        fit(SegmentationTask(recipe, miniature, Process(0, 1, CPU)), tmp_path / "run", resume=True)
+    last = tmp_path / "run" / "last.pt"
+    before = load_checkpoint(last)
+    del before["teacher"]  # as runs were written before
+    save_checkpoint(last, before)
+    assert (
+        fit(SegmentationTask(recipe, miniature, Process(0, 1, CPU)), tmp_path / "run", resume=True)["teacher"] is None
+    )
+
+
+def test_a_teacher_among_the_usual_runs_wants_runs_there() -> None:
+    section = {"teacher": "t.pt", "teacher_held_out": "runs/compare/t/{sequence}/last.pt"}
+    recipe = parse_recipe(miniature_recipe(distillation=section, schedule={"steps": 2}))
+    with pytest.raises(
+        RecipeError, match=r"mine starts from runs/compare/t/\{sequence\}/last\.pt, but runs are put into out"
+    ):
+        check_starts("mine", recipe, Path("out"), Path("runs/compare"))
+    check_starts("mine", recipe, Path("runs/compare"), Path("runs/compare"))
 
 
 def test_a_signal_stops_a_run_with_a_teacher_in_order(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lwseg_training.config.pretraining_recipe import PretrainingRecipe
-from lwseg_training.config.recipe import parse_recipe
+from lwseg_training.config.recipe import DatasetSection, parse_recipe
 from lwseg_training.distributed import Process
 from lwseg_training.engine.checkpoint import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
 from lwseg_training.engine.classification import ClassificationTask
@@ -130,6 +130,22 @@ def test_a_start_that_saw_what_is_held_out_is_refused(run_folder: Path, miniatur
     assert held_out["recipe"]["network"]["warm_start"] == str(tmp_path / "0006R0" / "last.pt")
     everything_seen = fit(SegmentationTask(recipe, miniature, ALONE), tmp_path / "all")
     assert everything_seen["recipe"] == recipe.model_dump(mode="json"), "nothing is held out"
+
+
+def test_a_start_that_was_trained_on_the_validation_split_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    state = load_checkpoint(run_folder / "last.pt")
+    both = {**state["recipe"]["dataset"], "train_split": ["train", "val"]}
+    last = tmp_path / "last.pt"
+    save_checkpoint(last, {**state, "recipe": {**state["recipe"], "dataset": both}})
+    with pytest.raises(
+        RecipeError, match=r"was trained on val, .* name another in distillation\.teacher, or train on it"
+    ):
+        check_unseen(last, DatasetSection(), "distillation.teacher")
+    check_unseen(last, DatasetSection(train_split=("train", "val")))  # its figures say so
+    check_unseen(run_folder / "last.pt", DatasetSection())
+    held_out = {**both, "held_out": ["0016E5"]}
+    save_checkpoint(last, {**state, "recipe": {**state["recipe"], "dataset": held_out}})
+    check_unseen(last, DatasetSection())  # of val nothing but that sequence may be there
 
 
 def test_a_start_that_was_chosen_on_what_is_held_out_is_refused(miniature: Path, tmp_path: Path) -> None:

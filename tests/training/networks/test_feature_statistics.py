@@ -119,6 +119,13 @@ def test_a_name_that_is_no_module_is_refused() -> None:
         hook_feature_statistics(build_network("dwrseg_b", 4, **SMALL), settings)
 
 
+def test_a_module_that_gives_several_maps_is_refused() -> None:
+    network = build_network("lite_seg0", 4)
+    hook_feature_statistics(network, FeatureStatisticsSection(kind="dsu", modules=("backbone",), probability=1.0))
+    with pytest.raises(RecipeError, match=r"feature_statistics\.modules: backbone does not give one feature map"):
+        network(torch.zeros(2, 3, 32, 32))
+
+
 def test_a_run_differs_resumes_and_leaves_a_network_like_any_other(miniature: Path, tmp_path: Path) -> None:
     settings = {"kind": "dsu", "modules": ["stem", "stage2.0"], "probability": 1.0}
     process = Process(0, 1, torch.device("cpu"))

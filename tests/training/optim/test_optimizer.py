@@ -9,6 +9,8 @@ from lwseg_training.networks.layers import DepthwiseConv2d
 from lwseg_training.optim.optimizer import build_optimizer
 from torch import nn
 
+from lwseg_ros.errors import RecipeError
+
 
 def settings(kind: str) -> OptimizerSection:
     return OptimizerSection.model_validate({"kind": kind, "lr": 0.1, "weight_decay": 0.5, "momentum": 0.7})
@@ -94,3 +96,8 @@ def test_a_backbones_parameters_have_their_share_of_the_learning_rate(kind: str)
     assert {factor[id(p)] for p in network.parameters() if id(p) not in own} == {1.0}
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert all(decay[id(p)] == (0.5 if p.ndim > 1 else 0.0) for p in network.parameters())
+
+
+def test_a_rate_of_a_backbone_that_is_not_there_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"optimizer\.backbone_lr: a DWRSeg has no backbone"):
+        build_optimizer(build_network("dwrseg_b", 5), settings("sgd").model_copy(update={"backbone_lr": 0.25}))

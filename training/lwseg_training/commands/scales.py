@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         _, split = load_splits(recipe.dataset, args.data)
     else:
         split = load_split(recipe.dataset.name, args.data, args.split)
+    note = figures_note(split.split, split.split in recipe.dataset.train_splits)
     if args.output is not None:
         try:
             args.output.mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     }
     text = (
         f"{recipe.network.name}, {state['step']} steps, low scale {network.low_scale:g}; {split.dataset} {split.split}, "
-        f"{len(split.pairs)} images{figures_note(split.split)}\n\n" + scale_table(results)
+        f"{len(split.pairs)} images{note}\n\n" + scale_table(results)
     )
     if args.output is not None:
         write_atomically(args.output / "scales.md", text.encode())

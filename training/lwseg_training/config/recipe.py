@@ -80,11 +80,6 @@ class DatasetSection(Section):
         return (self.train_split,) if isinstance(self.train_split, str) else self.train_split
 
     @property
-    def evaluates_on_seen(self) -> bool:
-        """Whether the validation split is trained on too, so that figures on it tell nothing about other images."""
-        return not self.held_out and self.validation_split in self.train_splits
-
-    @property
     def evaluated_split(self) -> str:
         """What is evaluated on, as reports name it."""
         return "held out " + " ".join(self.held_out) if self.held_out else self.validation_split
@@ -161,7 +156,8 @@ class AuxiliarySection(Section):
     ``root``: its folder, from the working folder on. ``share`` of a batch's images, at least one.
     ``classes``: which of its classes is which of ours; those not named are not counted. By default those of the same name.
     ``unlabelled``: our classes that its labels do not know, whose pixels carry the label of what is around or behind them.
-    ``weight``: of the mean loss over its pixels, beside that over the others.
+    ``weight``: of the mean loss over its pixels, beside that over the others. Without ``unlabelled`` classes they count among the
+    others, and it changes nothing.
     """
 
     dataset: str = "folder"
@@ -305,6 +301,11 @@ class TrainingSettings(Section):
             raise ValueError("freeze_batch_norm keeps the statistics of an earlier run; name it in network.warm_start")
         return self
 
+    @property
+    def learns_from(self) -> dict[str, str]:
+        """The checkpoints that weights are taken from or learned from, by what they are to the run."""
+        return {"start": self.network.warm_start} if self.network.warm_start is not None else {}
+
     def to_yaml(self) -> str:
         """Write the recipe out in full, defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -320,6 +321,12 @@ class Recipe(TrainingSettings):
     auxiliary: AuxiliarySection | None = None
     distillation: DistillationSection | None = None
     loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
+
+    @property
+    def learns_from(self) -> dict[str, str]:
+        """The checkpoints that weights are taken from or learned from, by what they are to the run."""
+        teacher = {"teacher": self.distillation.teacher} if self.distillation is not None else {}
+        return super().learns_from | teacher
 
     @property
     def auxiliary_batch(self) -> int:

@@ -21,14 +21,16 @@ def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
     """Find what a recipe trains on and what it evaluates on.
 
     Several training splits are one, each image once. With ``held_out``, the named sequences of it are evaluated on and are not
-    trained on. A sequence is the part of an image's file name before the first underscore.
+    trained on. A sequence is the part of an image's file name before the first underscore. A validation split of which images are
+    trained on says so in its name.
 
     Raises DatasetError where the folder, a split or a sequence is not there.
     """
     train = _union([load_split(section.name, root, split) for split in section.train_splits])
     if not section.held_out:
         validation = load_split(section.name, root, section.validation_split)
-        seen = " (trained on)" if section.evaluates_on_seen else ""
+        # By the images: of a folder's splits one may hold another.
+        seen = " (trained on)" if {i for i, _ in train.pairs} & {i for i, _ in validation.pairs} else ""
         return train, replace(validation, split=validation.split + seen)
     sequences = {sequence_of(image) for image, _ in train.pairs}
     unknown = set(section.held_out) - sequences

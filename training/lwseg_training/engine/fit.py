@@ -144,6 +144,7 @@ def _write_summary(task: Task, state: TrainingState, log: RunLog, out: Path) -> 
         "evaluated_on": task.evaluated_on,
         "images": task.images,
         "start": state.start,
+        "teacher": state.teacher,
         "steps": state.step,
         "skipped_steps": state.skipped,
         "training_seconds": round(state.seconds, 1),

@@ -74,7 +74,8 @@ class SegmentationTask:
         distillation = self.recipe.distillation
         if distillation is None:
             return None
-        return Teacher(Path(distillation.teacher), self.recipe.dataset, self.classes, self.process.device)
+        recipe = self.recipe
+        return Teacher(Path(distillation.teacher), recipe.dataset, self.classes, self.process.device, recipe.precision)
 
     def build_network(self) -> nn.Module:
         section = self.recipe.network

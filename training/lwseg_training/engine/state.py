@@ -19,7 +19,7 @@ from lwseg_training.engine.checkpoint import COMMON_FIELDS, load_checkpoint, loa
 from lwseg_training.engine.pretrained import load_pretrained
 from lwseg_training.engine.provenance import source_commit
 from lwseg_training.engine.task import Task
-from lwseg_training.engine.warm_start import check_unseen, fingerprint, load_warm_start, started_elsewhere
+from lwseg_training.engine.warm_start import changed_since, check_unseen, fingerprint, load_warm_start
 from lwseg_training.optim.ema import averaged
 from lwseg_training.optim.optimizer import build_optimizer
 
@@ -35,6 +35,7 @@ class TrainingState:
     ema: AveragedModel | None
     scaler: GradScaler  # of the loss in fp16; in other precisions it changes nothing
     start: str | None = None  # fingerprint of the checkpoint whose weights it started from
+    teacher: str | None = None  # and of its teacher's
     step: int = 0
     best: float = -1.0  # value of the task's metric so far
     skipped: int = 0  # steps that changed no weight
@@ -71,7 +72,11 @@ def initial_state(task: Task, *, warm_start: bool = True) -> TrainingState:
         freeze_batch_norm(network)  # before the optimizer and other processes ask what is trained
     optimizer = build_optimizer(network, recipe.optimizer)
     ema = averaged(network, recipe.ema_decay) if recipe.ema_decay > 0 else None
-    return TrainingState(network, optimizer, ema, GradScaler(device.type, enabled=recipe.precision == "fp16"), start)
+    scaler = GradScaler(device.type, enabled=recipe.precision == "fp16")
+    teacher = recipe.learns_from.get("teacher") if warm_start else None
+    return TrainingState(
+        network, optimizer, ema, scaler, start, fingerprint(Path(teacher)) if teacher is not None else None
+    )
 
 
 def restored_state(task: Task, path: Path) -> TrainingState:
@@ -87,10 +92,10 @@ def restored_state(task: Task, path: Path) -> TrainingState:
             f"{out} was begun as a run of {checkpoint['total_steps']} steps, with this data it has {total_steps}; "
             "resume with the data it was begun with, or choose another --out"
         )
-    if started_elsewhere(recipe, checkpoint.get("start")):
+    changed = changed_since(recipe, checkpoint)
+    if changed:
         raise RecipeError(
-            f"{out} was begun from other weights than {recipe.network.warm_start} holds now; choose another "
-            "--out, or remove the folder"
+            f"{out} was begun from other weights than {changed[0]} holds now; choose another --out, or remove the folder"
         )
     state = initial_state(task, warm_start=False)
     load_weights(state.network, checkpoint["network"], recipe.network.name)
@@ -100,7 +105,7 @@ def restored_state(task: Task, path: Path) -> TrainingState:
         state.ema.n_averaged.fill_(checkpoint["ema_updates"])
     if state.scaler.is_enabled():
         state.scaler.load_state_dict(checkpoint["scaler"])
-    state.start = checkpoint.get("start")
+    state.start, state.teacher = checkpoint.get("start"), checkpoint.get("teacher")
     state.best = checkpoint[f"best_{task.metric}"]
     state.recently_skipped.extend(checkpoint["recently_skipped"])
     state.step, state.skipped, state.seconds = (checkpoint[name] for name in ("step", "skipped", "seconds"))
@@ -116,6 +121,7 @@ def save_state(task: Task, state: TrainingState, path: Path) -> None:
         "recipe": task.recipe.model_dump(mode="json"),
         "commit": source_commit(),
         "start": state.start,
+        "teacher": state.teacher,
         "step": state.step,
         "total_steps": task.length.total_steps,
         "epoch": state.step / task.length.steps_per_epoch,

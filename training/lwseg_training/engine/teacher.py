@@ -15,7 +15,7 @@ from lwseg_ros.errors import RecipeError
 from lwseg_training.config.recipe import DatasetSection, parse_recipe
 from lwseg_training.engine.checkpoint import load_checkpoint, trained_network_of
 from lwseg_training.engine.evaluation import autocast
-from lwseg_training.engine.warm_start import check_unseen
+from lwseg_training.engine.warm_start import TEACHER, check_unseen
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.networks.onnx_graph import onnx_graph
 
@@ -30,22 +30,26 @@ class Teacher:
         dataset: what the student trains on: a teacher that has seen what that holds out is refused.
         classes: of the student.
         device: where the images are.
+        precision: in which PyTorch runs it, the student's.
 
     Raises CheckpointError where there is no finished run, RecipeError where it has other classes or has seen what is held out.
     """
 
     def __init__(
-        self, path: Path, dataset: DatasetSection, classes: tuple[ClassInfo, ...], device: torch.device
+        self,
+        path: Path,
+        dataset: DatasetSection,
+        classes: tuple[ClassInfo, ...],
+        device: torch.device,
+        precision: str = "bf16",
     ) -> None:
-        check_unseen(path, dataset)
+        check_unseen(path, dataset, TEACHER)
         state = load_checkpoint(path)
         names = [entry["name"] for entry in state["classes"]]
         if names != [info.name for info in classes]:
-            raise RecipeError(
-                f"distillation.teacher: {path} tells the classes {', '.join(names)}, not those of {dataset.name}"
-            )
+            raise RecipeError(f"{TEACHER}: {path} tells the classes {', '.join(names)}, not those of {dataset.name}")
         recipe = parse_recipe(state["recipe"], source=str(path))
-        self.device = device
+        self.device, self.precision = device, precision
         self.graph = (
             nn.Sequential(Normalize(recipe.normalization, recipe.exposure), trained_network_of(state)).eval().to(device)
         )
@@ -59,7 +63,7 @@ class Teacher:
         """Return the logits."""
         compiled = self._for_shape(image) if self.device.type == "cpu" else None
         if compiled is None:
-            with autocast(self.device, "bf16"):
+            with autocast(self.device, self.precision):
                 logits: Tensor = self.graph(image)
             return logits.float()
         return torch.from_numpy(np.array(self._runtime_thread.submit(compiled, image.numpy()).result()[0]))

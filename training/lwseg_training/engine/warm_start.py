@@ -1,9 +1,11 @@
-"""Weights that a network starts from: those of a pretrained backbone, or of the same network trained before."""
+"""Weights that a network starts from: those of a pretrained backbone, or of the same network trained before; and what a run has
+to know of any checkpoint that it learns from."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from lwseg_training.config.renamed_keys import with_current_keys
 from lwseg_training.distributed import Process
 from lwseg_training.engine.checkpoint import CheckpointError, read_checkpoint
 from lwseg_training.networks import adapted_weights
+
+WARM_START, TEACHER = "network.warm_start", "distillation.teacher"
+"""The keys of a recipe that name a checkpoint to learn from."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,13 @@ class WarmStart:
             print(self, file=sys.stderr)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Read a checkpoint to start from; raises CheckpointError where there is none, or that of a run which is not finished."""
+def _read(path: Path, key: str = WARM_START) -> dict[str, Any]:
+    """Read a checkpoint to learn from, which the recipe's ``key`` names; raises CheckpointError where there is none, or that of a
+    run which is not finished."""
     if not path.is_file():
         raise CheckpointError(
-            f"no checkpoint {path}, which network.warm_start (or warm_start_held_out) starts from; run the recipe that "
-            "leaves it there first, or name another"
+            f"no checkpoint {path}, which {key} (or {key}_held_out) names; run the recipe that leaves it there "
+            "first, or name another"
         )
     state = read_checkpoint(path)
     step, total = state.get("step"), state.get("total_steps")
@@ -57,7 +63,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a checkpoint's weights, by which a run remembers what it started from. What else the file says,
+    """Return the SHA-256 of a checkpoint's weights, by which a run remembers what it learned from. What else the file says,
     such as how the network is used, does not count.
     """
     digest = hashlib.sha256()
@@ -67,34 +73,58 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def started_elsewhere(recipe: TrainingSettings, start: str | None) -> bool:
-    """Whether a run that started from the weights of a fingerprint did not start from what its recipe's file holds now."""
-    if recipe.network.warm_start is None or start is None:
-        return False
-    path = Path(recipe.network.warm_start)
-    return path.is_file() and fingerprint(path) != start
+def changed_since(recipe: TrainingSettings, run: Mapping[str, Any]) -> list[str]:
+    """Name the checkpoints that a run learned from and that hold other weights now.
+
+    ``run``: its checkpoint or summary, with the fingerprints; where it has none, nothing is known to have changed.
+    """
+    return [
+        path
+        for role, path in recipe.learns_from.items()
+        if run.get(role) is not None and Path(path).is_file() and fingerprint(Path(path)) != run[role]
+    ]
 
 
-def check_unseen(path: Path, dataset: DatasetSection | ImagesSection) -> None:
-    """Refuse, with a RecipeError, a start that was trained on a sequence which this run holds out to be evaluated on, or of which
-    the best step was chosen on it. What that start itself started from is not known here.
+def check_unseen(path: Path, dataset: DatasetSection | ImagesSection, key: str = WARM_START) -> None:
+    """Refuse, with a RecipeError, a checkpoint to learn from, named by the recipe's ``key``, that was trained on what this run is
+    evaluated on, a sequence it holds out or a split it does not train on itself, or of which the best step was chosen on what is
+    held out. What that one learned from in its turn is not known here.
     """
     if isinstance(dataset, ImagesSection):  # it has no sequences to hold out
         return
-    state = _read(path)
+    state = _read(path, key)
     trained_on = with_current_keys(state.get("recipe", {})).get("dataset", {})
     # Both sizes of CamVid are the same recordings.
     same_images = str(trained_on.get("name")).removesuffix("_full") == dataset.name.removesuffix("_full")
     seen = sorted(set(dataset.held_out) - set(trained_on.get("held_out", ())))
     if same_images and seen:
         raise RecipeError(
-            f"{path} was trained on {', '.join(seen)}, which this run holds out to be evaluated on; train the start without it "
-            "too and name that in network.warm_start, or in network.warm_start_held_out for `lwseg compare`"
+            f"{path} was trained on {', '.join(seen)}, which this run holds out to be evaluated on; train that without it too and "
+            f"name the result in {key}, or in {key}_held_out for `lwseg compare`"
+        )
+    split = dataset.validation_split
+    if (
+        same_images
+        and not dataset.held_out
+        and split not in dataset.train_splits
+        and split in _whole_splits(trained_on)
+    ):
+        raise RecipeError(
+            f"{path} was trained on {split}, which this run is evaluated on; name another in {key}, or train on it here too "
+            "(dataset.train_split), so that the figures say so"
         )
     if same_images and dataset.held_out and path.name == "best.pt":
         raise RecipeError(
-            f"{path} was chosen on what this run holds out to be evaluated on; start from last.pt beside it"
+            f"{path} was chosen on what this run holds out to be evaluated on; name last.pt beside it in {key}"
         )
+
+
+def _whole_splits(trained_on: Mapping[str, Any]) -> Sequence[str]:
+    """Return the splits that a run's dataset section, as it was written down, trains on and holds nothing out of."""
+    if trained_on.get("held_out"):
+        return ()
+    splits: str | Sequence[str] = trained_on.get("train_split", ())
+    return (splits,) if isinstance(splits, str) else splits
 
 
 def load_warm_start(network: nn.Module, path: Path) -> WarmStart:

@@ -14,7 +14,7 @@ from lwseg_training.config.recipe import Recipe, differing_keys
 from lwseg_training.distributed import Process
 from lwseg_training.engine.fit import fit
 from lwseg_training.engine.segmentation import SegmentationTask
-from lwseg_training.engine.warm_start import started_elsewhere
+from lwseg_training.engine.warm_start import changed_since
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,23 @@ def finished_summary(recipe: Recipe, folder: Path) -> dict[str, Any] | None:
     if not summary_file.is_file():
         return None
     summary: dict[str, Any] = json.loads(summary_file.read_text(encoding="utf-8"))
-    if differing_keys(recipe, summary.get("recipe", {})) or started_elsewhere(recipe, summary.get("start")):
+    if differing_keys(recipe, summary.get("recipe", {})) or changed_since(recipe, summary):
         return None
     return summary
 
 
 def check_starts(name: str, recipe: Recipe, out: Path, usual: Path) -> None:
-    """Refuse a recipe that starts from a run in the usual folder where the runs are put into another one.
+    """Refuse a recipe that starts or learns from a run in the usual folder where the runs are put into another one.
 
     Args:
         name: of the recipe.
-        recipe: whose starts are looked at.
+        recipe: whose starts and teachers are looked at.
         out: where runs are put.
         usual: where they are put by default, as shipped recipes have it.
     """
-    for start in (recipe.network.warm_start, recipe.network.warm_start_held_out):
+    taught = recipe.distillation
+    teachers = (taught.teacher, taught.teacher_held_out) if taught is not None else ()
+    for start in (recipe.network.warm_start, recipe.network.warm_start_held_out, *teachers):
         if start is not None and Path(start).is_relative_to(usual) and out != usual:
             raise RecipeError(
                 f"{name} starts from {start}, but runs are put into {out}: work in the folder that holds {usual.parts[0]} and "

@@ -63,14 +63,18 @@ def hook_feature_statistics(network: nn.Module, settings: FeatureStatisticsSecti
                 "what is in them goes by names with dots"
             )
     for name in settings.modules:
-        modules[name].register_forward_hook(partial(_disturb, settings))
+        modules[name].register_forward_hook(partial(_disturb, settings, name))
 
 
 def _disturb(
-    settings: FeatureStatisticsSection, module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor
-) -> Tensor:
+    settings: FeatureStatisticsSection, name: str, module: nn.Module, _inputs: tuple[Tensor, ...], output: object
+) -> object:
     if not module.training or float(torch.rand(())) >= settings.probability:
         return output
+    if not (isinstance(output, Tensor) and output.ndim == 4):
+        raise RecipeError(
+            f"feature_statistics.modules: {name} does not give one feature map [N, C, H, W]; name a module in it or before it"
+        )
     if settings.kind == "mixstyle":
         return mix_style(output, settings.alpha)
     return disturb_by_uncertainty(output)

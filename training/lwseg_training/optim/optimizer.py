@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from lwseg_ros.errors import RecipeError
 from lwseg_training.config.recipe import OptimizerSection
 from lwseg_training.optim.muon import Muon
 
@@ -14,13 +15,17 @@ from lwseg_training.optim.muon import Muon
 def build_optimizer(network: nn.Module, settings: OptimizerSection) -> Optimizer:
     """Build the optimizer a recipe asks for; vectors (biases, normalisation) are not decayed.
 
-    Each group has ``lr_factor``, by which a step multiplies the schedule's learning rate.
+    Each group has ``lr_factor``, by which a step multiplies the schedule's learning rate. Raises RecipeError for a rate of a
+    backbone that the network has not.
     """
     optimizer = _build(network, settings)
     for group in optimizer.param_groups:
         group["lr_factor"] = 1.0
     if settings.backbone_lr != 1:
-        _set_apart(optimizer, [getattr(network, "backbone", nn.Module())], settings.backbone_lr)
+        backbone = getattr(network, "backbone", None)
+        if not isinstance(backbone, nn.Module):
+            raise RecipeError(f"optimizer.backbone_lr: a {type(network).__name__} has no backbone; leave it out")
+        _set_apart(optimizer, [backbone], settings.backbone_lr)
     if settings.head_lr != 1:
         _set_apart(optimizer, getattr(network, "heads", network.classifiers), settings.head_lr)  # type: ignore[arg-type]
     return optimizer
