@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from lwseg_training.config.recipe import parse_recipe
+from lwseg_training.experiments.table.files import picture_points
 from lwseg_training.experiments.table.rows import Row, duration, equal_budgets, markdown_table, notes, training_cell
 from support.camvid_miniature import miniature_recipe
 
@@ -65,6 +66,17 @@ def test_what_was_cross_fitted_stands_beside_what_was_held_out() -> None:
     assert any(
         line.startswith("Held-out ECE and AUROC: of the same runs") for line in notes([fitted], "d", "val", sequences)
     )
+
+
+def test_accuracy_on_what_was_trained_on_is_not_in_the_picture() -> None:
+    alone = replace(FULL, train_splits=("train",))
+    both = replace(FULL, name="both", train_splits=("train", "val"), held_out={"0006R0": 0.7, "0001TP": 0.5})
+    rows = [alone, replace(alone, name="other"), both]
+    assert [point.label for point in picture_points(rows, "val")] == ["ours", "other"]
+    assert [point.miou for point in picture_points(rows, "val", ["0006R0", "0001TP"])] == pytest.approx(
+        [0.45, 0.45, 0.6]
+    )
+    assert picture_points([alone, both], "val") == []
 
 
 def test_who_was_trained_on_the_validation_split_is_told() -> None:

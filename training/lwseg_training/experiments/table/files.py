@@ -37,12 +37,15 @@ def write_into_readme(table: dict[str, Any], readme: Path) -> None:
 
 def _with_picture(table: dict[str, Any], folder: Path, picture: Path) -> str:
     """Draw the picture in its place under a folder, if there is one; return the table as Markdown with the picture."""
-    points = picture_points(table["rows"])
+    rows, split, sequences = table["rows"], table["split"], table["sequences"]
+    held_out = any(row.saw(split) for row in rows) and any(row.held_out_miou(sequences) is not None for row in rows)
+    points = picture_points(rows, split, sequences if held_out else ())
     if not points:
         return markdown(table)
+    accuracy, split = ("Held-out mIoU", "held out " + " ".join(sequences)) if held_out else ("Validation mIoU", split)
     (folder / picture).parent.mkdir(parents=True, exist_ok=True)
-    write_picture(points, folder / picture, f"{table['dataset']}, {table['split']}")
-    return markdown(table) + f"\n![Validation mIoU against CPU latency, a circle a network]({picture.as_posix()})\n"
+    write_picture(points, folder / picture, f"{table['dataset']}, {split}", accuracy)
+    return markdown(table) + f"\n![{accuracy} against CPU latency, a circle a network]({picture.as_posix()})\n"
 
 
 def markdown(table: dict[str, Any]) -> str:
@@ -66,15 +69,17 @@ def as_json(table: dict[str, Any]) -> dict[str, Any]:
     return {**table, "rows": rows}
 
 
-def picture_points(rows: Sequence[Row]) -> list[Point]:
+def picture_points(rows: Sequence[Row], split: str, sequences: Sequence[str] = ()) -> list[Point]:
     """Return the points of the rows that have both accuracy and latency; two of one network go by their recipes' names.
 
-    None where there is only one: a picture is for comparing.
+    Accuracy is the mean over the held-out sequences where there are any, else that on the split, of rows that were not trained on
+    it. None where there is only one: a picture is for comparing.
     """
+    accuracies = [row.held_out_miou(sequences) if sequences else None if row.saw(split) else row.miou for row in rows]
     points = [
-        (row, Point(row.network, row.cpu["latency_ms"]["p50"], row.miou, row.parameters, hollow=row.is_short_run))
-        for row in rows
-        if row.miou is not None and row.cpu and row.parameters
+        (row, Point(row.network, row.cpu["latency_ms"]["p50"], accuracy, row.parameters, hollow=row.is_short_run))
+        for row, accuracy in zip(rows, accuracies, strict=True)
+        if accuracy is not None and row.cpu and row.parameters
     ]
     networks = Counter(row.network for row, _ in points)
     named = [point if networks[row.network] == 1 else replace(point, label=row.name) for row, point in points]

@@ -36,12 +36,12 @@ class Point:
     hollow: bool = False
 
 
-def write_picture(points: Sequence[Point], path: Path, title: str) -> None:
+def write_picture(points: Sequence[Point], path: Path, title: str, accuracy: str = "Validation mIoU") -> None:
     """Draw one point or more into a PNG file, 1125 pixels wide."""
-    save_figure(draw(points, title), path)
+    save_figure(draw(points, title, accuracy), path)
 
 
-def draw(points: Sequence[Point], title: str) -> Figure:
+def draw(points: Sequence[Point], title: str, accuracy: str = "Validation mIoU") -> Figure:
     """Draw the points with labels that overlap neither each other nor a circle."""
     figure, axes = pyplot.subplots(figsize=(7.5, 4.6), dpi=DPI, layout="constrained")
     per_million = min(AREA_PT2_PER_MILLION, LARGEST_AREA_PT2 / max(p.parameters / 1e6 for p in points))
@@ -49,15 +49,15 @@ def draw(points: Sequence[Point], title: str) -> Figure:
     for point, area in sorted(zip(points, areas, strict=True), key=lambda pair: -pair[1]):  # the small ones on top
         face = "none" if point.hollow else COLOR
         axes.scatter(point.latency_ms, point.miou, s=area, facecolors=face, edgecolors=COLOR, linewidths=1.4, alpha=0.8)
-    _set_axes(axes, points, title)
+    _set_axes(axes, points, title, accuracy)
     _add_legend(figure, per_million, any(p.hollow for p in points))
     _add_labels(figure, axes, points, areas)
     return figure
 
 
-def _set_axes(axes: Any, points: Sequence[Point], title: str) -> None:
+def _set_axes(axes: Any, points: Sequence[Point], title: str, accuracy: str) -> None:
     latencies, mious = [p.latency_ms for p in points], [p.miou for p in points]
-    axes.set(xlabel="CPU latency p50 (ms)", ylabel="validation mIoU", title=title)
+    axes.set(xlabel="CPU latency p50 (ms)", ylabel=accuracy, title=title)
     if max(latencies) > LOGARITHMIC_FROM_RATIO * min(latencies):
         axes.set_xscale("log")
         axes.set_xlim(min(latencies) / 1.5, max(latencies) * 1.7)

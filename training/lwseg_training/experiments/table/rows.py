@@ -47,6 +47,10 @@ class Row:
         """Whether more training would raise the figures."""
         return SHORT_RUN in self.note
 
+    def saw(self, split: str) -> bool:
+        """Whether it was trained on a split, so that figures there say nothing about unseen images."""
+        return split in self.train_splits
+
     def held_out_miou(self, sequences: Sequence[str]) -> float | None:
         """Return the mean mIoU over the sequences, None unless all of them were measured."""
         return _mean(self.held_out, sequences)
@@ -124,7 +128,7 @@ def notes(rows: Sequence[Row], dataset: str, split: str, sequences: Sequence[str
     lines = []
     if images:
         lines.append(f"Validation figures are those on `{split}` of `{dataset}` ({_listed(images)} images).")
-    seen = [f"`{row.name}`" for row in rows if row.miou is not None and split in row.train_splits]
+    seen = [f"`{row.name}`" for row in rows if row.miou is not None and row.saw(split)]
     if seen:
         lines.append(
             f"Trained on `{split}` too, so that validation figures say nothing about unseen images: {_listed(seen)}."
