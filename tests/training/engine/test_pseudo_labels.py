@@ -29,7 +29,7 @@ def test_each_class_has_its_threshold() -> None:
 @pytest.mark.parametrize(
     ("confidence", "of_classes", "message"),
     [
-        (0.9, {"lamp": 0.5}, "no class 'lamp' to have a confidence; there are: sky, building"),
+        (0.9, {"lamp": 0.5}, "confidence of classes: no class 'lamp'; there are: sky, building"),
         (1.1, {}, "the confidence of sky is 1.1; expected a probability"),
         (0.9, {"pole": -0.1}, "the confidence of pole is -0.1"),
         (float("nan"), {}, "the confidence of sky is nan"),

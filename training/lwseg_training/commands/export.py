@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         f"(NLL {calibration.nll_before:.4f} -> {calibration.nll_after:.4f} on {fitted_on})\n"
         f"same labels as PyTorch on {parity.equal_labels:.4%} of the pixels of {parity.images} images, "
         f"uncertainty at most {parity.uncertainty_difference}/255 away\n"
-        f"validation: {_in_words(manifest.validation)}"
+        f"validation on {manifest.validation['split']}: {_in_words(manifest.validation)}"
     )
     for sequence, figures in sequences.items():
         print(f"held out {sequence}, by the run that had not seen it: {_in_words(figures)}")

@@ -20,6 +20,7 @@ from lwseg_ros.datasets.labels import CodedPath, IdCode
 from lwseg_ros.errors import DatasetError, LwsegError, RecipeError
 from lwseg_ros.files import write_atomically, write_json
 from lwseg_training.data.augmentation import IGNORE
+from lwseg_training.data.labelled_images import class_ids
 from lwseg_training.distributed import training_process
 from lwseg_training.engine.pseudo_labels import class_thresholds, completed, open_labeller, pseudo_label
 
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     with training_process(args.device) as process, open_labeller(args.network, process.device) as labeller:
         classes = labeller.classes
         thresholds = class_thresholds(classes, args.confidence, dict(args.class_confidence))
-        unlabelled = _ids(classes, args.unlabelled)
+        unlabelled = class_ids(classes, args.unlabelled, "--unlabelled")
         code = IdCode({value: value for value in (*(info.id for info in classes), IGNORE)})
         make_output(args.output)
         predicted, written = np.zeros(256, np.int64), np.zeros(256, np.int64)
@@ -172,14 +173,6 @@ def table(report: dict[str, Any]) -> str:
         lines.append(f"{name:<24} {row['confidence']:>10g} {row['predicted']:>13,} {row['labelled']:>13,}")
     lines.append(f"{report['labelled']:.1%} of the pixels of {report['images']} images are labelled")
     return "\n".join(lines)
-
-
-def _ids(classes: tuple[ClassInfo, ...], names: list[str]) -> list[int]:
-    ids = {info.name: info.id for info in classes}
-    unknown = [name for name in names if name not in ids]
-    if unknown:
-        raise RecipeError(f"--unlabelled: no class {unknown[0]!r}; there are: {', '.join(ids)}")
-    return [ids[name] for name in names]
 
 
 def _class_value(text: str) -> tuple[str, float]:

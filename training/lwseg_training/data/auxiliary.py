@@ -11,7 +11,7 @@ from lwseg_ros.datasets import load_split
 from lwseg_ros.errors import RecipeError
 from lwseg_training.config.recipe import AuxiliarySection
 from lwseg_training.data.augmentation import IGNORE
-from lwseg_training.data.labelled_images import LabelledImages
+from lwseg_training.data.labelled_images import LabelledImages, class_ids
 
 PARTIAL = 256
 """A training label of PARTIAL + c means: class c, or one of the classes that the auxiliary set does not label."""
@@ -30,25 +30,17 @@ class AuxiliaryImages(LabelledImages):
 
     def __init__(self, section: AuxiliarySection, classes: tuple[ClassInfo, ...]) -> None:
         super().__init__(load_split(section.dataset, Path(section.root), section.split))
-        ours = {info.name: info.id for info in classes}
-        theirs = {info.name: info.id for info in self.split.classes}
-        meant = section.classes or {name: name for name in theirs if name in ours}
-        for kind, names, known in (
-            ("classes", meant, theirs),
-            ("classes", meant.values(), ours),
-            ("unlabelled", section.unlabelled, ours),
-        ):
-            unknown = [name for name in names if name not in known]
-            if unknown:
-                raise RecipeError(f"auxiliary.{kind}: no class {unknown[0]!r}; there are: {', '.join(known)}")
+        our_names = {info.name for info in classes}
+        meant = section.classes or {info.name: info.name for info in self.split.classes if info.name in our_names}
+        theirs = class_ids(self.split.classes, meant, "auxiliary.classes")
+        ours = class_ids(classes, meant.values(), "auxiliary.classes")
+        self.unlabelled = class_ids(classes, section.unlabelled, "auxiliary.unlabelled")
         if not meant:
             raise RecipeError(
                 f"auxiliary.classes: {section.dataset} and the recipe's data set have no class of the same name; say which is which"
             )
-        self.unlabelled = tuple(ours[name] for name in section.unlabelled)
         self._our_id = np.full(256, IGNORE, dtype=np.uint8)
-        for name, our_name in meant.items():
-            self._our_id[theirs[name]] = ours[our_name]
+        self._our_id[list(theirs)] = ours
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         image, label = super().__getitem__(index)

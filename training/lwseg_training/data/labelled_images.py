@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from lwseg_ros.classes import ClassInfo
 from lwseg_ros.datasets import CodedPath, Split, load_split, read_pair
-from lwseg_ros.errors import DatasetError
+from lwseg_ros.errors import DatasetError, RecipeError
 from lwseg_ros.imaging.resizing import resize_image, resize_label
 from lwseg_training.config.recipe import DatasetSection
 from lwseg_training.data.augmentation import IGNORE
@@ -47,6 +48,15 @@ def _union(splits: Sequence[Split]) -> Split:
     """Join splits of one data set, in their order."""
     pairs = {image: (image, label) for split in splits for image, label in split.pairs}
     return replace(splits[0], split=" + ".join(split.split for split in splits), pairs=tuple(pairs.values()))
+
+
+def class_ids(classes: Sequence[ClassInfo], names: Collection[str], named_in: str) -> tuple[int, ...]:
+    """Return the ids of the classes of these names; raises RecipeError that says where a name which is none was given."""
+    ids = {info.name: info.id for info in classes}
+    unknown = [name for name in names if name not in ids]
+    if unknown:
+        raise RecipeError(f"{named_in}: no class {unknown[0]!r}; there are: {', '.join(ids)}")
+    return tuple(ids[name] for name in names)
 
 
 def sequence_of(image: Path) -> str:

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lwseg_ros.errors import DatasetError, RecipeError
+from lwseg_ros.errors import DatasetError
 from lwseg_ros.evaluation.machine import cores
 from lwseg_training.config.recipe import AugmentationSection, Recipe, TrainingSettings
 from lwseg_training.data.augmentation import augment, mix_classes
 from lwseg_training.data.auxiliary import AuxiliaryImages
-from lwseg_training.data.labelled_images import LabelledImages
+from lwseg_training.data.labelled_images import LabelledImages, class_ids
 from lwseg_training.data.paste import paste_things
 
 AUXILIARY = 1
@@ -45,7 +45,9 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         # A whole number of steps, so that all images of a batch have one size.
         share = recipe.early.share if recipe.early is not None else 0
         self.early_samples = round(share * total_steps) * recipe.batch_size
-        self.thing_classes = self._thing_classes()
+        paste = self.settings.paste
+        named = paste.classes if paste is not None else ()
+        self.thing_classes = class_ids(images.split.classes, named, "augmentation.paste.classes")
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         """Return image uint8 BGR [H, W, 3] and label uint8 [H, W] of the crop's size.
@@ -87,15 +89,6 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
         label = images.training_label(label)  # first, as of a thing that is pasted the class is certain
         pasted = paste_things(image, label, *donor, self.thing_classes, settings.paste, random)
         return augment(*pasted, settings, random)
-
-    def _thing_classes(self) -> tuple[int, ...]:
-        """Return the ids of the classes whose things are pasted; raises RecipeError where the data set has not one of them."""
-        ids = {info.name: info.id for info in self.images.split.classes}
-        wanted = self.settings.paste.classes if self.settings.paste is not None else ()
-        unknown = [name for name in wanted if name not in ids]
-        if unknown:
-            raise RecipeError(f"augmentation.paste.classes: no class {unknown[0]!r}; there are: {', '.join(ids)}")
-        return tuple(ids[name] for name in wanted)
 
 
 def _tensors(image: np.ndarray, label: np.ndarray) -> tuple[Tensor, Tensor]:

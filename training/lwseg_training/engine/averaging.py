@@ -17,7 +17,7 @@ from lwseg_training.config.recipe import Recipe, differing_keys, parse_recipe
 from lwseg_training.data.samples import StepSampler, training_loader, worker_count
 from lwseg_training.distributed import Process
 from lwseg_training.engine.batch_norm import estimate_batch_norm
-from lwseg_training.engine.checkpoint import load_checkpoint, load_weights, trained_network_of
+from lwseg_training.engine.checkpoint import load_checkpoint, load_weights, trained_network_of, used_weights
 from lwseg_training.engine.provenance import source_commit
 from lwseg_training.engine.segmentation import SegmentationTask
 from lwseg_training.engine.warm_start import fingerprint
@@ -76,7 +76,7 @@ def average_checkpoints(paths: Sequence[Path], data_root: Path, process: Process
     recipe, states = _of_one_recipe(paths)
     task = SegmentationTask(recipe, data_root, process)
     soup = trained_network_of(states[0])
-    load_weights(soup, mean_weights([_weights(state) for state in states]), recipe.network.name)
+    load_weights(soup, mean_weights([used_weights(state) for state in states]), recipe.network.name)
     if not recipe.freeze_batch_norm:
         _estimate_statistics(soup.to(process.device), task)
 
@@ -141,11 +141,6 @@ def _of_one_recipe(paths: Sequence[Path]) -> tuple[Recipe, list[dict[str, Any]]]
             raise RecipeError(f"{path} holds the weights of {seen[weights]}; give each once")
         seen[weights] = path
     return recipe, states
-
-
-def _weights(state: dict[str, Any]) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = state["ema"] if state["ema"] is not None else state["network"]
-    return weights
 
 
 def _seconds(states: Sequence[dict[str, Any]]) -> float:

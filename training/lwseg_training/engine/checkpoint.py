@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_training.config.recipe import NetworkSection, Recipe, parse_recipe
@@ -98,8 +98,14 @@ def trained_network_of(state: dict[str, Any]) -> nn.Module:
     """Rebuild the network of a checkpoint as it was trained, its logits not adjusted; see `network_of`."""
     section = parse_recipe(state["recipe"], source="checkpoint").network
     network = build_network(section.name, len(state["classes"]), **section.options)
-    load_weights(network, state["ema"] if state["ema"] is not None else state["network"], section.name)
+    load_weights(network, used_weights(state), section.name)
     return network.eval()
+
+
+def used_weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """Return a checkpoint's weights that are evaluated and used: the averaged ones where there are any."""
+    weights: dict[str, Tensor] = state["ema"] if state["ema"] is not None else state["network"]
+    return weights
 
 
 def two_scale_network_of(state: dict[str, Any], low_scale: float) -> tuple[Recipe, TwoScaleNetwork]:

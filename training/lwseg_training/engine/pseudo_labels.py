@@ -16,6 +16,7 @@ from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import RecipeError
 from lwseg_ros.segmenter import Segmenter
 from lwseg_training.data.augmentation import IGNORE
+from lwseg_training.data.labelled_images import class_ids
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of
 from lwseg_training.engine.evaluation import as_inferred, at_inference_size
 from lwseg_training.networks.layers import resize_bilinear
@@ -88,10 +89,7 @@ def class_thresholds(classes: Sequence[ClassInfo], confidence: float, of_classes
 
     Raises RecipeError for a class that is not there and a threshold outside 0 to 1.
     """
-    names = [info.name for info in classes]
-    unknown = [name for name in of_classes if name not in names]
-    if unknown:
-        raise RecipeError(f"no class {unknown[0]!r} to have a confidence; there are: {', '.join(names)}")
+    class_ids(classes, of_classes, "confidence of classes")
     thresholds = np.full(256, 2, np.float32)
     for info in classes:
         threshold = of_classes.get(info.name, confidence)
