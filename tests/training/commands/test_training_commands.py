@@ -163,7 +163,13 @@ def test_export_writes_a_model_file_and_says_what_was_measured(trained: Path, da
     options = ("--uncertainty", "entropy", "--precision", "fp16")
     done = lwseg("export", trained / "best.pt", "-o", path, "--data", data, *options)
     assert done.returncode == 0, done.stderr
-    for part in ("temperature ", "same labels as PyTorch on ", "validation: mIoU 0.", f"{path}: ", "fp16, SHA-256 "):
+    for part in (
+        "temperature ",
+        "same labels as PyTorch on ",
+        "validation on val: mIoU 0.",
+        f"{path}: ",
+        "fp16, SHA-256 ",
+    ):
         assert part in done.stdout
     manifest = load_model(path).manifest
     assert (manifest.uncertainty_kind, manifest.precision, manifest.input_size_hw) == ("entropy", "fp16", (64, 96))
