@@ -32,33 +32,9 @@ CODE = IdCode({value: value for value in (*range(len(CLASSES)), IGNORE_ID)})
 
 # The 59 among the 459 numbers of the annotations, in the order of their names; all others are background.
 PUBLISHED_IDS = (
-    *(2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159),
-    *(
-        162,
-        187,
-        189,
-        207,
-        220,
-        232,
-        258,
-        259,
-        260,
-        284,
-        295,
-        296,
-        308,
-        324,
-        326,
-        347,
-        349,
-        354,
-        355,
-        360,
-        366,
-        368,
-        397,
-    ),
-    *(415, 416, 420, 424, 427, 440, 445, 454, 458),
+    *(2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98),
+    *(104, 105, 113, 115, 144, 158, 159, 162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308),
+    *(324, 326, 347, 349, 354, 355, 360, 366, 368, 397, 415, 416, 420, 424, 427, 440, 445, 454, 458),
 )
 PUBLISHED_CODE = MatlabCode(
     "LabelMap", dict.fromkeys(range(460), 0) | {number: class_id for class_id, number in enumerate(PUBLISHED_IDS, 1)}

@@ -305,3 +305,9 @@ def test_a_key_by_both_of_its_names_is_refused_and_an_override_replaces_either(t
             warnings.simplefilter("ignore", FutureWarning)
             assert load_recipe(path, ["loss.prior_correction=0.125"]).loss.logit_adjustment == 0.125
             assert load_recipe(path, ["loss.logit_adjustment=0.125"]).loss.logit_adjustment == 0.125
+
+
+def test_exposure_under_a_normalization_that_takes_it_out_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"exposure 0\.5 changes nothing under normalization per_image"):
+        parse_recipe(miniature_recipe(exposure=0.5, normalization="per_image"))
+    assert parse_recipe(miniature_recipe(normalization="per_image")).exposure == 0

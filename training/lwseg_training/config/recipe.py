@@ -301,6 +301,14 @@ class TrainingSettings(Section):
             raise ValueError("freeze_batch_norm keeps the statistics of an earlier run; name it in network.warm_start")
         return self
 
+    @model_validator(mode="after")
+    def _exposes_once(self) -> TrainingSettings:
+        if self.exposure > 0 and self.normalization != "fixed":
+            raise ValueError(
+                f"exposure {self.exposure} changes nothing under normalization {self.normalization}, which takes all of it out; leave one out"
+            )
+        return self
+
     @property
     def learns_from(self) -> dict[str, str]:
         """The checkpoints that weights are taken from or learned from, by what they are to the run."""
