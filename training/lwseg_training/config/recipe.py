@@ -305,7 +305,7 @@ class TrainingSettings(Section):
     def _exposes_once(self) -> TrainingSettings:
         if self.exposure > 0 and self.normalization != "fixed":
             raise ValueError(
-                f"exposure {self.exposure} changes nothing under normalization {self.normalization}, which takes all of it out; leave one out"
+                f"exposure {self.exposure} changes nothing under normalization {self.normalization}; leave one out"
             )
         return self
 
