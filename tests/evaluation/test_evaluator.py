@@ -53,3 +53,25 @@ def test_class_ids_with_holes_cannot_be_evaluated() -> None:
     manifest = replace(tiny_manifest(), classes=(*CLASSES[:-1], ClassInfo(9, "sign", (0, 0, 0))))
     with pytest.raises(ModelFileError, match=r"class ids are \[0, 1, 2, 3, 9\]; only ids 0 to 4"):
         Evaluator.of_model(manifest)
+
+
+def test_detail_changes_no_other_figure_and_takes_images_of_any_size() -> None:
+    rng = np.random.default_rng(1)
+    plain, detailed = (Evaluator.of_model(tiny_manifest(), in_detail=value) for value in (False, True))
+    for size_hw in ((7, 5), (7, 5), (1, 4), (30, 20)):
+        truth, label = (rng.choice([0, 1, 2, 255], size_hw).astype(np.uint8) for _ in range(2))
+        prediction = Prediction(label, rng.integers(0, 256, size_hw).astype(np.uint8))
+        first, second = (evaluator.add(prediction, truth) for evaluator in (plain, detailed))
+        assert first is not None
+        assert second is not None
+        assert np.array_equal(first.confusion.counts, second.confusion.counts)
+        assert np.array_equal(first.uncertainty.class_counts, second.uncertainty.class_counts)
+    one, other = plain.metrics(), detailed.metrics()
+    assert one.pop("boundary_iou") is one.pop("regions") is None
+    assert other.pop("boundary_iou")["mean"] > 0
+    regions = other.pop("regions")
+    assert one == other
+    assert [region["rows"] for region in regions] == [None] * 3  # of images of several heights
+    assert sum(region["pixels"] for region in regions) == plain.confusion.num_pixels
+    with pytest.raises(ValueError, match=r"shape \(2, 4\), the predicted one \(1, 4\)"):
+        detailed.add(ALL_ROAD, np.zeros((2, 4), np.uint8))

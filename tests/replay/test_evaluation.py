@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.bag_files import IMAGE_TOPIC, LABEL_TOPIC, image_message, painted_messages, write_messages
+from support.bag_files import (
+    COMPRESSED_IMAGE,
+    IMAGE_TOPIC,
+    LABEL_TOPIC,
+    TYPES,
+    header,
+    image_message,
+    painted_messages,
+    stamp_ns,
+    write_messages,
+)
 from support.tiny_model import CLASSES, tiny_manifest
 
 from lwseg_ros.errors import BagError
@@ -74,6 +84,35 @@ def test_frames_without_prediction_do_not_count(tmp_path: Path) -> None:
     evaluator = evaluated(path, every_second).evaluator
     assert evaluator.confusion.num_pixels == 2 * 48 * 64
     assert evaluator.metrics()["temporal_consistency"] is None  # no two frames follow each other
+
+
+def test_there_is_a_row_an_image(tmp_path: Path) -> None:
+    messages = painted_messages(5)
+    images = [index for index, message in enumerate(messages) if message[0] == IMAGE_TOPIC]
+    stamp = messages[images[1]][1]
+    broken = TYPES[COMPRESSED_IMAGE](header(stamp), "jpeg", np.zeros(9, np.uint8))
+    messages[images[1]] = (IMAGE_TOPIC, stamp, broken)
+    del messages[images[4] + 1]  # the last label
+    path = write_messages(tmp_path / "bag", messages)
+
+    def all_but_one(frame: Frame, image: np.ndarray) -> Prediction | None:
+        return all_road(frame, image) if frame.index != 2 else None
+
+    evaluation = evaluated(path, all_but_one, latencies_ms=[5.0, None, None, 7.0], num_extreme=2)
+    rows = evaluation.rows
+    assert [row.index for row in rows] == [0, 1, 2, 3, 4]
+    assert [row.stamp_ns for row in rows] == [stamp_ns(index) for index in range(5)]
+    assert [row.latency_ms for row in rows] == [5.0, None, None, 7.0, None]
+    assert [row.cause for row in rows] == [None, "bad image", "no label", None, None]
+    road = evaluation.evaluator.metrics()["pixel_accuracy"]
+    assert [row.pixel_accuracy for row in rows] == [road, None, None, road, None]
+    assert rows[0].miou == evaluation.evaluator.metrics()["miou_present"]
+    assert [row.mean_uncertainty for row in rows] == [0.2, None, None, 0.2, 0.2]
+    assert rows[0].confident_error == pytest.approx(0.8 * (1 - road))
+    assert [row.confusion is None for row in rows] == [False, True, True, False, True]
+    # all within a second and alike: the first of them
+    assert [(frame.why, frame.index) for frame in evaluation.kept] == [("worst", 0)]
+    assert evaluation.kept[0].row is rows[0]
 
 
 def test_without_ground_truth_the_metrics_are_null(tmp_path: Path) -> None:
