@@ -82,6 +82,14 @@ def summary(figures: dict[str, Any]) -> str:
     def show(value: float | None, digits: int = 1) -> str:
         return "not measured" if value is None else f"{value:.{digits}f}"
 
+    def between(name: str) -> str:
+        intervals = figures["intervals"]
+        if intervals is None:
+            return ""
+        low, high = intervals[name]
+        of = f"{intervals['blocks']} blocks of {intervals['block_s']:.1f} s"
+        return f", {intervals['level'] * 100:g} % interval {low:.4f} to {high:.4f} by {of}"
+
     counts, latency, engine = figures["frames"], figures["latency_ms"], figures["engine_ms"]
     uncertainty = figures["uncertainty"]
     rows = [
@@ -90,7 +98,10 @@ def summary(figures: dict[str, Any]) -> str:
         ("rate", f"{show(figures['rate_hz'])} Hz"),
         ("latency", f"p50 {show(latency['p50'])}, p95 {show(latency['p95'])}, p99 {show(latency['p99'])} ms"),
         ("engine", f"p50 {show(engine['p50'])}, p95 {show(engine['p95'])} ms"),
-        ("mIoU", f"{show(figures['miou'], 4)} (pixel accuracy {show(figures['pixel_accuracy'], 4)})"),
+        ("mIoU", show(figures["miou"], 4) + between("miou")),
+        ("  of truth", f"{show(figures['miou_present'], 4)}, without the classes that are only predicted"),
+        ("  at edges", f"{show(figures['boundary_iou']['mean'], 4)} (boundary IoU)"),
+        ("accuracy", show(figures["pixel_accuracy"], 4) + between("pixel_accuracy")),
         ("uncertainty", f"ECE {show(uncertainty['ece'], 4)}, AUROC {show(uncertainty['auroc'], 4)}"),
         ("consistency", show(figures["temporal_consistency"], 4)),
     ]

@@ -13,6 +13,7 @@ import pytest
 from support.bag_files import painted_messages, write_messages
 
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.evaluation.metrics import UncertaintyMetrics
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.report import charts
@@ -114,6 +115,9 @@ def test_json_has_exactly_the_agreed_keys(result: ReplayResult, tmp_path: Path) 
 
     check(written, KEYS)
     assert written["latency_ms"]["p50"] == 16.0
+    rows = (tmp_path / "new" / "folder" / "frames.csv").read_text().splitlines()
+    assert len(rows) == 1 + 5
+    assert rows[1].startswith("0,1000000000,")
     assert written["latency_ms"]["max"] == 30.0
 
 
@@ -169,6 +173,16 @@ def test_latency_plot_marks_every_frame() -> None:
     assert curve[1].count("M") == 2  # a gap where the label is missing
     assert charts.latency_svg([None, None], None) == ""
     assert "p50 5.0 ms" in charts.latency_svg([5.0], None)
+
+
+def test_reliability_has_a_bar_for_each_filled_bin_of_the_ece() -> None:
+    metrics = UncertaintyMetrics(2)
+    metrics.counts[0], metrics.counts[255] = (3, 1), (2, 2)  # confidence 1 and 1 / 2, the latter in (7 / 15, 8 / 15]
+    svg = charts.reliability_svg(metrics)
+    assert svg.count('class="bar"') == 2
+    assert f'x="{36 + 220 * 7 / 15 + 1:.1f}"' in svg
+    assert "confidence 1.000, accuracy 0.750, 50.0% of the pixels" in svg
+    assert charts.reliability_svg(UncertaintyMetrics(2, kind="entropy")) == ""
 
 
 def test_error_map_by_hand() -> None:
