@@ -56,12 +56,12 @@ class ConfusionMatrix:
         self.unlabelled += other.unlabelled
 
     def add_sparse(self, cells: np.ndarray) -> None:
-        """Add what another matrix of as many classes gave as `sparse`."""
-        rows, columns = np.divmod(cells[:, 0].astype(np.int64), self.num_classes + 1)
-        labelled = columns < self.num_classes
-        # A matrix lists each of its cells once, so nothing is added twice to one place.
-        self.counts[rows[labelled], columns[labelled]] += cells[labelled, 1]
-        self.unlabelled[rows[~labelled]] += cells[~labelled, 1]
+        """Add what matrices of as many classes gave as `sparse`, of one or, concatenated, of several."""
+        shape = self.num_classes, self.num_classes + 1
+        # added up as float64, which is exact up to 2^53 pixels
+        pixels = np.bincount(cells[:, 0], weights=cells[:, 1], minlength=shape[0] * shape[1]).astype(np.int64)
+        self.counts += pixels.reshape(shape)[:, :-1]
+        self.unlabelled += pixels.reshape(shape)[:, -1]
 
     @property
     def sparse(self) -> np.ndarray:

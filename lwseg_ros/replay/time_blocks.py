@@ -93,7 +93,7 @@ def _cut(rows: Sequence[FrameRow], length_s: float) -> dict[int, list[FrameRow]]
 def _sum(rows: Sequence[FrameRow], evaluator: Evaluator) -> ConfusionMatrix:
     """Add up the counts of some frames."""
     total = ConfusionMatrix(evaluator.confusion.num_classes, evaluator.confusion.ignore_id)
-    for row in rows:
-        if row.confusion is not None:
-            total.add_sparse(row.confusion)
+    cells = [row.confusion for row in rows if row.confusion is not None]
+    if cells:
+        total.add_sparse(np.concatenate(cells))
     return total
