@@ -46,6 +46,11 @@ class BoundaryIoU:
         self.intersection += both[:num_classes]
         self.union += (true + pred - both)[:num_classes]
 
+    def merge(self, other: BoundaryIoU) -> None:
+        """Add what was counted of other images of the same classes."""
+        self.intersection += other.intersection
+        self.union += other.union
+
     @property
     def per_class(self) -> np.ndarray:
         """Boundary IoU of each class, float64 [C]; nan for one that is neither in the truth nor predicted."""

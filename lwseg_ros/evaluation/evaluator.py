@@ -108,6 +108,21 @@ class Evaluator:
             third.update(ground_truth[first:end], prediction.rows(first, end))
         return thirds
 
+    def merge(self, other: Evaluator) -> None:
+        """Add another evaluator's counts to this one's; raises ValueError where classes, ignored id or uncertainty differ.
+
+        Boundaries and regions are known of all images or of none: they stay only where both have them.
+        """
+        if self.names != other.names:
+            raise ValueError(f"cannot merge the classes {other.names} into {self.names}")
+        self._counts.merge(other._counts)
+        self.consistency.merge(other.consistency)
+        if self.boundary is None or other.boundary is None or self.regions is None or other.regions is None:
+            self.boundary = self.regions = None
+        else:
+            self.boundary.merge(other.boundary)
+            self.regions.merge(other.regions)
+
     @property
     def per_class_iou(self) -> dict[str, float | None]:
         """IoU of each class by name; None for one that is neither in the ground truth nor predicted."""

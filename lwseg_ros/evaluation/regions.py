@@ -25,6 +25,12 @@ class RegionMetrics:
         for region, third in zip(self.counts, thirds, strict=True):
             region.merge(third)
 
+    def merge(self, other: RegionMetrics) -> None:
+        """Add what was counted of other images; raises ValueError where the settings differ."""
+        self._heights |= other._heights
+        for region, others in zip(self.counts, other.counts, strict=True):
+            region.merge(others)
+
     def figures(self) -> list[dict[str, Any]]:
         """Return name, rows [first, last + 1], pixels, miou, pixel_accuracy and ece of each region, ready for JSON.
 

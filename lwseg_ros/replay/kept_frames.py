@@ -42,6 +42,10 @@ def _confident_error(row: FrameRow) -> tuple[float, ...] | None:
     return (row.confident_error,) if row.confident_error else None
 
 
+def _second(row: FrameRow) -> tuple[int, int]:
+    return row.bag, row.stamp_ns // SPACING_NS
+
+
 # In order of precedence: a frame is shown once, for its first reason.
 SCORES: dict[str, Callable[[FrameRow], tuple[float, ...] | None]] = {
     "worst": _badness,  # by mIoU of its classes, among equals by pixel accuracy
@@ -55,6 +59,7 @@ class FrameSelection:
 
     The choice is that of sorting all frames: of each second the one with the highest score, of these the highest, the earlier
     one of equals. A frame that has several reasons is kept for the first, so there may be fewer frames of the others.
+    What several selections kept can be offered to a further one: that chooses as if it had seen all frames.
     """
 
     def __init__(self, num_frames: int, num_spread: int, num_extreme: int) -> None:
@@ -91,8 +96,7 @@ class FrameSelection:
         self, best: list[tuple[tuple[float, ...], KeptFrame]], score: tuple[float, ...], frame: KeptFrame
     ) -> list[tuple[tuple[float, ...], KeptFrame]]:
         """Return the best with a further candidate among them."""
-        second = frame.row.stamp_ns // SPACING_NS
-        rival = next((entry for entry in best if entry[1].row.stamp_ns // SPACING_NS == second), None)
+        rival = next((entry for entry in best if _second(entry[1].row) == _second(frame.row)), None)
         if rival is not None and rival[0] >= score:
             return best
         others = [entry for entry in best if entry is not rival]

@@ -38,6 +38,7 @@ class FrameRow:
         accepted_share: share of the pixels that the model vouches for, in [0, 1].
         confident_error: share of the pixels with ground truth that are wrong, each counted by its certainty, 1 less its
             uncertainty.
+        bag: number of the recording in a replay of several, whose stamps have nothing to do with each other.
         confusion: the counts of this image as `ConfusionMatrix.sparse` gives them, uint32 [K, 2]; None without ground truth.
     """
 
@@ -50,6 +51,7 @@ class FrameRow:
     mean_uncertainty: float | None = None
     accepted_share: float | None = None
     confident_error: float | None = None
+    bag: int = 0
     confusion: np.ndarray | None = field(default=None, compare=False)  # arrays have no truth value to compare by
 
 

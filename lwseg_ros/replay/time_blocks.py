@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ MIN_BLOCKS = 5  # with fewer the intervals would say nothing
 def windows(rows: Sequence[FrameRow], evaluator: Evaluator) -> list[dict[str, Any]] | None:
     """Compute the figures of windows of equal length, at most about 60, ready for JSON; those without images are left out.
 
-    Seconds count from the earliest stamp. `frames` are images, `judged` those with pixels that counted. None without images.
+    Seconds count from the earliest stamp; those of a further bag go on where the last window of the one before ends. `frames`
+    are images, `judged` those with pixels that counted. None without images.
     """
     if not rows:
         return None
@@ -72,22 +74,31 @@ def intervals(rows: Sequence[FrameRow], evaluator: Evaluator) -> dict[str, Any] 
 
 
 def _span_s(rows: Sequence[FrameRow]) -> float:
-    """Return the seconds that the rows stand for, the time after the last one as long as the others' mean; 0 for one alone."""
-    stamps_s = np.unique([row.stamp_ns for row in rows]) / 1e9
-    if len(stamps_s) < 2:
-        return 0.0
-    gaps_s = np.minimum(np.diff(stamps_s), MAX_GAP_S)
-    return float(gaps_s.sum() + gaps_s.mean())
+    """Return the seconds that the rows stand for, each bag's last one for as long as its others in the mean; 0 for one alone."""
+    total_s = 0.0
+    for of_bag in _by_bag(rows):
+        stamps_s = np.unique([row.stamp_ns for row in of_bag]) / 1e9
+        if len(stamps_s) > 1:
+            gaps_s = np.minimum(np.diff(stamps_s), MAX_GAP_S)
+            total_s += float(gaps_s.sum() + gaps_s.mean())
+    return total_s
 
 
 def _cut(rows: Sequence[FrameRow], length_s: float) -> dict[int, list[FrameRow]]:
-    """Sort the rows into pieces of time, counted from the earliest stamp, in ascending order."""
-    start_ns = min(row.stamp_ns for row in rows)
+    """Sort the rows into pieces of time, counted from the earliest stamp, in ascending order; those of a bag follow the last's."""
     pieces: dict[int, list[FrameRow]] = {}
-    for row in sorted(rows, key=lambda row: row.stamp_ns):
-        number = int((row.stamp_ns - start_ns) / 1e9 / length_s) if length_s else 0
-        pieces.setdefault(number, []).append(row)
+    for of_bag in _by_bag(rows):
+        first, start_ns = max(pieces, default=-1) + 1, of_bag[0].stamp_ns
+        for row in of_bag:
+            number = int((row.stamp_ns - start_ns) / 1e9 / length_s) if length_s else 0
+            pieces.setdefault(first + number, []).append(row)
     return pieces
+
+
+def _by_bag(rows: Sequence[FrameRow]) -> list[list[FrameRow]]:
+    """Take the rows of several bags apart, each bag's by stamp."""
+    ordered = sorted(rows, key=lambda row: (row.bag, row.stamp_ns))
+    return [list(of_bag) for _, of_bag in groupby(ordered, key=lambda row: row.bag)]
 
 
 def _sum(rows: Sequence[FrameRow], evaluator: Evaluator) -> ConfusionMatrix:

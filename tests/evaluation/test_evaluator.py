@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -75,3 +76,23 @@ def test_detail_changes_no_other_figure_and_takes_images_of_any_size() -> None:
     assert sum(region["pixels"] for region in regions) == plain.confusion.num_pixels
     with pytest.raises(ValueError, match=r"shape \(2, 4\), the predicted one \(1, 4\)"):
         detailed.add(ALL_ROAD, np.zeros((2, 4), np.uint8))
+
+
+def test_evaluators_of_other_processes_add_up() -> None:
+    rng = np.random.default_rng(2)
+    whole, *parts = (Evaluator.of_model(tiny_manifest(), in_detail=True) for _ in range(3))
+    for part in parts:
+        for _ in range(3):
+            truth, label = (rng.choice([0, 1, 2, 255], (48, 64)).astype(np.uint8) for _ in range(2))
+            prediction = Prediction(label, rng.integers(0, 256, (48, 64)).astype(np.uint8))
+            image = rng.integers(0, 256, (48, 64, 3)).astype(np.uint8)
+            part.add(prediction, truth, image)
+            whole.add(prediction, truth, image)
+        whole.consistency.skip()
+    merged, other = (pickle.loads(pickle.dumps(part)) for part in parts)
+    merged.merge(other)
+    assert merged.metrics() == whole.metrics()
+    merged.merge(Evaluator.of_model(tiny_manifest()))
+    assert merged.metrics() == {**whole.metrics(), "boundary_iou": None, "regions": None}
+    with pytest.raises(ValueError, match="cannot merge the classes"):
+        merged.merge(Evaluator(CLASSES[:2], 255))

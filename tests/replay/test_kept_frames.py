@@ -65,3 +65,23 @@ def test_the_choice_is_that_of_sorting_them_all(num_extreme: int) -> None:
         worst.setdefault(one.stamp_ns // SPACING_NS, one)
     expected = [one.index for one in worst.values()][:num_extreme]
     assert chosen(rows, num_extreme) == [("worst", index) for index in expected]
+
+
+def test_what_several_selections_kept_can_be_chosen_from_again() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        FrameRow(index, int(rng.random() * 2e10), pixel_accuracy=0.5, miou=miou, mean_uncertainty=uncertainty, bag=bag)
+        for bag in range(3)
+        for index, (miou, uncertainty) in enumerate(rng.random((40, 2)), 40 * bag)
+    ]
+    offers = [KeptFrame(row.index, PIXELS, Prediction(PIXELS), None, row, "spread") for row in rows]
+    at_once, again = FrameSelection(0, 0, 4), FrameSelection(0, 0, 4)
+    for bag in range(3):
+        selection = FrameSelection(0, 0, 4)
+        for offer in offers[40 * bag : 40 * (bag + 1)]:
+            selection.offer(offer)
+            at_once.offer(offer)
+        for kept in selection.frames():
+            again.offer(kept)
+    assert [(kept.why, kept.index) for kept in again.frames()] == [(kept.why, kept.index) for kept in at_once.frames()]
+    assert len(again.frames()) > 5

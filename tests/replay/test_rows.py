@@ -14,7 +14,7 @@ from lwseg_ros.replay.rows import COLUMNS, FrameRow, frames_csv
 
 def test_csv_by_hand() -> None:
     rows = [
-        FrameRow(0, 1_600_000_000_123_456_789, 12.5, None, 0.75, 0.5, 0.1, None, 0.2, np.zeros((1, 2), np.uint32)),
+        FrameRow(0, 1_600_000_000_123_456_789, 12.5, None, 0.75, 0.5, 0.1, None, 0.2, 1, np.zeros((1, 2), np.uint32)),
         FrameRow(1, 7, cause='broken, "bad"'),
     ]
     assert frames_csv(rows) == (

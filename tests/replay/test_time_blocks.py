@@ -65,6 +65,17 @@ def test_a_stamp_of_another_day_does_not_stretch_the_windows() -> None:
     assert [(window["start_s"], window["frames"]) for window in found] == [(0, 1), (1, 1), (86400 * 365, 1)]
 
 
+def test_bags_of_the_same_time_are_not_mixed() -> None:
+    rows = [replace(frame(s / 2, right=bag * 4), bag=bag) for s in range(24) for bag in (0, 1)]
+    found = windows(rows, EVALUATOR) or []
+    assert [window["start_s"] for window in found] == list(range(24))
+    assert [window["pixel_accuracy"] for window in found] == [0.0] * 12 + [1.0] * 12
+    found_intervals = intervals(rows, EVALUATOR)
+    assert found_intervals is not None
+    assert found_intervals["block_s"] == pytest.approx(2.4)
+    assert found_intervals["blocks"] == 10
+
+
 def test_stamps_that_are_all_one_are_one_window_and_no_interval() -> None:
     rows = [frame(0, right=2)] * 30
     assert [window["frames"] for window in windows(rows, EVALUATOR) or []] == [30]
