@@ -40,7 +40,7 @@ $(STAMP): setup.py constraints.txt
 	@touch $(STAMP)
 
 $(STAMP_ALL): $(STAMP) training/pyproject.toml
-	$(PIP) -e '.[ros,cpu,dev,rtx,colcon]' -e './training[imagenet,tensorboard]'
+	$(PIP) -e '.[ros,cpu,dev,rtx,colcon]' -e './training[imagenet,tensorboard,test]'
 	@touch $(STAMP_ALL)
 
 demo: setup

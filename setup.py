@@ -25,6 +25,7 @@ EXTRAS = {
         "types-PyYAML",
         "types-tqdm",
         "scipy>=1.8",
+        "scikit-learn>=1.4",  # figures are checked against it
     ],
     "colcon": ["colcon-common-extensions", "colcon-ros"],
 }

@@ -23,6 +23,7 @@ from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.replay.sample import SAMPLE_BAG, SAMPLE_NOTE
 
 NUM_KEPT = 6
+NUM_EXTREME = 3
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +53,7 @@ def run_live(bag: Path, options: LiveOptions, topic: str | None = None, label_to
             topic=topic,
             label_topic=label_topic,
             num_kept=NUM_KEPT,
+            num_extreme=NUM_EXTREME,
             on_event=on_event,
             progress=lambda total: bar("evaluating", total),
         )
@@ -80,6 +82,14 @@ def summary(figures: dict[str, Any]) -> str:
     def show(value: float | None, digits: int = 1) -> str:
         return "not measured" if value is None else f"{value:.{digits}f}"
 
+    def between(name: str) -> str:
+        intervals = figures["intervals"]
+        if intervals is None:
+            return ""
+        low, high = intervals[name]
+        of = f"{intervals['blocks']} blocks of {intervals['block_s']:.1f} s"
+        return f", {intervals['level'] * 100:g} % interval {low:.4f} to {high:.4f} by {of}"
+
     counts, latency, engine = figures["frames"], figures["latency_ms"], figures["engine_ms"]
     uncertainty = figures["uncertainty"]
     rows = [
@@ -88,7 +98,10 @@ def summary(figures: dict[str, Any]) -> str:
         ("rate", f"{show(figures['rate_hz'])} Hz"),
         ("latency", f"p50 {show(latency['p50'])}, p95 {show(latency['p95'])}, p99 {show(latency['p99'])} ms"),
         ("engine", f"p50 {show(engine['p50'])}, p95 {show(engine['p95'])} ms"),
-        ("mIoU", f"{show(figures['miou'], 4)} (pixel accuracy {show(figures['pixel_accuracy'], 4)})"),
+        ("mIoU", show(figures["miou"], 4) + between("miou")),
+        ("  of truth", f"{show(figures['miou_present'], 4)}, without the classes that are only predicted"),
+        ("  at edges", f"{show(figures['boundary_iou']['mean'], 4)} (boundary IoU)"),
+        ("accuracy", show(figures["pixel_accuracy"], 4) + between("pixel_accuracy")),
         ("uncertainty", f"ECE {show(uncertainty['ece'], 4)}, AUROC {show(uncertainty['auroc'], 4)}"),
         ("consistency", show(figures["temporal_consistency"], 4)),
     ]

@@ -53,11 +53,17 @@ def test_figures(tiny_camvid_model: Path, camvid: Path, capsys: pytest.CaptureFi
     assert figures["pixel_accuracy"] == pytest.approx(0.75, abs=0.05)
     present = [value for value in iou.values() if value is not None]
     assert figures["miou"] == pytest.approx(np.mean(present))
-    assert set(figures["uncertainty"]) == {"ece", "auroc", "aurc"}
+    assert figures["precision"] == "fp32"  # of the arithmetic
+    assert figures["per_class_recall"]["tree"] == 0.0
+    assert figures["per_class_precision"]["sky"] == pytest.approx(0.5, abs=0.05)
+    assert [region["rows"] for region in figures["regions"]] == [[0, 16], [16, 32], [32, 48]]
+    assert 0 < figures["boundary_iou"]["mean"] < 1
     assert main([*arguments(tiny_camvid_model, camvid), "--split", "val"]) == 0
     printed = capsys.readouterr().out
     assert "camvid val, 2 images" in printed
     assert f"mIoU               {figures['miou']:.4f}" in printed
+    assert f"boundary IoU       {figures['boundary_iou']['mean']:.4f}" in printed
+    assert "  IoU tree           0.0000  precision      -  recall 0.0000  ECE      -\n" in printed
 
 
 def test_figures_of_a_split_that_was_trained_on_say_so(

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lwseg_ros.evaluation.calibration import reliability_bins
 from lwseg_ros.evaluation.metrics import UncertaintyMetrics
 from lwseg_ros.imaging import drawing
 from lwseg_ros.imaging.resizing import resize_image
 from lwseg_ros.model.model_file import Manifest
-from lwseg_ros.replay.evaluation import KeptFrame
+from lwseg_ros.replay.kept_frames import KeptFrame
 
 JPEG_QUALITY = 85
 OVERLAY_ALPHA = 0.55
@@ -131,14 +132,12 @@ def latency_svg(latencies_ms: Sequence[float | None], engine_p50_ms: float | Non
     return _svg(parts, "latency of every frame")
 
 
-def reliability_svg(metrics: UncertaintyMetrics, num_bins: int = 10) -> str:
-    """Plot accuracy over confidence in bins, with the diagonal that a calibrated model follows."""
+def reliability_svg(metrics: UncertaintyMetrics) -> str:
+    """Plot accuracy over confidence in the bins of the ECE, with the diagonal that a calibrated model follows."""
     if not math.isfinite(metrics.ece):
         return ""
-    confidence = 1 - np.arange(256) / 255 * (metrics.num_classes - 1) / metrics.num_classes
-    bins = np.clip((confidence * num_bins).astype(int), 0, num_bins - 1)
-    right = np.bincount(bins, metrics.counts[:, 0], num_bins)
-    pixels = np.bincount(bins, metrics.counts.sum(axis=1), num_bins)
+    bins = reliability_bins(metrics.counts, metrics.num_classes)
+    pixels = sum(one.pixels for one in bins)
     side, left = 220, 36
 
     def at(value: float) -> float:
@@ -148,14 +147,13 @@ def reliability_svg(metrics: UncertaintyMetrics, num_bins: int = 10) -> str:
         return 10 + (1 - value) * side
 
     parts = [f'<rect class="frame" x="{left}" y="10" width="{side}" height="{side}"/>']
-    for index in range(num_bins):
-        if pixels[index]:
-            accuracy = right[index] / pixels[index]
-            share = pixels[index] / pixels.sum()
+    for one in bins:
+        if one.accuracy is not None:
             parts.append(
-                f'<rect class="bar" x="{at(index / num_bins) + 1:.1f}" y="{y(accuracy):.1f}" '
-                f'width="{side / num_bins - 2:.1f}" height="{accuracy * side:.1f}">'
-                f"<title>accuracy {accuracy:.3f}, {share:.1%} of the pixels</title></rect>"
+                f'<rect class="bar" x="{at(one.low) + 1:.1f}" y="{y(one.accuracy):.1f}" '
+                f'width="{side / len(bins) - 2:.1f}" height="{one.accuracy * side:.1f}">'
+                f"<title>confidence {one.confidence:.3f}, accuracy {one.accuracy:.3f}, "
+                f"{one.pixels / pixels:.1%} of the pixels</title></rect>"
             )
     parts.append(f'<line class="guide" x1="{at(0)}" y1="{y(0)}" x2="{at(1)}" y2="{y(1)}"/>')
     for value in (0, 0.5, 1):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,8 @@ def test_every_frame_comes_back_and_live_equals_offline(
         offline = replay_offline(bag, segmenter, num_kept=2)
     assert np.array_equal(live.evaluator.confusion.counts, offline.evaluator.confusion.counts)
     assert np.array_equal(live.evaluator.uncertainty.counts, offline.evaluator.uncertainty.counts)
+    assert [row.latency_ms for row in live.rows] == list(live.latencies_ms)
+    assert [replace(row, latency_ms=None) for row in live.rows] == list(offline.rows)
     for one, other in zip(live.kept, offline.kept, strict=True):
         assert np.array_equal(one.prediction.label, other.prediction.label)
         assert one.prediction.uncertainty is not None

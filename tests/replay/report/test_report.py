@@ -13,6 +13,7 @@ import pytest
 from support.bag_files import painted_messages, write_messages
 
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.evaluation.metrics import UncertaintyMetrics
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.report import charts
@@ -20,6 +21,7 @@ from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.results import FrameCounts, ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
+PER_CLASS = {"road": float, "tree": float, "sky": float, "car": float, "sign": float}
 KEYS = {
     "model": str,
     "backend": str,
@@ -29,10 +31,38 @@ KEYS = {
     "latency_ms": {"p50": float, "p95": float, "p99": float, "max": float},
     "engine_ms": {"p50": float, "p95": float},
     "miou": float,
+    "miou_present": float,
     "pixel_accuracy": float,
-    "per_class_iou": {"road": float, "tree": float, "sky": float, "car": float, "sign": float},
-    "uncertainty": {"ece": float, "auroc": float, "aurc": float},
+    "per_class_iou": PER_CLASS,
+    "per_class_precision": PER_CLASS,
+    "per_class_recall": PER_CLASS,
+    "boundary_iou": {"mean": float, "per_class": PER_CLASS},
+    "regions": list,
+    "confusion": {"classes": list, "counts": list, "unlabelled": list},
+    "uncertainty": {
+        "ece": float,
+        "auroc": float,
+        "aurc": float,
+        "aupr_error": float,
+        "aupr_success": float,
+        "fpr95": float,
+        "nll": float,
+        "brier": float,
+        "per_class_ece": PER_CLASS,
+        "bins": list,
+        "risk_coverage": list,
+        "sparsification": {"removed": list, "error": list, "oracle": list, "ause": float},
+    },
     "temporal_consistency": float,
+    "windows": list,
+    "intervals": {
+        "level": float,
+        "blocks": int,
+        "block_s": float,
+        "miou": list,
+        "pixel_accuracy": list,
+        "per_class_iou": dict.fromkeys(PER_CLASS, list),
+    },
 }
 
 
@@ -85,6 +115,9 @@ def test_json_has_exactly_the_agreed_keys(result: ReplayResult, tmp_path: Path) 
 
     check(written, KEYS)
     assert written["latency_ms"]["p50"] == 16.0
+    rows = (tmp_path / "new" / "folder" / "frames.csv").read_text().splitlines()
+    assert len(rows) == 1 + 5
+    assert rows[1].startswith("0,1000000000,")
     assert written["latency_ms"]["max"] == 30.0
 
 
@@ -100,7 +133,7 @@ def test_html_is_one_file_that_fetches_nothing(result: ReplayResult, tmp_path: P
     for expected in ("4 / 5", "1 dropped", "sign", "none: weights set by hand", result.model.sha256, "onnxruntime"):
         assert expected in text
     assert f"{result.figures()['miou'] * 100:.1f} %" in text
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["frames.csv", "report.html", "report.json"]
 
 
 def test_what_was_not_measured_is_said_and_texts_are_escaped(result: ReplayResult, tmp_path: Path) -> None:
@@ -140,6 +173,16 @@ def test_latency_plot_marks_every_frame() -> None:
     assert curve[1].count("M") == 2  # a gap where the label is missing
     assert charts.latency_svg([None, None], None) == ""
     assert "p50 5.0 ms" in charts.latency_svg([5.0], None)
+
+
+def test_reliability_has_a_bar_for_each_filled_bin_of_the_ece() -> None:
+    metrics = UncertaintyMetrics(2)
+    metrics.counts[0], metrics.counts[255] = (3, 1), (2, 2)  # confidence 1 and 1 / 2, the latter in (7 / 15, 8 / 15]
+    svg = charts.reliability_svg(metrics)
+    assert svg.count('class="bar"') == 2
+    assert f'x="{36 + 220 * 7 / 15 + 1:.1f}"' in svg
+    assert "confidence 1.000, accuracy 0.750, 50.0% of the pixels" in svg
+    assert charts.reliability_svg(UncertaintyMetrics(2, kind="entropy")) == ""
 
 
 def test_error_map_by_hand() -> None:
