@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lwseg_ros.errors import BagError, ImageError
+from lwseg_ros.errors import ImageError
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.model.manifest import Manifest
-from lwseg_ros.replay.bag import Bag, Topic
-from lwseg_ros.replay.pairing import Frame, frames
+from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.paired_truth import PairedTruth
+from lwseg_ros.replay.pairing import Frame
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,7 @@ class KeptFrame:
 
 def evaluate_bag(
     bag: Bag,
-    image_topic: Topic,
-    label_topic: Topic | None,
+    truth: PairedTruth,
     manifest: Manifest,
     predict: Callable[[Frame, np.ndarray], Prediction | None],
     *,
@@ -37,6 +37,7 @@ def evaluate_bag(
     """Walk through a bag, ask for the prediction of every frame, and evaluate it.
 
     Args:
+        truth: which images there are, and what is true of them; it counts what it is asked for.
         predict: gets the frame and its image, uint8 BGR [H, W, 3]; returns None where there is no prediction.
         num_kept: how many frames, evenly spread, to keep.
         progress: called after every frame.
@@ -45,42 +46,28 @@ def evaluate_bag(
         The evaluator, the kept frames, and the number of images that cannot be decoded.
 
     Raises:
-        BagError: the bag is damaged, a label does not fit its image, or no label fits any image.
+        BagError: the bag is damaged.
     """
-    evaluator, kept, num_bad, num_labels = Evaluator.of_model(manifest), [], 0, 0
-    chosen = set(np.linspace(0, image_topic.count - 1, num_kept).round().astype(int).tolist())
-    for frame in frames(bag, image_topic, label_topic):
+    evaluator = Evaluator(manifest.classes, truth.ignore_id, manifest.uncertainty_kind)
+    kept: list[KeptFrame] = []
+    num_bad = 0
+    chosen = set(np.linspace(0, len(truth.frames) - 1, num_kept).round().astype(int).tolist())
+    for frame in truth.frames:
         progress()
-        num_labels += frame.ground_truth is not None
+        if not frame.follows:
+            evaluator.consistency.skip()
         try:
             image = bag.image(frame.image)
         except ImageError:
             num_bad += 1
             evaluator.consistency.skip()
             continue
-        ground_truth = bag.label(frame.ground_truth) if frame.ground_truth is not None else None
-        if ground_truth is not None:
-            _check_size(bag, frame, image, ground_truth)
         prediction = predict(frame, image)
         if prediction is None:
             evaluator.consistency.skip()
             continue
+        ground_truth = truth.judge(frame, image.shape[:2])
         evaluator.add(prediction, ground_truth, image)
         if frame.index in chosen:
             kept.append(KeptFrame(frame.index, image, prediction, ground_truth))
-    if label_topic is not None and not num_labels:
-        raise BagError(
-            f"no stamp on {label_topic.name} equals one on {image_topic.name} in {bag.path}; "
-            "a label has to carry the stamp of its image"
-        )
     return evaluator, kept, num_bad
-
-
-def _check_size(bag: Bag, frame: Frame, image: np.ndarray, ground_truth: np.ndarray) -> None:
-    if ground_truth.shape != image.shape[:2]:
-        assert frame.ground_truth is not None
-        raise BagError(
-            f"the label on {frame.ground_truth.topic} at {frame.ground_truth.stamp_ns} ns in {bag.path} is "
-            f"{ground_truth.shape[0]} x {ground_truth.shape[1]} pixels (height x width), its image {image.shape[0]} x "
-            f"{image.shape[1]}; both have to be the same size"
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lwseg_ros.evaluation.evaluator import Evaluator
@@ -10,6 +10,7 @@ from lwseg_ros.evaluation.metrics import finite_or_none
 from lwseg_ros.evaluation.percentiles import percentiles
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.evaluation import KeptFrame
+from lwseg_ros.replay.truth_counts import TruthCounts
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class ReplayResult:
         inference_ms: the runtime's own time per inference.
         evaluator: the metrics.
         kept: some frames to look at.
+        truth: how much of the ground truth was judged.
         note: what a reader of the figures has to know, or empty.
         warnings: what of the bag was left out or changed, as sentences.
     """
@@ -68,6 +70,7 @@ class ReplayResult:
     inference_ms: tuple[float, ...]
     evaluator: Evaluator
     kept: tuple[KeptFrame, ...]
+    truth: TruthCounts = field(default_factory=TruthCounts)
     note: str = ""
     warnings: tuple[str, ...] = ()
 
@@ -78,6 +81,7 @@ class ReplayResult:
             "backend": self.engine.backend,
             "precision": self.engine.precision,
             "frames": vars(self.counts).copy(),
+            "truth": {"topic": self.label_topic, **asdict(self.truth)},
             "rate_hz": finite_or_none(self.rate_hz),
             "latency_ms": {
                 **percentiles(self.answered_latencies_ms, (50, 95, 99)),

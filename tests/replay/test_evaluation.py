@@ -14,14 +14,15 @@ from lwseg_ros.errors import BagError
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import KeptFrame, evaluate_bag
-from lwseg_ros.replay.pairing import Frame, frames
+from lwseg_ros.replay.ground_truth import GroundTruth
+from lwseg_ros.replay.paired_truth import PairedTruth
+from lwseg_ros.replay.pairing import Frame
 
 
 def evaluated(path: Path, predict: Any, **options: Any) -> tuple[Evaluator, list[KeptFrame], int]:
     with Bag(path) as bag:
-        truth = bag.label_topic(options.pop("label_topic", None))
-        images = bag.image_topic(exclude=truth.name if truth else None)
-        return evaluate_bag(bag, images, truth, tiny_manifest(), predict, **options)
+        truth = PairedTruth(bag, bag.image_topic(), GroundTruth(), tiny_manifest())
+        return evaluate_bag(bag, truth, tiny_manifest(), predict, **options)
 
 
 def all_road(_: Frame, image: np.ndarray) -> Prediction:
@@ -35,9 +36,7 @@ def test_every_frame_is_evaluated_with_its_own_label(tmp_path: Path) -> None:
     labels = [m for m in messages if m[0] == LABEL_TOPIC]
     late = [(topic, 9_000_000_000, message) for topic, _, message in labels[:3] + labels[4:]]
     with Bag(write_messages(tmp_path / "bag", images + late)) as bag:
-        truth = bag.label_topic()
-        assert truth is not None
-        found = list(frames(bag, bag.image_topic(exclude=truth.name), truth))
+        found = PairedTruth(bag, bag.image_topic(), GroundTruth(), tiny_manifest()).frames
     assert [frame.index for frame in found] == list(range(8))
     assert [frame.ground_truth is None for frame in found] == [False] * 3 + [True] + [False] * 4
     assert all(frame.ground_truth.stamp_ns == frame.image.stamp_ns for frame in found if frame.ground_truth)
@@ -83,12 +82,14 @@ def test_without_ground_truth_the_metrics_are_null(tmp_path: Path) -> None:
     assert metrics["temporal_consistency"] == 1.0
 
 
-def test_a_label_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_a_label_of_another_shape_is_refused(tmp_path: Path) -> None:
     messages = painted_messages(2)
     stamp = messages[-1][1]
     messages[-1] = (LABEL_TOPIC, stamp, image_message(np.zeros((48, 65), np.uint8), stamp))
     path = write_messages(tmp_path / "bag", messages)
-    with pytest.raises(BagError, match=r"label on /cam/label at 1066666667 ns .* is 48 x 65 pixels .* image 48 x 64"):
+    with pytest.raises(
+        BagError, match=r"frame 1: .* on /cam/label at 1066666667 ns .* is 48 x 65 pixels .* image 48 x 64"
+    ):
         evaluated(path, all_road)
 
 

@@ -25,6 +25,14 @@ KEYS = {
     "backend": str,
     "precision": str,
     "frames": {"published": int, "segmented": int, "dropped": int, "bad": int},
+    "truth": {
+        "topic": str,
+        **dict.fromkeys(("images", "messages", "matched", "judged", "unmatched", "ambiguous"), int),
+        **dict.fromkeys(
+            ("pixels", "pixels_ignored", "pixels_masked", "by_log_time", "within_tolerance", "resized"), int
+        ),
+        "max_distance_ms": float,
+    },
     "rate_hz": float,
     "latency_ms": {"p50": float, "p95": float, "p99": float, "max": float},
     "engine_ms": {"p50": float, "p95": float},
