@@ -29,8 +29,9 @@ def permutation_hint(confusion: ConfusionMatrix, names: Sequence[str]) -> str | 
     listed = [f"{true} ({names[true]}) is predicted as {pred} ({names[pred]})" for true, pred in moved[:MAX_NAMED]]
     more = f", and {len(moved) - MAX_NAMED} more" if len(moved) > MAX_NAMED else ""
     return (
-        f"the ground truth seems to number its classes otherwise than the model: with other ids the mIoU were "
-        f"{renumbered.miou:.3f}, not {confusion.miou:.3f}. {', '.join(listed)}{more}; check the ids, and translate them with --label-map"
+        "the ground truth seems to number its classes otherwise than the model: with other ids the mIoU would be "
+        f"{renumbered.miou:.3f}, not {confusion.miou:.3f}. {', '.join(listed)}{more}; check the ids, and translate them with "
+        "--label-map"
     )
 
 

@@ -28,10 +28,9 @@ KEYS = {
     "truth": {
         "topic": str,
         **dict.fromkeys(("images", "messages", "matched", "judged", "unmatched", "ambiguous"), int),
-        **dict.fromkeys(
-            ("pixels", "pixels_ignored", "pixels_masked", "by_log_time", "within_tolerance", "resized"), int
-        ),
+        **dict.fromkeys(("pixels", "pixels_ignored", "pixels_masked", "by_log_time", "within_tolerance"), int),
         "max_distance_ms": float,
+        "resized": int,
     },
     "rate_hz": float,
     "latency_ms": {"p50": float, "p95": float, "p99": float, "max": float},
