@@ -47,6 +47,7 @@ class PairedTruth:
         self._bag = bag
         self._image_topic = image_topic
         self._classes: Sequence[ClassInfo] = sorted(manifest.classes, key=lambda info: info.id)
+        self._wanted = wanted
         self._mask = wanted.mask
         self._judged = self._resized = self._ignored = self._masked = 0
         self._pairing = pair(bag, image_topic, self.topic, round(wanted.tolerance_ms * NS_PER_MS))
@@ -58,12 +59,13 @@ class PairedTruth:
             )
         if self.topic is None:
             return
-        self._code = self._resolve_code(wanted, manifest)
+        self._code = self._resolve_code(manifest)
         self.warnings += describe(self._pairing, image_topic.name, self.topic.name, wanted.tolerance_ms)
         if not self._pairing.num_matched:
+            found = "has a label that is surely its own" if self._pairing.num_ambiguous else "has the stamp of a label"
             raise BagError(
-                f"no stamp on {self.topic.name} equals one on {image_topic.name} in {bag.path}, or which belong together cannot "
-                f"be told; a label has to carry the stamp of its image. {'. '.join(self.warnings)}"
+                f"no image on {image_topic.name} in {bag.path} {found}; a label has to carry the stamp of its image, and no other "
+                f"image the same. {'. '.join(self.warnings)}"
             )
         self._check_all()
 
@@ -110,6 +112,9 @@ class PairedTruth:
             within_tolerance=len(pairing.distances_ns),
             max_distance_ms=max(pairing.distances_ns, default=0) / NS_PER_MS,
             resized=self._resized,
+            tolerance_ms=self._wanted.tolerance_ms,
+            label_map=self._wanted.label_map.source if self._wanted.label_map else None,
+            ignore_id=self._wanted.ignore_id,
         )
 
     def review(self, confusion: ConfusionMatrix) -> list[str]:
@@ -127,9 +132,9 @@ class PairedTruth:
         hint = permutation_hint(confusion, [info.name for info in self._classes])
         return [*said, hint] if hint else said
 
-    def _resolve_code(self, wanted: GroundTruth, manifest: Manifest) -> IdCode | ColorCode:
+    def _resolve_code(self, manifest: Manifest) -> IdCode | ColorCode:
         """Decide what the stored values mean; raises DatasetError."""
-        label_map = wanted.label_map
+        label_map, ignore_id = self._wanted.label_map, self._wanted.ignore_id
         if label_map is None:
             ids = {info.id: info.id for info in self._classes}
             if manifest.ignore_id is not None:
@@ -148,18 +153,16 @@ class PairedTruth:
                     f"the label map {label_map.source} gives nothing to the model's classes {', '.join(absent)}: wherever they are "
                     "predicted they count as wrong"
                 )
-        if wanted.ignore_id is None:
+        if ignore_id is None:
             return code
         if isinstance(code, ColorCode):
             raise DatasetError(
-                f"--ignore-id {wanted.ignore_id} is a number, but the label map is of colours; write null after the colour in it"
+                f"--ignore-id {ignore_id} is a number, but the label map is of colours; write null after the colour in it"
             )
-        if code.ids.get(wanted.ignore_id, self.ignore_id) != self.ignore_id:
-            name = next(info.name for info in self._classes if info.id == code.ids[wanted.ignore_id])
-            self.warnings.append(
-                f"--ignore-id {wanted.ignore_id} is the class {name} in the labels, which is not judged"
-            )
-        return IdCode({**code.ids, wanted.ignore_id: self.ignore_id})
+        if code.ids.get(ignore_id, self.ignore_id) != self.ignore_id:
+            name = next(info.name for info in self._classes if info.id == code.ids[ignore_id])
+            self.warnings.append(f"--ignore-id {ignore_id} is the class {name} in the labels, which is not judged")
+        return IdCode({**code.ids, ignore_id: self.ignore_id})
 
     def _check_all(self) -> None:
         """Decode every label; raises BagError for the first that cannot be judged by."""

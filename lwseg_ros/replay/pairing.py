@@ -146,10 +146,14 @@ def describe(pairing: Pairing, image: str, label: str, tolerance_ms: float) -> l
         near_ms = max((gap_ms for gap_ms in gaps_ms if tolerance_ms < gap_ms < interval_ms / 2), default=None)
         said.append(
             f"{pairing.num_unmatched} of {pairing.num_labels} labels on {label} belong to no image on {image}"
-            + (f": their stamps are {median(gaps_ms):.4g} ms from the nearest (median)" if gaps_ms else "")
+            + (f": their stamps are {_time(median(gaps_ms))} from the nearest (median)" if gaps_ms else "")
             + (f"; --label-tolerance {math.ceil(near_ms)} would pair those that are near" if near_ms else "")
         )
     return said
+
+
+def _time(ms: float) -> str:
+    return f"{ms:.4g} ms" if ms < 1000 else f"{ms / 1000:.6g} s"
 
 
 def _by_stamp(messages: Sequence[BagMessage]) -> Mapping[int, list[int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TruthCounts:
-    """What was judged, for `report.json`.
+    """What was judged, and by what, for `report.json`.
 
     Attributes:
         images: on the camera's topic.
@@ -23,6 +23,9 @@ class TruthCounts:
         within_tolerance: matched labels whose stamp is not their image's.
         max_distance_ms: between such a stamp and the image's, the largest.
         resized: judged labels of another size than their image.
+        tolerance_ms: as asked for, like `label_map`, its file or name, and `ignore_id`; None where none was.
+        label_map: see there.
+        ignore_id: see there.
     """
 
     images: int = 0
@@ -38,3 +41,6 @@ class TruthCounts:
     within_tolerance: int = 0
     max_distance_ms: float = 0.0
     resized: int = 0
+    tolerance_ms: float = 0.0
+    label_map: str | None = None
+    ignore_id: int | None = None

@@ -251,12 +251,12 @@ BAGS: dict[str, TruthBag] = {
     "zero stamps, some labels": TruthBag(
         "all stamps zero, a label for every third image",
         by_log_time(*images(stamp=zero), *labels(stamp=zero, truth=some(EVERY_THIRD))),
-        refused=r"no stamp on /front/label equals one .* 4 labels on /front/label are not used: several images",
+        refused=r"no image on /front/image .* has a label that is surely its own; .* 4 labels on /front/label are not used",
     ),
     "a day off": TruthBag(
         "labels stamped a day later than their images",
         [*images(), *labels(stamp=lambda index: stamp_ns(index) + DAY_NS)],
-        refused=r"no stamp on /front/label equals one on /front/image .* 8\.64e\+07 ms from the nearest",
+        refused=r"no image on /front/image .* has the stamp of a label; .* their stamps are 86399\.6 s from the nearest",
     ),
     "a label twice": TruthBag(
         "two labels for one image",
@@ -314,6 +314,12 @@ BAGS: dict[str, TruthBag] = {
         [*images(), *labels(topic="/annotation/label")],
         TRUTH,
         [r"the ground truth /annotation/label does not lie beside /front/image; it is used as the only one"],
+    ),
+    "several elsewhere": TruthBag(
+        "two label topics, neither of them beside the camera",
+        [*images(), *labels(topic="/people/label"), *labels(topic="/network/label", truth=with_patch(1))],
+        says=[r"nothing is judged: no label topic lies beside /front/image; .*: /network/label, /people/label"],
+        counts={"messages": 0, "matched": 0},
     ),
     "out of order": TruthBag(
         "images recorded out of order",
