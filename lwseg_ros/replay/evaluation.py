@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def evaluate_bag(
     Raises:
         BagError: the bag is damaged.
     """
-    evaluator = Evaluator(manifest.classes, truth.ignore_id, manifest.uncertainty_kind)
+    evaluator = Evaluator.of_model(replace(manifest, ignore_id=truth.ignore_id))
     kept: list[KeptFrame] = []
     num_bad = 0
     chosen = set(np.linspace(0, len(truth.frames) - 1, num_kept).round().astype(int).tolist())

@@ -211,8 +211,8 @@ class PairedTruth:
             stored = self._bag.label(message, colored=isinstance(self._code, ColorCode))
             return self._code.decode(stored, where)
         except DatasetError as error:
-            remedy = "; other ids are translated with --label-map, one that is not judged is named with --ignore-id"
-            raise BagError(f"frame {frame.index}: {error}{remedy}") from error
+            remedy = "other ids are translated with --label-map, one that is not judged is named with --ignore-id"
+            raise BagError(f"frame {frame.index}: {error}; {remedy}") from error
         except BagError as error:
             raise BagError(f"frame {frame.index}: {error}") from error
 
