@@ -54,7 +54,7 @@ class PairedTruth:
         num_backward = self._pairing.num_backward
         if num_backward:
             self.warnings.append(
-                f"{num_backward} images on {image_topic.name} are stamped earlier than the one recorded before: temporal "
+                f"images on {image_topic.name} are stamped earlier than the one recorded before, {num_backward} of them: temporal "
                 "consistency is measured between neighbours in time alone"
             )
         if self.topic is None:
@@ -108,7 +108,7 @@ class PairedTruth:
             pixels=confusion.num_pixels,
             pixels_ignored=self._ignored,
             pixels_masked=self._masked,
-            by_log_time=pairing.num_in_order,
+            by_log_time=pairing.num_by_log_time,
             within_tolerance=len(pairing.distances_ns),
             max_distance_ms=max(pairing.distances_ns, default=0) / NS_PER_MS,
             resized=self._resized,

@@ -15,6 +15,8 @@ from lwseg_ros.replay.bag import Bag, BagMessage, Topic
 NS_PER_MS = 10**6
 # Where stamps go back, two images are neighbours in time up to so many usual intervals.
 MAX_INTERVALS = 1.5
+# Of an interval: stamps that are nearer than this are likely those of one moment.
+MAX_JITTER = 0.25
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Pairing:
         num_labels: labels on the topic.
         num_matched: labels that belong to an image.
         num_ambiguous: labels that fit several images, or share an image with other labels, and nothing tells which belong.
-        num_in_order: matched labels whose stamp several images carry, so that the log times decided.
+        num_by_log_time: matched labels whose stamp several images carry, so that the log times decided.
         distances_ns: of each label matched within the tolerance, how far its stamp is from its image's.
         gaps_ns: of each unmatched label, how far its stamp is from the nearest image's; empty without images.
         num_backward: images that are stamped earlier than the one recorded before.
@@ -54,7 +56,7 @@ class Pairing:
     num_labels: int
     num_matched: int
     num_ambiguous: int
-    num_in_order: int
+    num_by_log_time: int
     distances_ns: tuple[int, ...]
     gaps_ns: tuple[int, ...]
     num_backward: int
@@ -80,7 +82,7 @@ def pair(bag: Bag, image_topic: Topic, label_topic: Topic | None, tolerance_ns: 
     images_of, labels_of = _by_stamp(images), _by_stamp(labels)
     image_stamps, label_stamps = sorted(images_of), sorted(labels_of)
     found: dict[int, BagMessage] = {}
-    num_ambiguous = num_in_order = 0
+    num_ambiguous = num_by_log_time = 0
     distances_ns: list[int] = []
     gaps_ns: list[int] = []
     for stamp_ns in label_stamps:
@@ -89,7 +91,7 @@ def pair(bag: Bag, image_topic: Topic, label_topic: Topic | None, tolerance_ns: 
         if indices:
             if _in_step([images[index].log_ns for index in indices], [label.log_ns for label in candidates]):
                 found.update(zip(indices, candidates, strict=True))
-                num_in_order += len(candidates) if len(candidates) > 1 else 0
+                num_by_log_time += len(candidates) if len(candidates) > 1 else 0
             else:
                 num_ambiguous += len(candidates)
             continue
@@ -110,7 +112,7 @@ def pair(bag: Bag, image_topic: Topic, label_topic: Topic | None, tolerance_ns: 
         len(labels),
         len(found),
         num_ambiguous,
-        num_in_order,
+        num_by_log_time,
         tuple(distances_ns),
         tuple(gaps_ns),
         num_backward,
@@ -127,9 +129,9 @@ def describe(pairing: Pairing, image: str, label: str, tolerance_ms: float) -> l
             f"the label tolerance of {tolerance_ms:g} ms is more than half of the {interval_ms:.4g} ms between images: a label "
             "whose image is missing may be paired with a neighbour's"
         )
-    if pairing.num_in_order:
+    if pairing.num_by_log_time:
         said.append(
-            f"{pairing.num_in_order} labels on {label} share their stamp with others: by their log times they were told apart"
+            f"{pairing.num_by_log_time} labels on {label} share their stamp with others: by their log times they were told apart"
         )
     if pairing.num_ambiguous:
         said.append(
@@ -142,14 +144,24 @@ def describe(pairing: Pairing, image: str, label: str, tolerance_ms: float) -> l
             "from their images, within the label tolerance"
         )
     if pairing.num_unmatched:
-        gaps_ms = [gap_ns / NS_PER_MS for gap_ns in pairing.gaps_ns]
-        near_ms = max((gap_ms for gap_ms in gaps_ms if tolerance_ms < gap_ms < interval_ms / 2), default=None)
         said.append(
             f"{pairing.num_unmatched} of {pairing.num_labels} labels on {label} belong to no image on {image}"
-            + (f": their stamps are {_time(median(gaps_ms))} from the nearest (median)" if gaps_ms else "")
-            + (f"; --label-tolerance {math.ceil(near_ms)} would pair those that are near" if near_ms else "")
+            + _describe_gaps(pairing, tolerance_ms)
         )
     return said
+
+
+def _describe_gaps(pairing: Pairing, tolerance_ms: float) -> str:
+    """Say how far unmatched labels are from the nearest images, and which tolerance would pair them where that is likely right."""
+    if not pairing.gaps_ns:
+        return ""
+    gaps_ms, interval_ms = [gap_ns / NS_PER_MS for gap_ns in pairing.gaps_ns], pairing.interval_ns / NS_PER_MS
+    near_ms = [gap_ms for gap_ms in gaps_ms if tolerance_ms < gap_ms < MAX_JITTER * interval_ms]
+    text = f": their stamps are {_time(median(gaps_ms))} from the nearest (median)"
+    # Labels far from all images are what a shift of all stamps leaves over; then the nearest image is another one.
+    if max(gaps_ms) > interval_ms and (near_ms or pairing.distances_ns):
+        return f"{text}, and up to {_time(max(gaps_ms))}: if one clock is ahead, those that are near an image belong to another"
+    return text + (f"; --label-tolerance {math.ceil(max(near_ms))} would pair those that are near" if near_ms else "")
 
 
 def _time(ms: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from support.bag_files import IMAGE, TYPESTORE, image_message, painted_messages, write_messages
 from support.tiny_model import tiny_manifest
 
-from lwseg_ros.errors import DatasetError
+from lwseg_ros.errors import BagError, DatasetError
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.ground_truth import GroundTruth, choose_label_topic, read_mask
 from lwseg_ros.replay.paired_truth import PairedTruth
@@ -37,6 +38,26 @@ def test_labels_beside_or_under_the_images_are_the_camera_s_own(tmp_path: Path, 
     assert topic is not None
     assert topic.name == f"{namespace}/label"
     assert not said
+
+
+def test_a_model_without_an_ignored_id_judges_every_pixel_unless_asked(tmp_path: Path) -> None:
+    manifest = replace(tiny_manifest(), ignore_id=None)
+    label = np.full((4, 4), 255, np.uint8)
+    label[0] = 1
+    messages = [
+        ("/cam/image", 1, image_message(np.zeros((4, 4, 3), np.uint8), 1)),
+        ("/cam/label", 1, image_message(label, 1)),
+    ]
+    with Bag(write_messages(tmp_path / "bag", messages)) as bag:
+        image = bag.image_topic()
+        with pytest.raises(
+            BagError, match=r"frame 0: label on /cam/label at 1 ns holds the values \[255\]; accepted are 0 to 4;"
+        ):
+            PairedTruth(bag, image, GroundTruth(), manifest)
+        truth = PairedTruth(bag, image, GroundTruth(ignore_id=255), manifest)
+        judged = truth.judge(truth.frames[0], (4, 4))
+    assert judged is not None
+    assert (judged == truth.ignore_id).sum() == 12
 
 
 def mask_file(folder: Path, picture: np.ndarray) -> Path:
