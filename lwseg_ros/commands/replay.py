@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lwseg_ros.commands.arguments import milliseconds, stored_number
 from lwseg_ros.commands.replay_common import (
     NUM_EXTREME,
     NUM_KEPT,
@@ -14,6 +15,8 @@ from lwseg_ros.commands.replay_common import (
     run_live,
 )
 from lwseg_ros.model.model_file import resolve_model
+from lwseg_ros.replay.ground_truth import GroundTruth, read_mask
+from lwseg_ros.replay.label_map import load_label_map
 from lwseg_ros.replay.live.run import LiveOptions
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.results import ReplayResult
@@ -39,7 +42,19 @@ def rate(text: str) -> float | None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, help="rosbag2 folder, or one .mcap or .db3 file")
     parser.add_argument("--topic", help="image topic (default: the bag's only one)")
-    parser.add_argument("--label-topic", help="ground truth, mono8 (default: the topic called .../label, if any)")
+    parser.add_argument("--label-topic", help="ground truth, mono8 (default: the camera's .../label, if any)")
+    parser.add_argument(
+        "--label-tolerance", type=milliseconds, default=0.0, metavar="MS", help="pair stamps up to so many ms apart (0)"
+    )
+    parser.add_argument("--ignore-id", type=stored_number, metavar="N", help="number in the labels that is not judged")
+    parser.add_argument(
+        "--label-map",
+        metavar="FILE",
+        help="what ids or colours of the labels mean, YAML; or cityscapes_ids, cityscapes_train_ids, camvid_colors",
+    )
+    parser.add_argument(
+        "--mask", type=Path, metavar="FILE", help="black and white picture: black pixels are not judged"
+    )
     parser.add_argument(
         "--rate", type=rate, default="1.0", help="factor on the recorded rate, or `max`: as fast as the node answers"
     )
@@ -50,23 +65,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, write the report, and print the key figures."""
+    ground_truth = GroundTruth(
+        args.label_topic,
+        args.label_tolerance,
+        load_label_map(args.label_map) if args.label_map else None,
+        args.ignore_id,
+        read_mask(args.mask) if args.mask else None,
+    )
     if args.offline:
-        result = run_offline(args)
+        result = run_offline(args, ground_truth)
     else:
         options = LiveOptions(resolve_model(args.model), args.backend, args.rate)
-        result = run_live(args.bag, options, args.topic, args.label_topic)
+        result = run_live(args.bag, options, args.topic, ground_truth)
     finish(result, args.output, as_json=args.json)
     return 0
 
 
-def run_offline(args: argparse.Namespace) -> ReplayResult:
+def run_offline(args: argparse.Namespace, ground_truth: GroundTruth) -> ReplayResult:
     """Replay through the segmenter, with a progress bar."""
     with Segmenter.open(args.model, args.backend) as segmenter, progress_bars() as bar:
         return replay_offline(
             args.bag,
             segmenter,
             topic=args.topic,
-            label_topic=args.label_topic,
+            ground_truth=ground_truth,
             num_kept=NUM_KEPT,
             num_extreme=NUM_EXTREME,
             progress=lambda total: bar("segmenting", total),

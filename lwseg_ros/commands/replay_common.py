@@ -17,6 +17,7 @@ from tqdm import tqdm
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.live.run import LiveOptions, replay_live
 from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.results import ReplayResult
@@ -33,12 +34,13 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
-def run_live(bag: Path, options: LiveOptions, topic: str | None = None, label_topic: str | None = None) -> ReplayResult:
+def run_live(
+    bag: Path, options: LiveOptions, topic: str | None = None, ground_truth: GroundTruth | None = None
+) -> ReplayResult:
     """Replay through the node as `replay_live` does, with progress bars, leaving no process behind when interrupted."""
     # checked here too, so that a wrong topic costs no start of the node
     with Bag(bag) as opened:
-        truth = opened.label_topic(label_topic)
-        total = opened.image_topic(topic, exclude=truth.name if truth else None).count
+        total = opened.image_topic(topic, exclude=ground_truth.topic if ground_truth else None).count
     print("starting the node, the player and the collector ...", file=sys.stderr)
     with progress_bars() as bar, _terminate_as_interrupt():
         advance = bar("labels received", total)
@@ -51,7 +53,7 @@ def run_live(bag: Path, options: LiveOptions, topic: str | None = None, label_to
             bag,
             options,
             topic=topic,
-            label_topic=label_topic,
+            ground_truth=ground_truth,
             num_kept=NUM_KEPT,
             num_extreme=NUM_EXTREME,
             on_event=on_event,
@@ -95,6 +97,7 @@ def summary(figures: dict[str, Any]) -> str:
     rows = [
         ("model", f"{figures['model']} on {figures['backend']}, {figures['precision']}"),
         ("frames", ", ".join(f"{count} {name}" for name, count in counts.items())),
+        ("truth", _judged(figures["truth"])),
         ("rate", f"{show(figures['rate_hz'])} Hz"),
         ("latency", f"p50 {show(latency['p50'])}, p95 {show(latency['p95'])}, p99 {show(latency['p99'])} ms"),
         ("engine", f"p50 {show(engine['p50'])}, p95 {show(engine['p95'])} ms"),
@@ -106,6 +109,16 @@ def summary(figures: dict[str, Any]) -> str:
         ("consistency", show(figures["temporal_consistency"], 4)),
     ]
     return "\n".join(f"{name:<12} {text}" for name, text in rows)
+
+
+def _judged(truth: dict[str, Any]) -> str:
+    if truth["topic"] is None:
+        return "none: nothing was judged"
+    kinds = ", ".join(f"{truth[kind]} {kind}" for kind in ("matched", "unmatched", "ambiguous"))
+    return (
+        f"{truth['judged']} of {truth['images']} images judged, {truth['pixels']} pixels, by {truth['topic']} "
+        f"({truth['messages']} labels: {kinds})"
+    )
 
 
 @contextmanager

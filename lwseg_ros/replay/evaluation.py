@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lwseg_ros.errors import BagError, ImageError
+from lwseg_ros.errors import ImageError
 from lwseg_ros.evaluation.counts import Counts
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.evaluation.metrics import finite_or_none
 from lwseg_ros.model.manifest import Manifest
-from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.kept_frames import FrameSelection, KeptFrame
-from lwseg_ros.replay.pairing import Frame, frames
+from lwseg_ros.replay.paired_truth import PairedTruth
+from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.rows import CAUSE_BAD, CAUSE_NO_LABEL, FrameRow
 
 
@@ -34,8 +35,7 @@ class BagEvaluation:
 
 def evaluate_bag(
     bag: Bag,
-    image_topic: Topic,
-    label_topic: Topic | None,
+    truth: PairedTruth,
     manifest: Manifest,
     predict: Callable[[Frame, np.ndarray], Prediction | None],
     *,
@@ -47,6 +47,7 @@ def evaluate_bag(
     """Walk through a bag, ask for the prediction of every frame, and evaluate it.
 
     Args:
+        truth: which images there are, and what is true of them; it counts what it is asked for.
         predict: gets the frame and its image, uint8 BGR [H, W, 3]; returns None where there is no prediction.
         latencies_ms: one an image, as far as they were measured.
         num_kept: how many frames, evenly spread, to keep.
@@ -54,37 +55,32 @@ def evaluate_bag(
         progress: called after every frame.
 
     Raises:
-        BagError: the bag is damaged, a label does not fit its image, or no label fits any image.
+        BagError: the bag is damaged.
     """
-    evaluator, rows, num_labels = Evaluator.of_model(manifest, in_detail=True), [], 0
-    selection = FrameSelection(image_topic.count, num_kept, num_extreme)
-    for frame in frames(bag, image_topic, label_topic):
+    evaluator = Evaluator.of_model(replace(manifest, ignore_id=truth.ignore_id), in_detail=True)
+    rows: list[FrameRow] = []
+    selection = FrameSelection(len(truth.frames), num_kept, num_extreme)
+    for frame in truth.frames:
         progress()
-        num_labels += frame.ground_truth is not None
         latency_ms = latencies_ms[frame.index] if frame.index < len(latencies_ms) else None
         row = FrameRow(frame.index, frame.image.stamp_ns, latency_ms)
+        if not frame.follows:
+            evaluator.consistency.skip()
         try:
             image = bag.image(frame.image)
         except ImageError:
             rows.append(replace(row, cause=CAUSE_BAD))
             evaluator.consistency.skip()
             continue
-        ground_truth = bag.label(frame.ground_truth) if frame.ground_truth is not None else None
-        if ground_truth is not None:
-            _check_size(bag, frame, image, ground_truth)
         prediction = predict(frame, image)
         if prediction is None:
             rows.append(replace(row, cause=CAUSE_NO_LABEL))
             evaluator.consistency.skip()
             continue
+        ground_truth = truth.judge(frame, image.shape[:2])
         row = _measured(row, prediction, evaluator.add(prediction, ground_truth, image))
         rows.append(row)
         selection.offer(KeptFrame(frame.index, image, prediction, ground_truth, row, "spread"))
-    if label_topic is not None and not num_labels:
-        raise BagError(
-            f"no stamp on {label_topic.name} equals one on {image_topic.name} in {bag.path}; "
-            "a label has to carry the stamp of its image"
-        )
     return BagEvaluation(evaluator, selection.frames(), rows)
 
 
@@ -101,13 +97,3 @@ def _measured(row: FrameRow, prediction: Prediction, counts: Counts | None) -> F
         confident_error=finite_or_none(counts.uncertainty.confident_error),
         confusion=counts.confusion.sparse,
     )
-
-
-def _check_size(bag: Bag, frame: Frame, image: np.ndarray, ground_truth: np.ndarray) -> None:
-    if ground_truth.shape != image.shape[:2]:
-        assert frame.ground_truth is not None
-        raise BagError(
-            f"the label on {frame.ground_truth.topic} at {frame.ground_truth.stamp_ns} ns in {bag.path} is "
-            f"{ground_truth.shape[0]} x {ground_truth.shape[1]} pixels (height x width), its image {image.shape[0]} x "
-            f"{image.shape[1]}; both have to be the same size"
-        )

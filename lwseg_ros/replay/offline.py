@@ -11,7 +11,9 @@ import numpy as np
 from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import evaluate_bag
-from lwseg_ros.replay.pairing import Frame, ambiguities
+from lwseg_ros.replay.ground_truth import GroundTruth
+from lwseg_ros.replay.paired_truth import PairedTruth
+from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
@@ -21,7 +23,7 @@ def replay_offline(
     segmenter: Segmenter,
     *,
     topic: str | None = None,
-    label_topic: str | None = None,
+    ground_truth: GroundTruth | None = None,
     num_kept: int = 0,
     num_extreme: int = 0,
     progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
@@ -30,17 +32,19 @@ def replay_offline(
 
     Args:
         topic: the image topic; None takes the only one.
-        label_topic: the ground truth; None takes the only topic called `label`, if there is one.
+        ground_truth: what to judge by; None takes the camera's own labels, if there are any.
         num_kept: how many frames, evenly spread, to keep for the report.
         num_extreme: how many more of the worst, of the most uncertain and of the most confidently wrong ones each.
         progress: gets the number of frames and returns what to call after each.
 
     Raises:
         BagError: the bag or a topic in it cannot be used.
+        DatasetError: label map or mask do not fit.
     """
     with Bag(path) as bag:
-        truth = bag.label_topic(label_topic)
-        image = bag.image_topic(topic, exclude=truth.name if truth else None)
+        wanted = ground_truth or GroundTruth()
+        image = bag.image_topic(topic, exclude=wanted.topic)
+        truth = PairedTruth(bag, image, wanted, segmenter.manifest)
         inference_ms: list[float] = []
 
         def predict(_: Frame, image: np.ndarray) -> Prediction:
@@ -51,7 +55,6 @@ def replay_offline(
         start_s = time.monotonic()
         evaluation = evaluate_bag(
             bag,
-            image,
             truth,
             segmenter.manifest,
             predict,
@@ -64,7 +67,7 @@ def replay_offline(
         return ReplayResult(
             source=str(path),
             image_topic=image.name,
-            label_topic=truth.name if truth else None,
+            label_topic=truth.topic.name if truth.topic else None,
             mode="offline, straight through the segmenter",
             model=segmenter.model,
             engine=Engine(
@@ -82,5 +85,6 @@ def replay_offline(
             evaluator=evaluation.evaluator,
             kept=tuple(evaluation.kept),
             rows=tuple(evaluation.rows),
-            warnings=(*bag.warnings, *ambiguities(bag, image, truth)),
+            truth=truth.counts(evaluation.evaluator.confusion),
+            warnings=(*bag.warnings, *truth.warnings, *truth.review(evaluation.evaluator.confusion)),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lwseg_ros.evaluation.evaluator import Evaluator
@@ -12,6 +12,7 @@ from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.kept_frames import KeptFrame
 from lwseg_ros.replay.rows import FrameRow
 from lwseg_ros.replay.time_blocks import intervals, windows
+from lwseg_ros.replay.truth_counts import TruthCounts
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class ReplayResult:
         evaluator: the metrics.
         kept: some frames to look at.
         rows: one a published image, in the order of the bag.
+        truth: how much of the ground truth was judged.
         note: what a reader of the figures has to know, or empty.
         warnings: what of the bag was left out or changed, as sentences.
     """
@@ -72,6 +74,7 @@ class ReplayResult:
     evaluator: Evaluator
     kept: tuple[KeptFrame, ...]
     rows: tuple[FrameRow, ...] = ()
+    truth: TruthCounts = field(default_factory=TruthCounts)
     note: str = ""
     warnings: tuple[str, ...] = ()
 
@@ -82,6 +85,7 @@ class ReplayResult:
             "backend": self.engine.backend,
             "precision": self.engine.precision,
             "frames": vars(self.counts).copy(),
+            "truth": {"topic": self.label_topic, **asdict(self.truth)},
             "rate_hz": finite_or_none(self.rate_hz),
             "latency_ms": {
                 **percentiles(self.answered_latencies_ms, (50, 95, 99)),

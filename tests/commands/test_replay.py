@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
-from support.bag_files import mcap_of, painted_messages, write_messages
+from support.bag_files import LABEL_TOPIC, image_message, mcap_of, painted_messages, write_messages
 
 from lwseg_ros.cli import main
 from lwseg_ros.model.model_file import ModelFile
@@ -28,6 +31,74 @@ def test_offline_writes_a_report_and_prints_the_figures(
     figures = json.loads(capsys.readouterr().out)
     assert figures == json.loads((out / "report.json").read_text())
     assert figures["miou"] > 0.8
+
+
+def test_options_of_the_ground_truth(tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]) -> None:
+    def late(message: Any, stamp: int) -> Any:
+        pixels = np.asarray(message.data).reshape(48, 64).copy()
+        pixels[0, :10] = 77
+        return image_message(pixels + np.where(pixels < 77, 100, 0).astype(np.uint8), stamp + 2_000_000)
+
+    messages = [
+        (topic, log_ns, late(message, log_ns) if topic == LABEL_TOPIC else message)
+        for topic, log_ns, message in painted_messages(3)
+    ]
+    bag, out = write_messages(tmp_path / "bag", messages), tmp_path / "out"
+    (tmp_path / "map.yaml").write_text("ids: {100: road, 101: tree, 102: sky, 103: car, 104: sign}")
+    mask = np.full((48, 64), 255, np.uint8)
+    mask[24:] = 0
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    arguments = [
+        "replay",
+        str(bag),
+        "--offline",
+        "--model",
+        str(tiny_model.path),
+        "--backend",
+        "onnxruntime",
+        "-o",
+        str(out),
+    ]
+    assert main(arguments) == 1
+    assert "has the stamp of a label; " in (said := capsys.readouterr().err)
+    assert "--label-tolerance 2 would pair those that are near" in said
+    arguments += ["--label-tolerance", "2"]
+    assert main(arguments) == 1
+    assert "frame 0: label on /cam/label at 1002000000 ns holds the values [77, 100" in capsys.readouterr().err
+    arguments += ["--label-map", str(tmp_path / "map.yaml")]
+    assert main(arguments) == 1
+    assert "holds the values [77]; accepted are 100 to 104" in capsys.readouterr().err
+    arguments += ["--ignore-id", "77", "--mask", str(tmp_path / "mask.png")]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert f"3 of 3 images judged, {3 * (24 * 64 - 10)} pixels, by /cam/label (3 labels: 3 matched" in captured.out
+    assert "warning: 3 labels on /cam/label are stamped up to 2 ms from their images" in captured.err
+    assert "warning: the mask leaves out 50.0% of the pixels" in captured.err
+    figures = json.loads((out / "report.json").read_text())
+    assert figures["miou"] > 0.8
+    assert figures["truth"]["pixels_ignored"] == 30
+    assert figures["truth"]["pixels_masked"] == 3 * 24 * 64
+    assert [figures["truth"][key] for key in ("tolerance_ms", "ignore_id")] == [2.0, 77]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("--label-tolerance=-1", "'-1' is no time in milliseconds"), ("--ignore-id=256", "from 0 to 255")],
+)
+def test_senseless_options_of_the_ground_truth_are_wrong_usage(
+    tmp_path: Path, option: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["replay", str(tmp_path), option, "-o", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_ground_truth_the_summary_says_so(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(1, labels=False))
+    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "--backend", "onnxruntime"]
+    assert main([*arguments, "-o", str(tmp_path / "out")]) == 0
+    assert "truth        none: nothing was judged" in capsys.readouterr().out
 
 
 def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(

@@ -24,14 +24,15 @@ from lwseg_ros.errors import BagError
 from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import BagEvaluation, evaluate_bag
-from lwseg_ros.replay.pairing import Frame, frames
+from lwseg_ros.replay.ground_truth import GroundTruth
+from lwseg_ros.replay.paired_truth import PairedTruth
+from lwseg_ros.replay.pairing import Frame
 
 
 def evaluated(path: Path, predict: Any, **options: Any) -> BagEvaluation:
     with Bag(path) as bag:
-        truth = bag.label_topic(options.pop("label_topic", None))
-        images = bag.image_topic(exclude=truth.name if truth else None)
-        return evaluate_bag(bag, images, truth, tiny_manifest(), predict, **options)
+        truth = PairedTruth(bag, bag.image_topic(), GroundTruth(), tiny_manifest())
+        return evaluate_bag(bag, truth, tiny_manifest(), predict, **options)
 
 
 def all_road(_: Frame, image: np.ndarray) -> Prediction:
@@ -45,12 +46,37 @@ def test_every_frame_is_evaluated_with_its_own_label(tmp_path: Path) -> None:
     labels = [m for m in messages if m[0] == LABEL_TOPIC]
     late = [(topic, 9_000_000_000, message) for topic, _, message in labels[:3] + labels[4:]]
     with Bag(write_messages(tmp_path / "bag", images + late)) as bag:
-        truth = bag.label_topic()
-        assert truth is not None
-        found = list(frames(bag, bag.image_topic(exclude=truth.name), truth))
+        found = PairedTruth(bag, bag.image_topic(), GroundTruth(), tiny_manifest()).frames
     assert [frame.index for frame in found] == list(range(8))
     assert [frame.ground_truth is None for frame in found] == [False] * 3 + [True] + [False] * 4
     assert all(frame.ground_truth.stamp_ns == frame.image.stamp_ns for frame in found if frame.ground_truth)
+
+
+def test_what_was_not_answered_is_not_judged_and_said(tmp_path: Path) -> None:
+    path = write_messages(tmp_path / "bag", painted_messages(6))
+    with Bag(path) as bag:
+        truth = PairedTruth(bag, bag.image_topic(), GroundTruth(), tiny_manifest())
+        evaluator = evaluate_bag(
+            bag, truth, tiny_manifest(), lambda frame, image: all_road(frame, image) if frame.index in (1, 4) else None
+        ).evaluator
+        counts, said = truth.counts(evaluator.confusion), truth.review(evaluator.confusion)
+    assert (counts.images, counts.matched, counts.judged, counts.pixels) == (6, 6, 2, 2 * 48 * 64)
+    assert said[0] == "only 2 of 6 images were judged: the figures are of these alone"
+    assert said[1].startswith("4 of 6 images with ground truth were not judged: they were dropped")
+
+
+def test_only_neighbours_in_time_are_compared(tmp_path: Path) -> None:
+    messages = [item for item in painted_messages(6) if item[0] == IMAGE_TOPIC]
+    shuffled = [messages[number] for number in (0, 1, 2, 5, 3, 4)]
+    path = write_messages(tmp_path / "bag", shuffled)
+
+    def last_is_tree(frame: Frame, image: np.ndarray) -> Prediction:
+        return Prediction(np.full(image.shape[:2], frame.image.stamp_ns == stamp_ns(5), np.uint8))
+
+    # 5 is compared with neither 2 nor 3, as it would be in the recorded order; 3 and 4 are compared
+    evaluator = evaluated(path, last_is_tree).evaluator
+    assert evaluator.metrics()["temporal_consistency"] == 1.0
+    assert evaluator.consistency.followed > 2 * 0.9 * 48 * 64
 
 
 def test_metrics_by_hand(tmp_path: Path) -> None:
@@ -125,12 +151,14 @@ def test_without_ground_truth_the_metrics_are_null(tmp_path: Path) -> None:
     assert metrics["temporal_consistency"] == 1.0
 
 
-def test_a_label_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_a_label_of_another_shape_is_refused(tmp_path: Path) -> None:
     messages = painted_messages(2)
     stamp = messages[-1][1]
     messages[-1] = (LABEL_TOPIC, stamp, image_message(np.zeros((48, 65), np.uint8), stamp))
     path = write_messages(tmp_path / "bag", messages)
-    with pytest.raises(BagError, match=r"label on /cam/label at 1066666667 ns .* is 48 x 65 pixels .* image 48 x 64"):
+    with pytest.raises(
+        BagError, match=r"frame 1: .* on /cam/label at 1066666667 ns .* is 48 x 65 pixels .* image 48 x 64"
+    ):
         evaluated(path, all_road)
 
 
@@ -138,5 +166,5 @@ def test_labels_whose_stamps_fit_nothing_are_refused(tmp_path: Path) -> None:
     messages = [m for m in painted_messages(2) if m[0] == IMAGE_TOPIC]
     messages.append((LABEL_TOPIC, 7, image_message(np.zeros((48, 64), np.uint8), 7)))
     path = write_messages(tmp_path / "bag", messages)
-    with pytest.raises(BagError, match="no stamp on /cam/label equals one on /cam/image/compressed"):
+    with pytest.raises(BagError, match=r"no image on /cam/image/compressed .* has the stamp of a label"):
         evaluated(path, all_road)

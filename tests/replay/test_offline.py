@@ -10,6 +10,7 @@ from support.bag_files import COMPRESSED_IMAGE, IMAGE_TOPIC, TYPES, header, pain
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.segmenter import Segmenter
 
@@ -48,4 +49,4 @@ def test_a_bag_without_labels(tmp_path: Path, tiny_model: ModelFile) -> None:
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         assert replay_offline(path, segmenter).figures()["miou"] is None
         with pytest.raises(BagError, match="no label topic '/cam/label'"):
-            replay_offline(path, segmenter, label_topic="/cam/label")
+            replay_offline(path, segmenter, ground_truth=GroundTruth("/cam/label"))

@@ -9,7 +9,7 @@ import numpy as np
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.model.manifest import Manifest
 from lwseg_ros.replay.bag import Bag
-from lwseg_ros.replay.pairing import frames
+from lwseg_ros.replay.pairing import pair
 from lwseg_ros.replay.sample import SAMPLE_BAG
 from lwseg_ros.segmenter import Segmenter
 
@@ -21,9 +21,8 @@ def clip_predictions() -> tuple[Manifest, list[tuple[np.ndarray, Prediction]]]:
     """Return the manifest, and ground truth and prediction of each of FRAMES."""
     found = []
     with Segmenter.open("lemore_camvid", "onnxruntime") as segmenter, Bag(SAMPLE_BAG) as bag:
-        truth = bag.label_topic()
-        assert truth is not None
-        for frame in frames(bag, bag.image_topic(exclude=truth.name), truth):
+        [truth] = bag.label_topics()
+        for frame in pair(bag, bag.image_topic(), truth).frames:
             if frame.index in FRAMES:
                 assert frame.ground_truth is not None
                 segmentation = segmenter.segment([bag.image(frame.image)])[0]

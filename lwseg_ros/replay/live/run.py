@@ -13,10 +13,12 @@ from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import evaluate_bag
+from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.live.process_group import LiveReplayError, image_bytes, require_rclpy
 from lwseg_ros.replay.live.recording import LiveRecording
 from lwseg_ros.replay.live.session import LiveOptions, LiveSession
-from lwseg_ros.replay.pairing import Frame, ambiguities
+from lwseg_ros.replay.paired_truth import PairedTruth
+from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 
 __all__ = ["LiveOptions", "LiveReplayError", "replay_live"]
@@ -27,7 +29,7 @@ def replay_live(
     options: LiveOptions,
     *,
     topic: str | None = None,
-    label_topic: str | None = None,
+    ground_truth: GroundTruth | None = None,
     num_kept: int = 0,
     num_extreme: int = 0,
     on_event: Callable[[str, int], object] = lambda kind, count: None,
@@ -37,7 +39,7 @@ def replay_live(
 
     Args:
         topic: the image topic; None takes the only one.
-        label_topic: the ground truth; None takes the only topic called `label`, if there is one.
+        ground_truth: what to judge by; None takes the camera's own labels, if there are any.
         num_kept: how many frames, evenly spread, to keep for the report.
         num_extreme: how many more of the worst, of the most uncertain and of the most confidently wrong ones each.
         on_event: called with `published` or `label` and how many there are by now.
@@ -45,14 +47,16 @@ def replay_live(
 
     Raises:
         BagError: the bag or a topic in it cannot be used.
+        DatasetError: label map or mask do not fit.
         ModelFileError: the model file cannot be used.
         LiveReplayError: ROS is not there, a process died, or the node did not get ready.
     """
     require_rclpy(", or replay without ROS (--offline)")
     model = load_model(options.model)
     with tempfile.TemporaryDirectory(prefix="lwseg_replay_") as folder, Bag(path) as bag:
-        truth = bag.label_topic(label_topic)
-        image = bag.image_topic(topic, exclude=truth.name if truth else None)
+        wanted = ground_truth or GroundTruth()
+        image = bag.image_topic(topic, exclude=wanted.topic)
+        truth = PairedTruth(bag, image, wanted, model.manifest)
         recording = LiveRecording(Path(folder) / "spool.bin")
         session = LiveSession(path, image, image_bytes(bag, image), options, Path(folder), recording, on_event)
         warnings = [*bag.warnings, *session.run()]
@@ -70,7 +74,6 @@ def replay_live(
         latencies_ms = recording.latencies_ms
         evaluation = evaluate_bag(
             bag,
-            image,
             truth,
             model.manifest,
             predict,
@@ -82,7 +85,7 @@ def replay_live(
         return ReplayResult(
             source=str(path),
             image_topic=image.name,
-            label_topic=truth.name if truth else None,
+            label_topic=truth.topic.name if truth.topic else None,
             mode="live node, " + ("as fast as it answers" if options.rate is None else f"rate {options.rate:g}"),
             model=model,
             engine=_engine(recording),
@@ -93,7 +96,8 @@ def replay_live(
             evaluator=evaluation.evaluator,
             kept=tuple(evaluation.kept),
             rows=tuple(evaluation.rows),
-            warnings=(*warnings, *ambiguities(bag, image, truth)),
+            truth=truth.counts(evaluation.evaluator.confusion),
+            warnings=(*warnings, *truth.warnings, *truth.review(evaluation.evaluator.confusion)),
         )
 
 

@@ -14,9 +14,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.bag_files import COMPRESSED_IMAGE, IMAGE_TOPIC, TYPES, header, painted_messages, stamp_ns, write_messages
+from support.bag_files import (
+    COMPRESSED_IMAGE,
+    IMAGE_TOPIC,
+    TYPES,
+    header,
+    image_message,
+    painted_messages,
+    stamp_ns,
+    write_messages,
+)
 from support.child_processes import children
 
+from lwseg_ros.errors import BagError
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.live.run import LiveOptions, LiveReplayError, replay_live
 from lwseg_ros.replay.offline import replay_offline
@@ -56,6 +66,17 @@ def test_every_frame_comes_back_and_live_equals_offline(
         assert np.array_equal(one.prediction.label, other.prediction.label)
         assert one.prediction.uncertainty is not None
         assert np.array_equal(one.prediction.uncertainty, other.prediction.uncertainty)
+    assert not children()
+
+
+def test_ground_truth_is_checked_before_anything_is_started(tmp_path: Path, tiny_model: ModelFile) -> None:
+    messages = painted_messages(3)
+    topic, log_ns, _ = messages[-1]
+    strange = image_message(np.full((48, 64), 200, np.uint8), log_ns)
+    bag = write_messages(tmp_path / "bag", [*messages[:-1], (topic, log_ns, strange)])
+    # a node that was started could not be ready in this time, and would be the error
+    with pytest.raises(BagError, match=r"frame 2: label on /cam/label at \d+ ns holds the values \[200\]"):
+        replay_live(bag, options(tiny_model, startup_timeout_s=0.0))
     assert not children()
 
 
