@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lwseg_ros.commands.replay_common import NUM_KEPT, add_common_arguments, finish, progress_bars, run_live
+from lwseg_ros.commands.replay_common import (
+    NUM_EXTREME,
+    NUM_KEPT,
+    add_common_arguments,
+    finish,
+    progress_bars,
+    run_live,
+)
 from lwseg_ros.model.model_file import resolve_model
 from lwseg_ros.replay.live.run import LiveOptions
 from lwseg_ros.replay.offline import replay_offline
@@ -61,5 +68,6 @@ def run_offline(args: argparse.Namespace) -> ReplayResult:
             topic=args.topic,
             label_topic=args.label_topic,
             num_kept=NUM_KEPT,
+            num_extreme=NUM_EXTREME,
             progress=lambda total: bar("segmenting", total),
         )

@@ -23,6 +23,7 @@ from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.replay.sample import SAMPLE_BAG, SAMPLE_NOTE
 
 NUM_KEPT = 6
+NUM_EXTREME = 3
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +53,7 @@ def run_live(bag: Path, options: LiveOptions, topic: str | None = None, label_to
             topic=topic,
             label_topic=label_topic,
             num_kept=NUM_KEPT,
+            num_extreme=NUM_EXTREME,
             on_event=on_event,
             progress=lambda total: bar("evaluating", total),
         )

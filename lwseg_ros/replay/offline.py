@@ -23,6 +23,7 @@ def replay_offline(
     topic: str | None = None,
     label_topic: str | None = None,
     num_kept: int = 0,
+    num_extreme: int = 0,
     progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
 ) -> ReplayResult:
     """Segment every frame of a bag and evaluate it.
@@ -30,7 +31,8 @@ def replay_offline(
     Args:
         topic: the image topic; None takes the only one.
         label_topic: the ground truth; None takes the only topic called `label`, if there is one.
-        num_kept: how many frames to keep for the report.
+        num_kept: how many frames, evenly spread, to keep for the report.
+        num_extreme: how many more of the worst, of the most uncertain and of the most confidently wrong ones each.
         progress: gets the number of frames and returns what to call after each.
 
     Raises:
@@ -47,13 +49,14 @@ def replay_offline(
             return Prediction(segmentation.label, segmentation.uncertainty)
 
         start_s = time.monotonic()
-        evaluator, kept, num_bad = evaluate_bag(
+        evaluation = evaluate_bag(
             bag,
             image,
             truth,
             segmenter.manifest,
             predict,
             num_kept=num_kept,
+            num_extreme=num_extreme,
             progress=progress(image.count),
         )
         elapsed_s = time.monotonic() - start_s
@@ -72,11 +75,12 @@ def replay_offline(
                 choice.reason,
                 choice.fallback_reason,
             ),
-            counts=FrameCounts(image.count, len(inference_ms), 0, num_bad),
+            counts=FrameCounts(image.count, len(inference_ms), 0, evaluation.num_bad),
             rate_hz=len(inference_ms) / elapsed_s,
             latencies_ms=(),
             inference_ms=tuple(inference_ms),
-            evaluator=evaluator,
-            kept=tuple(kept),
+            evaluator=evaluation.evaluator,
+            kept=tuple(evaluation.kept),
+            rows=tuple(evaluation.rows),
             warnings=(*bag.warnings, *ambiguities(bag, image, truth)),
         )

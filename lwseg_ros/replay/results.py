@@ -9,7 +9,9 @@ from lwseg_ros.evaluation.evaluator import Evaluator
 from lwseg_ros.evaluation.metrics import finite_or_none
 from lwseg_ros.evaluation.percentiles import percentiles
 from lwseg_ros.model.model_file import ModelFile
-from lwseg_ros.replay.evaluation import KeptFrame
+from lwseg_ros.replay.kept_frames import KeptFrame
+from lwseg_ros.replay.rows import FrameRow
+from lwseg_ros.replay.time_blocks import intervals, windows
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class ReplayResult:
         inference_ms: the runtime's own time per inference.
         evaluator: the metrics.
         kept: some frames to look at.
+        rows: one a published image, in the order of the bag.
         note: what a reader of the figures has to know, or empty.
         warnings: what of the bag was left out or changed, as sentences.
     """
@@ -68,6 +71,7 @@ class ReplayResult:
     inference_ms: tuple[float, ...]
     evaluator: Evaluator
     kept: tuple[KeptFrame, ...]
+    rows: tuple[FrameRow, ...] = ()
     note: str = ""
     warnings: tuple[str, ...] = ()
 
@@ -85,6 +89,8 @@ class ReplayResult:
             },
             "engine_ms": percentiles(self.inference_ms, (50, 95)),
             **self.evaluator.metrics(),
+            "windows": windows(self.rows, self.evaluator),
+            "intervals": intervals(self.rows, self.evaluator),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 

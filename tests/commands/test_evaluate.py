@@ -53,7 +53,7 @@ def test_figures(tiny_camvid_model: Path, camvid: Path, capsys: pytest.CaptureFi
     assert figures["pixel_accuracy"] == pytest.approx(0.75, abs=0.05)
     present = [value for value in iou.values() if value is not None]
     assert figures["miou"] == pytest.approx(np.mean(present))
-    assert set(figures["uncertainty"]) == {"ece", "auroc", "aurc"}
+    assert {"ece", "auroc", "aurc"} <= set(figures["uncertainty"])
     assert main([*arguments(tiny_camvid_model, camvid), "--split", "val"]) == 0
     printed = capsys.readouterr().out
     assert "camvid val, 2 images" in printed

@@ -11,13 +11,13 @@ from support.bag_files import IMAGE_TOPIC, LABEL_TOPIC, image_message, painted_m
 from support.tiny_model import CLASSES, tiny_manifest
 
 from lwseg_ros.errors import BagError
-from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
+from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.replay.bag import Bag
-from lwseg_ros.replay.evaluation import KeptFrame, evaluate_bag
+from lwseg_ros.replay.evaluation import BagEvaluation, evaluate_bag
 from lwseg_ros.replay.pairing import Frame, frames
 
 
-def evaluated(path: Path, predict: Any, **options: Any) -> tuple[Evaluator, list[KeptFrame], int]:
+def evaluated(path: Path, predict: Any, **options: Any) -> BagEvaluation:
     with Bag(path) as bag:
         truth = bag.label_topic(options.pop("label_topic", None))
         images = bag.image_topic(exclude=truth.name if truth else None)
@@ -45,7 +45,8 @@ def test_every_frame_is_evaluated_with_its_own_label(tmp_path: Path) -> None:
 
 def test_metrics_by_hand(tmp_path: Path) -> None:
     path = write_messages(tmp_path / "bag", painted_messages(4))
-    evaluator, kept, num_bad = evaluated(path, all_road, num_kept=2)
+    evaluation = evaluated(path, all_road, num_kept=2)
+    evaluator, kept = evaluation.evaluator, evaluation.kept
     truth = kept[0].ground_truth
     assert truth is not None
     road = float((truth == 0).mean())
@@ -61,7 +62,7 @@ def test_metrics_by_hand(tmp_path: Path) -> None:
     assert metrics["uncertainty"]["aurc"] == pytest.approx(1 - road)
     assert metrics["temporal_consistency"] == 1.0
     assert [frame.index for frame in kept] == [0, 3]
-    assert num_bad == 0
+    assert evaluation.num_bad == 0
 
 
 def test_frames_without_prediction_do_not_count(tmp_path: Path) -> None:
@@ -70,16 +71,18 @@ def test_frames_without_prediction_do_not_count(tmp_path: Path) -> None:
     def every_second(frame: Frame, image: np.ndarray) -> Prediction | None:
         return all_road(frame, image) if frame.index % 2 else None
 
-    evaluator, _, _ = evaluated(path, every_second)
+    evaluator = evaluated(path, every_second).evaluator
     assert evaluator.confusion.num_pixels == 2 * 48 * 64
     assert evaluator.metrics()["temporal_consistency"] is None  # no two frames follow each other
 
 
 def test_without_ground_truth_the_metrics_are_null(tmp_path: Path) -> None:
     path = write_messages(tmp_path / "bag", painted_messages(2, labels=False))
-    metrics = evaluated(path, all_road)[0].metrics()
+    metrics = evaluated(path, all_road).evaluator.metrics()
     assert metrics["miou"] is None
-    assert metrics["uncertainty"] == {"ece": None, "auroc": None, "aurc": None}
+    uncertainty = metrics["uncertainty"]
+    assert uncertainty.pop("per_class_ece") == dict.fromkeys((info.name for info in CLASSES), None)
+    assert set(uncertainty.values()) == {None}
     assert metrics["temporal_consistency"] == 1.0
 
 

@@ -29,6 +29,7 @@ def replay_live(
     topic: str | None = None,
     label_topic: str | None = None,
     num_kept: int = 0,
+    num_extreme: int = 0,
     on_event: Callable[[str, int], object] = lambda kind, count: None,
     progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
 ) -> ReplayResult:
@@ -37,7 +38,8 @@ def replay_live(
     Args:
         topic: the image topic; None takes the only one.
         label_topic: the ground truth; None takes the only topic called `label`, if there is one.
-        num_kept: how many frames to keep for the report.
+        num_kept: how many frames, evenly spread, to keep for the report.
+        num_extreme: how many more of the worst, of the most uncertain and of the most confidently wrong ones each.
         on_event: called with `published` or `label` and how many there are by now.
         progress: for the evaluation; gets the number of frames and returns what to call after each.
 
@@ -65,8 +67,17 @@ def replay_live(
                 )
             return prediction
 
-        evaluator, kept, _ = evaluate_bag(
-            bag, image, truth, model.manifest, predict, num_kept=num_kept, progress=progress(image.count)
+        latencies_ms = recording.latencies_ms
+        evaluation = evaluate_bag(
+            bag,
+            image,
+            truth,
+            model.manifest,
+            predict,
+            latencies_ms=latencies_ms,
+            num_kept=num_kept,
+            num_extreme=num_extreme,
+            progress=progress(image.count),
         )
         return ReplayResult(
             source=str(path),
@@ -77,10 +88,11 @@ def replay_live(
             engine=_engine(recording),
             counts=_counts(recording),
             rate_hz=recording.rate_hz,
-            latencies_ms=tuple(recording.latencies_ms),
+            latencies_ms=tuple(latencies_ms),
             inference_ms=tuple(recording.inference_ms),
-            evaluator=evaluator,
-            kept=tuple(kept),
+            evaluator=evaluation.evaluator,
+            kept=tuple(evaluation.kept),
+            rows=tuple(evaluation.rows),
             warnings=(*warnings, *ambiguities(bag, image, truth)),
         )
 

@@ -14,7 +14,7 @@ from lwseg_ros.evaluation.metrics import UncertaintyMetrics
 from lwseg_ros.imaging import drawing
 from lwseg_ros.imaging.resizing import resize_image
 from lwseg_ros.model.model_file import Manifest
-from lwseg_ros.replay.evaluation import KeptFrame
+from lwseg_ros.replay.kept_frames import KeptFrame
 
 JPEG_QUALITY = 85
 OVERLAY_ALPHA = 0.55

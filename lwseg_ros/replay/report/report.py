@@ -1,4 +1,4 @@
-"""Write `report.json` for programs and `report.html`, one file that opens offline, for people."""
+"""Write `report.json` and `frames.csv` for programs and `report.html`, one file that opens offline, for people."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.files import write_atomically
 from lwseg_ros.replay.report import charts as draw
 from lwseg_ros.replay.results import ReplayResult
+from lwseg_ros.replay.rows import frames_csv
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,16 @@ class ClassRow:
 
 
 def write_report(result: ReplayResult, folder: Path) -> Path:
-    """Write both files into the folder, which is made where it is missing, and return the path of the HTML.
+    """Write the three files into the folder, which is made where it is missing, and return the path of the HTML.
 
     Raises:
         LwsegError: the folder cannot be written.
     """
-    pages = {"report.json": json.dumps(result.figures(), indent=2) + "\n", "report.html": render(result)}
+    pages = {
+        "frames.csv": frames_csv(result.rows),
+        "report.json": json.dumps(result.figures(), indent=2) + "\n",
+        "report.html": render(result),
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in pages.items():

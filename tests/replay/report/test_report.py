@@ -20,6 +20,7 @@ from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.results import FrameCounts, ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
+PER_CLASS = {"road": float, "tree": float, "sky": float, "car": float, "sign": float}
 KEYS = {
     "model": str,
     "backend": str,
@@ -29,10 +30,38 @@ KEYS = {
     "latency_ms": {"p50": float, "p95": float, "p99": float, "max": float},
     "engine_ms": {"p50": float, "p95": float},
     "miou": float,
+    "miou_present": float,
     "pixel_accuracy": float,
-    "per_class_iou": {"road": float, "tree": float, "sky": float, "car": float, "sign": float},
-    "uncertainty": {"ece": float, "auroc": float, "aurc": float},
+    "per_class_iou": PER_CLASS,
+    "per_class_precision": PER_CLASS,
+    "per_class_recall": PER_CLASS,
+    "boundary_iou": {"mean": float, "per_class": PER_CLASS},
+    "regions": list,
+    "confusion": {"classes": list, "counts": list, "unlabelled": list},
+    "uncertainty": {
+        "ece": float,
+        "auroc": float,
+        "aurc": float,
+        "aupr_error": float,
+        "aupr_success": float,
+        "fpr95": float,
+        "nll": float,
+        "brier": float,
+        "per_class_ece": PER_CLASS,
+        "bins": list,
+        "risk_coverage": list,
+        "sparsification": {"removed": list, "error": list, "oracle": list, "ause": float},
+    },
     "temporal_consistency": float,
+    "windows": list,
+    "intervals": {
+        "level": float,
+        "blocks": int,
+        "block_s": float,
+        "miou": list,
+        "pixel_accuracy": list,
+        "per_class_iou": dict.fromkeys(PER_CLASS, list),
+    },
 }
 
 
@@ -100,7 +129,7 @@ def test_html_is_one_file_that_fetches_nothing(result: ReplayResult, tmp_path: P
     for expected in ("4 / 5", "1 dropped", "sign", "none: weights set by hand", result.model.sha256, "onnxruntime"):
         assert expected in text
     assert f"{result.figures()['miou'] * 100:.1f} %" in text
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["frames.csv", "report.html", "report.json"]
 
 
 def test_what_was_not_measured_is_said_and_texts_are_escaped(result: ReplayResult, tmp_path: Path) -> None:
