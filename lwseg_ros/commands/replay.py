@@ -8,6 +8,7 @@ from pathlib import Path
 from lwseg_ros.commands.replay_common import (
     NUM_EXTREME,
     NUM_KEPT,
+    Terms,
     add_common_arguments,
     finish,
     progress_bars,
@@ -50,13 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, write the report, and print the key figures."""
+    terms = Terms.of(args)
     if args.offline:
         result = run_offline(args)
     else:
         options = LiveOptions(resolve_model(args.model), args.backend, args.rate)
         result = run_live(args.bag, options, args.topic, args.label_topic)
-    finish(result, args.output, as_json=args.json)
-    return 0
+    return finish(result, args.output, terms, as_json=args.json)
 
 
 def run_offline(args: argparse.Namespace) -> ReplayResult:

@@ -2,108 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.evaluation.metrics import finite_or_none
-from lwseg_ros.replay.run_folder import JudgedFrames, Run
+from lwseg_ros.evaluation import bootstrap
+from lwseg_ros.evaluation.metrics import ConfusionMatrix, finite_or_none
+from lwseg_ros.replay.rows import FrameRow
+from lwseg_ros.replay.run_folder import Run
+from lwseg_ros.replay.time_blocks import MIN_BLOCKS, block_length_s, cut, sum_counts
 
-LEVEL = 0.95
-NUM_RESAMPLES = 1000
-BLOCK_S = 1.0
-NUM_CHANGED = 10  # frames that got better, and as many that got worse
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A run against a base.
-
-    Attributes:
-        base: the run that it is compared with.
-        pairing: None where frame was compared with frame, or why that could not be.
-        frames: how many frames of the run, and of the base, the differences are over; the same when paired.
-        blocks: how many blocks of time were resampled, of the run.
-        figures: difference (run less base) with the ends of its interval, each a share or None: miou, pixel_accuracy, and
-            per_class_iou by class.
-        changed: index, stamp_ns, pixel accuracy before and after, of the frames whose accuracy changed most, the worst first.
-    """
-
-    base: Run
-    pairing: str | None
-    frames: tuple[int, int]
-    blocks: int
-    figures: dict[str, Any]
-    changed: tuple[dict[str, Any], ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what `report.json` holds as `against`."""
-        return {
-            "run": str(self.base.folder),
-            "model": self.base.figures["model"],
-            "model_sha256": self.base.figures["model_sha256"],
-            "paired": self.pairing is None,
-            "unpaired_because": self.pairing,
-            "frames": self.frames[0],
-            "frames_of_run": self.frames[1],
-            "level": LEVEL,
-            "blocks": self.blocks,
-            "differences": self.figures,
-            "changed": list(self.changed),
-        }
+NUM_CHANGED = 10  # frames that lost, and as many that gained
 
 
-def compare(run: Run, base: Run) -> Comparison:
+def compare(run: Run, base: Run) -> dict[str, Any]:
     """Compare a run with a base, frame by frame where both are of one bag's images, and else each as a whole.
 
-    Differences are over the frames that both runs judged. Their intervals come from the block bootstrap (Kuensch, The Jackknife
-    and the Bootstrap for General Stationary Observations, 1989) over blocks of BLOCK_S, since neighbouring frames are not
-    independent: paired runs lose and repeat the same blocks, so that what is hard for both cancels out.
+    Paired differences are over the frames that both runs judged. Their intervals come from one bootstrap over blocks of time in
+    which both runs lose and repeat the same blocks, so that what is hard for both cancels out.
+
+    Returns:
+        What `report.json` holds as `against`, ready for JSON: `differences` are run less base; without enough blocks, and where
+        a class is not there, low and high are None.
 
     Raises:
-        LwsegError: the runs are of other classes, or one of them judged no frame.
+        LwsegError: the runs are of other classes, or have no judged frame to compare.
     """
     if run.class_names != base.class_names:
         raise LwsegError(
-            f"{run.folder} and {base.folder} are of different classes ({', '.join(run.class_names)}; "
+            f"{run.name} and {base.name} are of different classes ({', '.join(run.class_names)}; "
             f"{', '.join(base.class_names)}); only runs of the same classes can be compared"
         )
-    pairing = _why_unpaired(run, base)
-    ours, theirs = run.frames, base.frames
-    if pairing is None:
-        _, rows, base_rows = np.intersect1d(ours.index, theirs.index, assume_unique=True, return_indices=True)
-        ours, theirs = ours.take(rows), theirs.take(base_rows)
-    for each, frames in ((run, ours), (base, theirs)):
-        if not len(frames.index):
-            both = "" if pairing else " that the other judged too"
-            raise LwsegError(f"{each.folder} holds no frame with ground truth{both}; there is nothing to compare")
-    random = np.random.default_rng(0)
-    blocks = _sum_blocks(ours)
-    draws = _draw(len(blocks), random)
-    base_blocks = _sum_blocks(theirs, like=ours if pairing is None else None)
-    base_draws = draws if pairing is None else _draw(len(base_blocks), random)
-    samples = _metrics(np.tensordot(draws, blocks, 1)), _metrics(np.tensordot(base_draws, base_blocks, 1))
-    exact = _metrics(blocks.sum(axis=0)), _metrics(base_blocks.sum(axis=0))
-    difference = exact[0] - exact[1]
-    low, high = _quantiles(samples[0] - samples[1])
-    ends = [
-        {"difference": finite_or_none(here), "low": finite_or_none(least), "high": finite_or_none(most)}
-        for here, least, most in zip(difference, low, high, strict=True)
-    ]
-    return Comparison(
-        base=base,
-        pairing=pairing,
-        frames=(len(ours.index), len(theirs.index)),
-        blocks=len(blocks),
-        figures={
-            "miou": ends[0],
-            "pixel_accuracy": ends[1],
-            "per_class_iou": dict(zip(run.class_names, ends[2:], strict=True)),
-        },
-        changed=_changed(ours, theirs) if pairing is None else (),
-    )
+    unpaired = _why_unpaired(run, base)
+    ours, theirs = run.judged, base.judged
+    if unpaired is None:
+        both = {row.index for row in ours} & {row.index for row in theirs}
+        ours, theirs = ([row for row in rows if row.index in both] for rows in (ours, theirs))
+    if not ours or not theirs:
+        raise LwsegError(
+            f"{run.name} and {base.name} have no judged frame in common; there is nothing to compare"
+            if unpaired is None
+            else f"{base.name if ours else run.name} holds no frame with ground truth; there is nothing to compare"
+        )
+    num_classes = len(run.class_names)
+    block_s = block_length_s(ours)
+    blocks = cut(ours, block_s)
+    if unpaired is None:
+        base_rows = {row.index: row for row in theirs}
+        base_blocks = [[base_rows[row.index] for row in block] for block in blocks.values()]
+    else:
+        base_blocks = list(cut(theirs, block_length_s(theirs)).values())
+    return {
+        "run": base.name,
+        "model": base.figures["model"],
+        "model_sha256": base.figures["model_sha256"],
+        "unpaired_because": unpaired,
+        "frames": {"run": len(ours), "base": len(theirs)},
+        "level": bootstrap.LEVEL,
+        "blocks": len(blocks),
+        "block_s": block_s,
+        "differences": _differences(
+            [sum_counts(block, num_classes) for block in blocks.values()],
+            [sum_counts(block, num_classes) for block in base_blocks],
+            run.class_names,
+        ),
+        "changed": _changed(ours, theirs) if unpaired is None else [],
+    }
 
 
 def _why_unpaired(run: Run, base: Run) -> str | None:
@@ -116,49 +82,45 @@ def _why_unpaired(run: Run, base: Run) -> str | None:
     return None
 
 
-def _sum_blocks(frames: JudgedFrames, like: JudgedFrames | None = None) -> np.ndarray:
-    """Sum the counts of each block of time, int64 [B, C, 3]; blocks are those of `like`, whose frames are the same."""
-    stamps = (like or frames).stamp_ns
-    _, block = np.unique((stamps - stamps.min()) // int(BLOCK_S * 1e9), return_inverse=True)
-    sums = np.zeros((block.max() + 1, *frames.counts.shape[1:]), np.int64)
-    np.add.at(sums, block, frames.counts)
-    return sums
+def _differences(
+    blocks: Sequence[ConfusionMatrix], base_blocks: Sequence[ConfusionMatrix], names: Sequence[str]
+) -> dict[str, Any]:
+    """Return the differences of miou, pixel_accuracy and per_class_iou with the ends of their intervals."""
+    exact, base_exact = (_total(each) for each in (blocks, base_blocks))
+    ends: list[list[float] | None] = [None] * (2 + len(names))
+    if min(len(blocks), len(base_blocks)) >= MIN_BLOCKS:
+        samples, base_samples = (
+            np.column_stack([drawn.miou, drawn.pixel_accuracy, drawn.per_class_iou])
+            for drawn in map(bootstrap.resample, (blocks, base_blocks))
+        )
+        ends = [bootstrap.interval(column) for column in (samples - base_samples).T]
+    difference = [
+        {"difference": finite_or_none(value), "low": bounds and bounds[0], "high": bounds and bounds[1]}
+        for value, bounds in zip(exact - base_exact, ends, strict=True)
+    ]
+    per_class = dict(zip(names, difference[2:], strict=True))
+    return {"miou": difference[0], "pixel_accuracy": difference[1], "per_class_iou": per_class}
 
 
-def _draw(num_blocks: int, random: np.random.Generator) -> np.ndarray:
-    """Draw how often each block is in each resample, int64 [R, B]."""
-    return random.multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), size=NUM_RESAMPLES)
+def _total(blocks: Sequence[ConfusionMatrix]) -> np.ndarray:
+    """Return miou, pixel accuracy and the IoU of each class of all blocks together, float64 [2 + C], nan where unknown."""
+    total = ConfusionMatrix(blocks[0].num_classes)
+    for block in blocks:
+        total.merge(block)
+    return np.array([total.miou, total.pixel_accuracy, *total.per_class_iou])
 
 
-def _metrics(counts: np.ndarray) -> np.ndarray:
-    """Compute miou, pixel accuracy and the IoU of each class, float64 [..., 2 + C], of counts [..., C, 3]; nan where unknown."""
-    right, true, predicted = np.moveaxis(counts, -1, 0)
-    union = true + predicted - right
-    iou = np.divide(right, union, out=np.full(right.shape, np.nan), where=union > 0)
-    known = np.isfinite(iou).sum(axis=-1)
-    miou = np.divide(np.nansum(iou, axis=-1), known, out=np.full(known.shape, np.nan), where=known > 0)
-    accuracy = right.sum(axis=-1) / true.sum(axis=-1)
-    return np.concatenate([miou[..., None], accuracy[..., None], iou], axis=-1)
-
-
-def _quantiles(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the interval, float64 [K] each; nan for a figure that a resample does not have."""
-    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
-
-
-def _changed(ours: JudgedFrames, theirs: JudgedFrames) -> tuple[dict[str, Any], ...]:
+def _changed(ours: Sequence[FrameRow], theirs: Sequence[FrameRow]) -> list[dict[str, Any]]:
     """List the frames that lost and that gained most pixel accuracy, the greatest loss first."""
-    after, before = ours.pixel_accuracy, theirs.pixel_accuracy
-    order = np.argsort(after - before, kind="stable")
-    rows = [row for row in order[:NUM_CHANGED] if after[row] < before[row]]
-    rows += [row for row in order[-NUM_CHANGED:] if after[row] > before[row]]
-    return tuple(
+    before = {row.index: row.pixel_accuracy or 0.0 for row in theirs}
+    rows = [
         {
-            "index": int(ours.index[row]),
-            "stamp_ns": int(ours.stamp_ns[row]),
-            "before": float(before[row]),
-            "after": float(after[row]),
+            "index": row.index,
+            "stamp_ns": row.stamp_ns,
+            "before": before[row.index],
+            "after": row.pixel_accuracy or 0.0,
         }
-        for row in rows
-    )
+        for row in ours
+    ]
+    rows = sorted((row for row in rows if row["after"] != row["before"]), key=lambda row: row["after"] - row["before"])
+    return rows if len(rows) <= 2 * NUM_CHANGED else rows[:NUM_CHANGED] + rows[-NUM_CHANGED:]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lwseg_ros.errors import LwsegError
+from lwseg_ros.errors import UsageError
 
 _COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _FORM = re.compile(
@@ -26,8 +26,8 @@ FIGURES: dict[str, str] = {
     "pixel_accuracy": SHARE,
     "temporal_consistency": SHARE,
     "per_class_iou.*": SHARE,
-    "precision.*": SHARE,
-    "recall.*": SHARE,
+    "per_class_precision.*": SHARE,
+    "per_class_recall.*": SHARE,
     "boundary_iou.mean": SHARE,
     "boundary_iou.per_class.*": SHARE,
     **{
@@ -39,6 +39,7 @@ FIGURES: dict[str, str] = {
     **{f"uncertainty.{name}": NUMBER for name in ("nll", "brier")},
     "uncertainty.per_class_ece.*": SHARE,
     **{f"accepted.{name}": SHARE for name in ("share", "error_rate", "level")},
+    **{f"accepted.per_class.*.{name}": SHARE for name in ("share", "error_rate")},
     **{f"latency_ms.{name}": MILLISECONDS for name in ("p50", "p95", "p99", "max")},
     **{f"engine_ms.{name}": MILLISECONDS for name in ("p50", "p95")},
     "rate_hz": NUMBER,
@@ -54,6 +55,8 @@ FIGURES: dict[str, str] = {
 }
 SHORT = {
     "iou": "per_class_iou",
+    "precision": "per_class_precision",
+    "recall": "per_class_recall",
     "latency": "latency_ms",
     "engine": "engine_ms",
     "rate": "rate_hz",
@@ -69,7 +72,7 @@ SHORT = {
 _ENDS = {"low": 0, "high": 1}
 
 
-class RequirementError(LwsegError):
+class RequirementError(UsageError):
     """A requirement cannot be read, or no figure has its name."""
 
 
@@ -124,7 +127,7 @@ def parse(text: str) -> Requirement:
     """Read a requirement: a figure's name, one of >=, <=, >, <, and a number, of shares and counts in percent too.
 
     Names are dotted paths into `report.json`, or the shorter ones of SHORT. Whether there is a class of the name is for
-    `check_classes` to say.
+    `check` to say.
 
     Raises:
         RequirementError: it has another form, no figure is called so, or the figure has no percentage.
@@ -136,14 +139,15 @@ def parse(text: str) -> Requirement:
             f"{text!r} is no requirement; write a figure, one of >=, <=, >, <, and a number: 'miou>=0.6', 'dropped<=1%'"
         )
     head, dot, rest = found["name"].partition(".")
-    figure = found["name"] if found["name"] in FIGURES else SHORT.get(head, head) + dot + rest
-    unit = FIGURES.get(_pattern(figure))
-    if unit is None:
-        names = [name for name in (*FIGURES, *SHORT)]
+    candidates = found["name"], SHORT.get(head, head) + dot + rest
+    figure = next((name for name in candidates if _pattern(name) in FIGURES), None)
+    if figure is None:
+        names = [*FIGURES, *SHORT]
         near = difflib.get_close_matches(found["name"], names, 3, 0.5) or ["miou", "iou.CLASS", "latency.p99"]
         raise RequirementError(
             f"no figure is called {found['name']!r} in {text!r}; there are, for one, {', '.join(near)}"
         )
+    unit = FIGURES[_pattern(figure)]
     if not found["percent"]:
         return Requirement(text.strip(), figure, found["compare"], bound)
     if unit in (MILLISECONDS, NUMBER):
@@ -151,18 +155,22 @@ def parse(text: str) -> Requirement:
     return Requirement(text.strip(), figure, found["compare"], bound / 100, None if unit == SHARE else unit)
 
 
-def check_classes(requirements: Sequence[Requirement], names: Collection[str]) -> None:
-    """Raise RequirementError where a requirement is of a class that is not among a model's, before anything runs."""
+def check(requirements: Sequence[Requirement], class_names: Collection[str], *, is_compared: bool = True) -> None:
+    """Check requirements against a run that is to come, before anything runs.
+
+    Raises:
+        RequirementError: one is of a class that is not among `class_names`, or of a comparison where there is none.
+    """
     for requirement in requirements:
         pattern = _pattern(requirement.figure)
-        if "*" not in pattern:
-            continue
-        before, _, after = pattern.partition("*")
+        before, star, after = pattern.partition("*")
         name = requirement.figure.removeprefix(before).removesuffix(after)
-        if name not in names:
+        if star and name not in class_names:
             raise RequirementError(
-                f"the model has no class {name!r}, which {requirement.text!r} is about; it has {', '.join(names)}"
+                f"the model has no class {name!r}, which {requirement.text!r} is about; it has {', '.join(class_names)}"
             )
+        if pattern.startswith("against.") and not is_compared:
+            raise RequirementError(f"{requirement.text!r} is about a comparison; name the other run with --against")
 
 
 def judge(requirements: Sequence[Requirement], figures: Mapping[str, Any]) -> list[Outcome]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lwseg_ros.evaluation.evaluator import Evaluator
@@ -28,12 +28,13 @@ class Engine:
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """What became of the frames: published = segmented + dropped + bad."""
+    """What became of the frames: published = segmented + dropped + bad; dropped_by_cause adds up to dropped where it is known."""
 
     published: int
     segmented: int
     dropped: int
     bad: int
+    dropped_by_cause: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class ReplayResult:
         rows: one a published image, in the order of the bag.
         note: what a reader of the figures has to know, or empty.
         warnings: what of the bag was left out or changed, as sentences.
+        bags: the paths, where several bags were put together.
     """
 
     source: str
@@ -74,6 +76,7 @@ class ReplayResult:
     rows: tuple[FrameRow, ...] = ()
     note: str = ""
     warnings: tuple[str, ...] = ()
+    bags: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Any]:
         """Collect the figures for `report.json`; one that was not measured is None, `warnings` is there if there are any."""

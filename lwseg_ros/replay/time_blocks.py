@@ -30,8 +30,8 @@ def windows(rows: Sequence[FrameRow], evaluator: Evaluator) -> list[dict[str, An
     span_s = _span_s(rows)
     length_s = next((length for length in WINDOW_LENGTHS_S if length * MAX_WINDOWS >= span_s), span_s / MAX_WINDOWS)
     found = []
-    for number, inside in _cut(rows, length_s).items():
-        confusion = _sum(inside, evaluator)
+    for number, inside in cut(rows, length_s).items():
+        confusion = sum_counts(inside, evaluator.confusion.num_classes)
         uncertainties = [row.mean_uncertainty for row in inside if row.mean_uncertainty is not None]
         found.append(
             {
@@ -56,8 +56,8 @@ def intervals(rows: Sequence[FrameRow], evaluator: Evaluator) -> dict[str, Any] 
     judged = [row for row in rows if row.pixel_accuracy is not None]
     if not judged:
         return None
-    length_s = min(BLOCK_S, _span_s(judged) / NUM_BLOCKS)
-    blocks = [_sum(inside, evaluator) for inside in _cut(judged, length_s).values()]
+    length_s = block_length_s(judged)
+    blocks = [sum_counts(inside, evaluator.confusion.num_classes) for inside in cut(judged, length_s).values()]
     if len(blocks) < MIN_BLOCKS:
         return None
     resampled = bootstrap.resample(blocks)
@@ -71,6 +71,11 @@ def intervals(rows: Sequence[FrameRow], evaluator: Evaluator) -> dict[str, Any] 
     }
 
 
+def block_length_s(rows: Sequence[FrameRow]) -> float:
+    """Return the length of the blocks that intervals of these rows are made of, seconds."""
+    return min(BLOCK_S, _span_s(rows) / NUM_BLOCKS)
+
+
 def _span_s(rows: Sequence[FrameRow]) -> float:
     """Return the seconds that the rows stand for, the time after the last one as long as the others' mean; 0 for one alone."""
     stamps_s = np.unique([row.stamp_ns for row in rows]) / 1e9
@@ -80,7 +85,7 @@ def _span_s(rows: Sequence[FrameRow]) -> float:
     return float(gaps_s.sum() + gaps_s.mean())
 
 
-def _cut(rows: Sequence[FrameRow], length_s: float) -> dict[int, list[FrameRow]]:
+def cut(rows: Sequence[FrameRow], length_s: float) -> dict[int, list[FrameRow]]:
     """Sort the rows into pieces of time, counted from the earliest stamp, in ascending order."""
     start_ns = min(row.stamp_ns for row in rows)
     pieces: dict[int, list[FrameRow]] = {}
@@ -90,9 +95,9 @@ def _cut(rows: Sequence[FrameRow], length_s: float) -> dict[int, list[FrameRow]]
     return pieces
 
 
-def _sum(rows: Sequence[FrameRow], evaluator: Evaluator) -> ConfusionMatrix:
+def sum_counts(rows: Sequence[FrameRow], num_classes: int) -> ConfusionMatrix:
     """Add up the counts of some frames."""
-    total = ConfusionMatrix(evaluator.confusion.num_classes, evaluator.confusion.ignore_id)
+    total = ConfusionMatrix(num_classes)
     for row in rows:
         if row.confusion is not None:
             total.add_sparse(row.confusion)

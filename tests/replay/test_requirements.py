@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lwseg_ros.replay.requirements import RequirementError, check_classes, judge, parse, verdict
+from lwseg_ros.replay.requirements import RequirementError, check, judge, parse, verdict
 
 FIGURES = {
     "miou": 0.6,
@@ -81,11 +81,13 @@ def test_what_cannot_be_read(text: str, message: str) -> None:
         parse(text)
 
 
-def test_classes_are_checked_by_name() -> None:
-    check_classes(
-        [parse("miou>=0.6"), parse("iou.car>=0.5"), parse("intervals.per_class_iou.car.low>=0")], ["road", "car"]
-    )
+def test_what_there_is_nothing_of_is_refused_before_anything_runs() -> None:
+    classes = ["road", "car"]
+    fine = ["miou>=0.6", "iou.car>=0.5", "intervals.per_class_iou.car.low>=0", "accepted.per_class.car.error_rate<=2%"]
+    check([parse(text) for text in fine], classes, is_compared=False)
     for text in ("iou.cra>=0.5", "against.differences.per_class_iou.cra.low>=0"):
         message = re.escape(f"the model has no class 'cra', which {text!r} is about; it has road, car")
         with pytest.raises(RequirementError, match=message):
-            check_classes([parse(text)], ["road", "car"])
+            check([parse(text)], classes)
+    with pytest.raises(RequirementError, match=r"is about a comparison; name the other run with --against"):
+        check([parse("against.differences.miou.low>=0")], classes, is_compared=False)
