@@ -39,7 +39,7 @@ def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(
     assert main([*arguments, "-o", str(out), "--json"]) == 0
     captured = capsys.readouterr()
     figures = json.loads(captured.out)
-    assert figures["frames"] == {"published": 6, "segmented": 6, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {"published": 6, "segmented": 6, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
     assert figures["miou"] > 0.8
     assert "warning: bag.mcap has no end" in captured.err
     assert "The 17 messages up to there are used; `mcap recover`" in figures["warnings"][0]

@@ -20,7 +20,7 @@ def test_offline_replay(tmp_path: Path, tiny_model: ModelFile) -> None:
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         result = replay_offline(path, segmenter, num_kept=3, progress=lambda total: lambda: steps.append(total))
     figures = result.figures()
-    assert figures["frames"] == {"published": 5, "segmented": 5, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {"published": 5, "segmented": 5, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
     assert figures["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": None}
     assert 0 < figures["engine_ms"]["p50"] <= figures["engine_ms"]["p95"]
     assert figures["rate_hz"] > 0

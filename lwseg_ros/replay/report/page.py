@@ -1,4 +1,4 @@
-"""`report.html`: one file that opens offline, for people."""
+"""`report.html` and `comparison.html`: each one file that opens offline, for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import numpy as np
 from lwseg_ros.replay.report.charts import MAX_POINTS, Chart, Series, reliability, risk_coverage, timeline
 from lwseg_ros.replay.report.document import Report
 from lwseg_ros.replay.report.pictures import pictures
+from lwseg_ros.replay.requirements import Outcome
 from lwseg_ros.replay.rows import FrameRow
+from lwseg_ros.replay.run_folder import Run
 
 MAX_SHOWN_CLASSES = 24  # of the confusion matrix: the most frequent ones
 MAX_SHOWN_ROWS = 30_000  # of which the page knows the figures; of more, each second, third, ...
@@ -75,13 +77,21 @@ def render(report: Report) -> str:
             risk=risk_coverage(
                 uncertainty.get("risk_coverage") or [], [(1 - removed, risk) for removed, risk in oracle if removed < 1]
             ),
-            pictures=pictures(result.kept, manifest),
+            pictures=pictures(list({frame.index: frame for frame in reversed(result.kept)}.values())[::-1], manifest),
             data=_data(result.rows),
             training=_flat(
                 {"training": manifest.training, "validation": manifest.validation, "held_out": manifest.held_out}
             ),
         )
     )
+
+
+def render_comparison(
+    base: Run, others: Sequence[Run], figures: Sequence[Mapping[str, Any]], outcomes: Sequence[Sequence[Outcome]]
+) -> str:
+    """Render the page of runs against a base; figures are those of `report.json`, with `against`."""
+    runs = list(zip(others, figures, outcomes, strict=True))
+    return environment().get_template("comparison.html").render(base=base, runs=runs)
 
 
 @dataclass(frozen=True)
