@@ -23,7 +23,7 @@ from lwseg_ros.replay.run_folder import read_run
 from lwseg_ros.segmenter import Segmenter
 
 MANY = 30_000
-PATIENCE_MS = 600_000  # what is waited for comes, however busy the machine is
+PATIENCE_MS = 20_000  # what is waited for comes, however busy the machine is
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -120,7 +120,10 @@ def test_verdict_and_truth_are_seen_without_scrolling(browser: Browser, report: 
     page.close()
 
 
-def test_a_click_on_the_timeline_shows_the_frame(browser: Browser, report: Path, complaints: list[str]) -> None:
+def test_a_click_on_the_timeline_shows_the_frame(
+    browser: Browser, report: Path, result: ReplayResult, complaints: list[str]
+) -> None:
+    unkept = min(set(range(12)) - {frame.index for frame in result.kept})
     page = opened(browser, report, complaints)
     viewer = page.locator("#viewer")
     expect(viewer).to_be_hidden()
@@ -131,8 +134,9 @@ def test_a_click_on_the_timeline_shows_the_frame(browser: Browser, report: Path,
     expect(viewer.locator("h2")).to_have_text("Frame 0, 0.00 s")
     expect(viewer.locator("article")).to_have_attribute("data-frame", "0")
     assert viewer.locator(".view").count() == 5
-    page.locator("[data-timeline]").press("ArrowRight")
-    expect(viewer.locator("h2")).to_have_text("Frame 1, 0.07 s")
+    for _ in range(unkept):
+        page.locator("[data-timeline]").press("ArrowRight")
+    expect(viewer.locator("h2")).to_have_text(f"Frame {unkept}, {unkept / 15:.2f} s")
     expect(viewer.locator(".note")).to_contain_text("No picture of it is kept.")
     page.close()
 
