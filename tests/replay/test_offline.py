@@ -39,7 +39,7 @@ def test_a_corrupt_jpeg_is_one_bad_frame(tmp_path: Path, tiny_model: ModelFile) 
     path = write_messages(tmp_path / "bag", messages)
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         figures = replay_offline(path, segmenter).figures()
-    assert figures["frames"] == {"published": 4, "segmented": 3, "dropped": 0, "bad": 1}
+    assert figures["frames"] == {"published": 4, "segmented": 3, "dropped": 0, "bad": 1, "dropped_by_cause": {}}
     assert figures["miou"] > 0.8
 
 
