@@ -98,7 +98,7 @@ def test_rate_max_waits_for_each_answer_and_a_corrupt_jpeg_is_counted_as_bad(
     messages[broken] = (IMAGE_TOPIC, stamp_ns(6), TYPES[COMPRESSED_IMAGE](header(stamp_ns(6)), "jpeg", data))
     result = replay_live(write_messages(tmp_path / "bag", messages), options(tiny_model, rate=None))
     figures = result.figures()
-    assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES - 1, "dropped": 0, "bad": 1}
+    assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES - 1, "dropped": 0, "bad": 1, "dropped_by_cause": {}}
     assert [index for index, latency in enumerate(result.latencies_ms) if latency is None] == [6]
     assert figures["miou"] > 0.8
 
