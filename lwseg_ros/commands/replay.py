@@ -9,6 +9,7 @@ from lwseg_ros.commands.arguments import milliseconds, stored_number
 from lwseg_ros.commands.replay_common import (
     NUM_EXTREME,
     NUM_KEPT,
+    Terms,
     add_common_arguments,
     finish,
     progress_bars,
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, write the report, and print the key figures."""
+    terms = Terms.of(args)
     ground_truth = GroundTruth(
         args.label_topic,
         args.label_tolerance,
@@ -77,8 +79,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         options = LiveOptions(resolve_model(args.model), args.backend, args.rate)
         result = run_live(args.bag, options, args.topic, ground_truth)
-    finish(result, args.output, as_json=args.json)
-    return 0
+    return finish(result, args.output, terms, as_json=args.json)
 
 
 def run_offline(args: argparse.Namespace, ground_truth: GroundTruth) -> ReplayResult:

@@ -29,12 +29,13 @@ class Engine:
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """What became of the frames: published = segmented + dropped + bad."""
+    """What became of the frames: published = segmented + dropped + bad; dropped_by_cause adds up to dropped where it is known."""
 
     published: int
     segmented: int
     dropped: int
     bad: int
+    dropped_by_cause: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class ReplayResult:
         truth: how much of the ground truth was judged.
         note: what a reader of the figures has to know, or empty.
         warnings: what of the bag was left out or changed, as sentences.
+        bags: the paths, where several bags were put together.
     """
 
     source: str
@@ -77,6 +79,7 @@ class ReplayResult:
     truth: TruthCounts = field(default_factory=TruthCounts)
     note: str = ""
     warnings: tuple[str, ...] = ()
+    bags: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Any]:
         """Collect the figures for `report.json`; one that was not measured is None, `warnings` is there if there are any."""

@@ -32,8 +32,8 @@ def windows(rows: Sequence[FrameRow], evaluator: Evaluator) -> list[dict[str, An
     span_s = _span_s(rows)
     length_s = next((length for length in WINDOW_LENGTHS_S if length * MAX_WINDOWS >= span_s), span_s / MAX_WINDOWS)
     found = []
-    for number, inside in _cut(rows, length_s).items():
-        confusion = _sum(inside, evaluator)
+    for number, inside in cut(rows, length_s).items():
+        confusion = sum_counts(inside, evaluator.confusion.num_classes)
         uncertainties = [row.mean_uncertainty for row in inside if row.mean_uncertainty is not None]
         found.append(
             {
@@ -58,8 +58,8 @@ def intervals(rows: Sequence[FrameRow], evaluator: Evaluator) -> dict[str, Any] 
     judged = [row for row in rows if row.pixel_accuracy is not None]
     if not judged:
         return None
-    length_s = min(BLOCK_S, _span_s(judged) / NUM_BLOCKS)
-    blocks = [_sum(inside, evaluator) for inside in _cut(judged, length_s).values()]
+    length_s = block_length_s(judged)
+    blocks = [sum_counts(inside, evaluator.confusion.num_classes) for inside in cut(judged, length_s).values()]
     if len(blocks) < MIN_BLOCKS:
         return None
     resampled = bootstrap.resample(blocks)
@@ -73,6 +73,11 @@ def intervals(rows: Sequence[FrameRow], evaluator: Evaluator) -> dict[str, Any] 
     }
 
 
+def block_length_s(rows: Sequence[FrameRow]) -> float:
+    """Return the length of the blocks that intervals of these rows are made of, seconds."""
+    return min(BLOCK_S, _span_s(rows) / NUM_BLOCKS)
+
+
 def _span_s(rows: Sequence[FrameRow]) -> float:
     """Return the seconds that the rows stand for, each bag's last one for as long as its others in the mean; 0 for one alone."""
     total_s = 0.0
@@ -84,7 +89,7 @@ def _span_s(rows: Sequence[FrameRow]) -> float:
     return total_s
 
 
-def _cut(rows: Sequence[FrameRow], length_s: float) -> dict[int, list[FrameRow]]:
+def cut(rows: Sequence[FrameRow], length_s: float) -> dict[int, list[FrameRow]]:
     """Sort the rows into pieces of time, counted from the earliest stamp, in ascending order; those of a bag follow the last's."""
     pieces: dict[int, list[FrameRow]] = {}
     for of_bag in _by_bag(rows):
@@ -101,9 +106,9 @@ def _by_bag(rows: Sequence[FrameRow]) -> list[list[FrameRow]]:
     return [list(of_bag) for _, of_bag in groupby(ordered, key=lambda row: row.bag)]
 
 
-def _sum(rows: Sequence[FrameRow], evaluator: Evaluator) -> ConfusionMatrix:
+def sum_counts(rows: Sequence[FrameRow], num_classes: int) -> ConfusionMatrix:
     """Add up the counts of some frames."""
-    total = ConfusionMatrix(evaluator.confusion.num_classes, evaluator.confusion.ignore_id)
+    total = ConfusionMatrix(num_classes)
     cells = [row.confusion for row in rows if row.confusion is not None]
     if cells:
         total.add_sparse(np.concatenate(cells))

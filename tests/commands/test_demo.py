@@ -62,7 +62,7 @@ def test_the_demo_brings_every_frame_back(
     assert "validation figures" in printed
     assert "validation figures" in (tmp_path / "demo" / "report.html").read_text()
     figures = json.loads((tmp_path / "demo" / "report.json").read_text())
-    assert figures["frames"] == {"published": 101, "segmented": 101, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {"published": 101, "segmented": 101, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
     assert figures["rate_hz"] == pytest.approx(15.0, rel=0.05)
     assert (tmp_path / "demo" / "report.html").stat().st_size > 100_000
 

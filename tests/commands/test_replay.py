@@ -110,7 +110,7 @@ def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(
     assert main([*arguments, "-o", str(out), "--json"]) == 0
     captured = capsys.readouterr()
     figures = json.loads(captured.out)
-    assert figures["frames"] == {"published": 6, "segmented": 6, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {"published": 6, "segmented": 6, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
     assert figures["miou"] > 0.8
     assert "warning: bag.mcap has no end" in captured.err
     assert "The 17 messages up to there are used; `mcap recover`" in figures["warnings"][0]
@@ -174,3 +174,47 @@ def test_a_missing_model_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", "--help"]) == 0
     assert "example:\n  lwseg replay" in capsys.readouterr().out
+
+
+def test_requirements_decide_the_exit_code(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, out = write_messages(tmp_path / "bag", painted_messages(3)), tmp_path / "out"
+    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "--backend", "onnxruntime"]
+    arguments += ["-o", str(out)]
+    assert main([*arguments, "--require", "miou>=0.5", "iou.car>=10%", "judged>=3"]) == 0
+    assert "verdict      met" in capsys.readouterr().out
+    required = ["--require", "miou>=0.999", "latency.p99<=80", "dropped<=0"]
+    assert main([*arguments, *required, "--against", str(out), "--junit", str(tmp_path / "ci.xml")]) == 3
+    captured = capsys.readouterr()
+    assert f"against      {out}: mIoU +0.0000" in captured.out
+    assert "not met: miou>=0.999: 0." in captured.err
+    assert "not met: latency.p99<=80: not measured" in captured.err
+    assert 'failures="2"' in (tmp_path / "ci.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--require", "miuo>=0.6"], "no figure is called 'miuo' in 'miuo>=0.6'; there are, for one, miou"),
+        (["--require", "iou.cra>=0.6"], "the model has no class 'cra'"),
+        (["--require", "against.differences.miou.low>=0"], "name the other run with --against"),
+    ],
+)
+def test_requirements_that_make_no_sense_are_wrong_usage(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(1))
+    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "-o", str(tmp_path / "out")]
+    assert main([*arguments, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_is_not_there_is_said_before_anything_runs(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(1))
+    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--against", str(tmp_path / "old")]) == 1
+    assert "lwseg replay: no run at" in capsys.readouterr().err

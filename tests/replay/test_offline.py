@@ -21,7 +21,7 @@ def test_offline_replay(tmp_path: Path, tiny_model: ModelFile) -> None:
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         result = replay_offline(path, segmenter, num_kept=3, progress=lambda total: lambda: steps.append(total))
     figures = result.figures()
-    assert figures["frames"] == {"published": 5, "segmented": 5, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {"published": 5, "segmented": 5, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
     assert figures["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": None}
     assert 0 < figures["engine_ms"]["p50"] <= figures["engine_ms"]["p95"]
     assert figures["rate_hz"] > 0
@@ -40,7 +40,7 @@ def test_a_corrupt_jpeg_is_one_bad_frame(tmp_path: Path, tiny_model: ModelFile) 
     path = write_messages(tmp_path / "bag", messages)
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         figures = replay_offline(path, segmenter).figures()
-    assert figures["frames"] == {"published": 4, "segmented": 3, "dropped": 0, "bad": 1}
+    assert figures["frames"] == {"published": 4, "segmented": 3, "dropped": 0, "bad": 1, "dropped_by_cause": {}}
     assert figures["miou"] > 0.8
 
 

@@ -114,6 +114,14 @@ def _engine(recording: LiveRecording) -> Engine:
 
 
 def _counts(recording: LiveRecording) -> FrameCounts:
+    """Count what became of the images: the node says what it dropped and why, the rest was lost on the way."""
     published, segmented = len(recording.published), recording.num_answered
-    bad = int(recording.last_diagnostics()["dropped_bad"])
-    return FrameCounts(published, segmented, published - segmented - bad, bad)
+    values = recording.last_diagnostics()
+    said = {key.removeprefix("dropped_"): int(count) for key, count in values.items() if key.startswith("dropped_")}
+    bad = said.pop("bad")
+    dropped = published - segmented - bad
+    by_cause = {f"{cause} in the node": count for cause, count in said.items() if count}
+    lost = dropped - sum(by_cause.values())
+    if lost > 0:
+        by_cause["lost on the way"] = lost
+    return FrameCounts(published, segmented, dropped, bad, by_cause)

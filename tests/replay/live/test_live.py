@@ -50,7 +50,13 @@ def test_every_frame_comes_back_and_live_equals_offline(
     events: list[tuple[str, int]] = []
     live = replay_live(bag, options(tiny_model), num_kept=2, on_event=lambda *event: events.append(event))
     figures = live.figures()
-    assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {
+        "published": NUM_FRAMES,
+        "segmented": NUM_FRAMES,
+        "dropped": 0,
+        "bad": 0,
+        "dropped_by_cause": {},
+    }
     assert figures["rate_hz"] == pytest.approx(15.0, rel=0.2)
     assert 0 < figures["engine_ms"]["p50"] < figures["latency_ms"]["p50"] <= figures["latency_ms"]["max"] < 1000
     assert len(live.latencies_ms) == len(live.inference_ms) == NUM_FRAMES
@@ -104,7 +110,7 @@ def test_it_stays_on_this_machine(tmp_path: Path, tiny_model: ModelFile) -> None
 def test_large_raw_images_arrive(tmp_path: Path, tiny_model: ModelFile) -> None:
     messages = painted_messages(8, size_hw=(1024, 2048), labels=False, compressed=False)
     live = replay_live(write_messages(tmp_path / "bag", messages), options(tiny_model, rate=0.3))
-    assert live.figures()["frames"] == {"published": 8, "segmented": 8, "dropped": 0, "bad": 0}
+    assert live.figures()["frames"] == {"published": 8, "segmented": 8, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
 
 
 def test_rate_max_waits_for_each_answer_and_a_corrupt_jpeg_is_counted_as_bad(
@@ -116,7 +122,13 @@ def test_rate_max_waits_for_each_answer_and_a_corrupt_jpeg_is_counted_as_bad(
     messages[broken] = (IMAGE_TOPIC, stamp_ns(6), TYPES[COMPRESSED_IMAGE](header(stamp_ns(6)), "jpeg", data))
     result = replay_live(write_messages(tmp_path / "bag", messages), options(tiny_model, rate=None))
     figures = result.figures()
-    assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES - 1, "dropped": 0, "bad": 1}
+    assert figures["frames"] == {
+        "published": NUM_FRAMES,
+        "segmented": NUM_FRAMES - 1,
+        "dropped": 0,
+        "bad": 1,
+        "dropped_by_cause": {},
+    }
     assert [index for index, latency in enumerate(result.latencies_ms) if latency is None] == [6]
     assert figures["miou"] > 0.8
 
@@ -200,7 +212,7 @@ def test_jumps_of_log_time_are_not_waited_for_and_illegal_names_are_replaced(
     result = replay_live(bag, options(tiny_model))
     assert time.monotonic() - start_s < 60
     figures = result.figures()
-    assert figures["frames"] == {"published": 7, "segmented": 7, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {"published": 7, "segmented": 7, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
     assert figures["miou"] > 0.8
     middleware, name, jumps = figures["warnings"]
     assert middleware.startswith("RMW_IMPLEMENTATION=rmw_of_a_vehicle_cpp is not installed")
