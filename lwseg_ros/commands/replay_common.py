@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
+from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.live.run import LiveOptions, replay_live
@@ -92,6 +93,8 @@ def summary(figures: dict[str, Any]) -> str:
         ("uncertainty", f"ECE {show(uncertainty['ece'], 4)}, AUROC {show(uncertainty['auroc'], 4)}"),
         ("consistency", show(figures["temporal_consistency"], 4)),
     ]
+    if figures["accepted"] is not None:
+        rows.append(("accepted", accepted_in_words(figures["accepted"])))
     return "\n".join(f"{name:<12} {text}" for name, text in rows)
 
 

@@ -11,8 +11,10 @@ import numpy as np
 
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import ModelFileError
+from lwseg_ros.evaluation.acceptance import AcceptanceCounts
 from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
 from lwseg_ros.evaluation.temporal_consistency import TemporalConsistency
+from lwseg_ros.model.acceptance import Acceptance
 from lwseg_ros.model.manifest import Manifest
 
 
@@ -30,7 +32,11 @@ class Evaluator:
     """Metrics over images in their order; one that cannot be measured is None."""
 
     def __init__(
-        self, classes: Sequence[ClassInfo], ignore_id: int | None, uncertainty_kind: str = "least_confidence"
+        self,
+        classes: Sequence[ClassInfo],
+        ignore_id: int | None,
+        uncertainty_kind: str = "least_confidence",
+        acceptance: Acceptance | None = None,
     ) -> None:
         """Start with no image seen.
 
@@ -38,6 +44,7 @@ class Evaluator:
             classes: ids 0 to C - 1 in any order; raises ModelFileError for others.
             ignore_id: the ground truth's value of pixels that do not count.
             uncertainty_kind: as in the manifest; decides whether a calibration error exists.
+            acceptance: the model's, which the accepted pixels are held against.
         """
         ordered = sorted(classes, key=lambda info: info.id)
         ids = [info.id for info in ordered]
@@ -46,12 +53,14 @@ class Evaluator:
         self._names = [info.name for info in ordered]
         self.confusion = ConfusionMatrix(len(ids), ignore_id)
         self.uncertainty = UncertaintyMetrics(len(ids), ignore_id, uncertainty_kind)
+        self.accepted = AcceptanceCounts(len(ids), ignore_id)
+        self.acceptance = acceptance
         self.consistency = TemporalConsistency()
 
     @classmethod
     def of_model(cls, manifest: Manifest) -> Evaluator:
         """Start with the classes, ignored id and uncertainty of a model."""
-        return cls(manifest.classes, manifest.ignore_id, manifest.uncertainty_kind)
+        return cls(manifest.classes, manifest.ignore_id, manifest.uncertainty_kind, manifest.accepted_pixels())
 
     def add(self, prediction: Prediction, ground_truth: np.ndarray | None, image: np.ndarray | None = None) -> None:
         """Count one image.
@@ -71,6 +80,8 @@ class Evaluator:
         self.confusion.update(ground_truth, prediction.label)
         if prediction.uncertainty is not None:
             self.uncertainty.update(ground_truth, prediction.label, prediction.uncertainty)
+            if self.acceptance is not None:
+                self.accepted.update(ground_truth, prediction.label, prediction.uncertainty)
 
     @property
     def per_class_iou(self) -> dict[str, float | None]:
@@ -78,7 +89,8 @@ class Evaluator:
         return dict(zip(self._names, map(finite_or_none, self.confusion.per_class_iou), strict=True))
 
     def metrics(self) -> dict[str, Any]:
-        """Compute miou, pixel_accuracy, per_class_iou, uncertainty and temporal_consistency, ready for JSON."""
+        """Compute miou, pixel_accuracy, per_class_iou, uncertainty, accepted (None where the model vouches for no pixels, see
+        `AcceptanceCounts.metrics`) and temporal_consistency, ready for JSON."""
         return {
             "miou": finite_or_none(self.confusion.miou),
             "pixel_accuracy": finite_or_none(self.confusion.pixel_accuracy),
@@ -88,6 +100,7 @@ class Evaluator:
                 "auroc": finite_or_none(self.uncertainty.auroc),
                 "aurc": finite_or_none(self.uncertainty.aurc),
             },
+            "accepted": self.accepted.metrics(self.acceptance, self._names) if self.acceptance is not None else None,
             "temporal_consistency": finite_or_none(self.consistency.value),
         }
 
