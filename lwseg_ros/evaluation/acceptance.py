@@ -40,9 +40,9 @@ class AcceptanceCounts:
 
         Returns:
             `share`, of accepted pixels among all judged ones; `error_rate` of the accepted ones; `level` and `confidence` as
-            claimed; `per_class` by name (of the predicted class), each with `share` of its pixels that is accepted, `error_rate`, `pixels`,
-            how many are accepted, and `met`, whether the rate is within the level; `not_met`, the names where it is not. None
-            for what has no pixels.
+            claimed; `per_class` by name (of the predicted class), each with `share` of its pixels that is accepted, `error_rate`,
+            `pixels`, how many are accepted, and `met`, whether the rate is within the level; `not_met`, the names where it is not.
+            None for what has no pixels.
         """
         accepted = np.zeros((len(self.counts), 2), np.int64)
         for class_id, threshold in acceptance.thresholds.items():

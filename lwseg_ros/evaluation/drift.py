@@ -61,8 +61,9 @@ def unusual(figures: FrameFigures, normal: Mapping[str, Range]) -> list[str]:
     for name, value in figures._asdict().items():
         least, largest = normal.get(name, (None, None))
         if (least is not None and value < least) or (largest is not None and value > largest):
-            ends = [f"at least {least:.3g}"] * (least is not None) + [f"at most {largest:.3g}"] * (largest is not None)
-            texts.append(f"{name} is {value:.3g}, normal is {' and '.join(ends)}")
+            ends = (("at least", least), ("at most", largest))
+            allowed = " and ".join(f"{which} {end:.3g}" for which, end in ends if end is not None)
+            texts.append(f"{name} is {value:.3g}, normal is {allowed}")
     return texts
 
 

@@ -174,8 +174,11 @@ class ResultSink:
 
 
 def label_info_json(model: ModelFile) -> str:
-    """Describe the label image's ids, and where they come from, as JSON; where pixels are accepted, up to which uncertainty those of
-    each class are (`threshold`; null: never), and what is claimed of them."""
+    """Describe the label image's ids, and where they come from, as JSON.
+
+    Where pixels are accepted, a class has a `threshold`, the largest uncertainty of those (null: never), and `level` and
+    `confidence` say what is claimed of them.
+    """
     manifest = model.manifest
     acceptance = manifest.accepted_pixels()
     classes = [

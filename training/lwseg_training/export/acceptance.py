@@ -120,11 +120,12 @@ def fit_thresholds(blocks: Sequence[np.ndarray], level: float, confidence: float
 
         L(t) = max over s <= t of  W(s) / max(A(s), m),
 
-    its error rate, made monotone in t as conformal risk control demands of a loss (Angelopoulos et al., arXiv
-    2208.02814). With few blocks the expectation that paper bounds is a weak promise, so the bound is one in probability (Bates et al.,
-    Distribution-Free, Risk-Controlling Prediction Sets, arXiv 2101.02703): E L(t) <= level with the confidence, over the draw of
-    the blocks, by the betting bound of Waudby-Smith and Ramdas, which needs no assumption on the distribution and gains
-    from a small variance. The pooled rate of the blocks' pixels has to be within the level as well. Classes are bound one by one.
+    its error rate, made monotone in t as conformal risk control demands of a loss (Angelopoulos et al., arXiv 2208.02814). That
+    paper bounds its expectation over the draw of the blocks as well, a weak promise with few of them; here the bound is one in
+    probability (Bates et al., Distribution-Free, Risk-Controlling Prediction Sets, arXiv 2101.02703): E L(t) <= level with the
+    confidence, over the draw of the blocks, by the betting bound of Waudby-Smith and Ramdas, which needs no assumption on the
+    distribution and gains from a small variance. The pooled rate of the blocks' pixels has to be within the level as well. Classes
+    are bound one by one.
 
     Args:
         blocks: each int64 [C, 256, 2], pixels by predicted class, uncertainty, and right or wrong; see `AcceptanceCounts`.
@@ -145,9 +146,10 @@ def fit_thresholds(blocks: Sequence[np.ndarray], level: float, confidence: float
 def _threshold(counts: np.ndarray, least: np.ndarray, level: float, confidence: float) -> int | None:
     """Fit one class: counts int64 [B, 256, 2], least float [B], see `fit_thresholds`."""
     present = counts.sum(axis=(1, 2)) >= np.maximum(least, 1)
-    below = counts[present, : MAX_THRESHOLD + 1].cumsum(axis=1)
+    below = counts[:, : MAX_THRESHOLD + 1].cumsum(axis=1)
     wrong, accepted = below[:, :, 1], below.sum(axis=2)
-    losses = np.maximum.accumulate(wrong / np.maximum(accepted, least[present, None]), axis=1)
+    rates = wrong[present] / np.maximum(accepted[present], least[present, None])
+    losses = np.maximum.accumulate(rates, axis=1)
     controlled = [mean_is_below(losses[:, threshold], level, confidence) for threshold in range(MAX_THRESHOLD + 1)]
     pooled = wrong.sum(axis=0) <= level * accepted.sum(axis=0)
     threshold = MAX_THRESHOLD if all(controlled) else controlled.index(False) - 1
