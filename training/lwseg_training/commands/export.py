@@ -10,6 +10,7 @@ from typing import Any
 
 from lwseg_ros.commands.arguments import parse_size_hw
 from lwseg_ros.errors import RecipeError
+from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.model.model_file import UNCERTAINTY_KINDS, Manifest
 from lwseg_training.distributed import training_process
 from lwseg_training.engine.checkpoint import load_checkpoint
@@ -133,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
     if sequences:
         print(f"held out, mean: {_in_words(manifest.held_out['mean'])}")
         print(_acceptance_in_words(manifest))
+    for sequence, figures in manifest.acceptance.get("crossed", {}).items():
+        print(f"fitted on the other sequences, on {sequence}: {accepted_in_words({**manifest.acceptance, **figures})}")
     print(f"{model.path}: {len(model.data) / 1e6:.1f} MB, {args.precision}, SHA-256 {model.sha256[:16]}")
     return 0
 

@@ -18,6 +18,7 @@ from lwseg_training.engine.checkpoint import load_checkpoint
 from lwseg_training.experiments.cross_validation import without_sequence
 from lwseg_training.export.acceptance import CONFIDENCE, LEVEL, ImageCounts, count_image, fit_acceptance
 from lwseg_training.export.calibration import fit_temperature, pixels_per_image, sample_logits
+from lwseg_training.export.crossed_acceptance import check_on_each
 from lwseg_training.export.export import CPU, CrossFit, calibrated, input_size, uncalibrated_graph
 from lwseg_training.export.prediction import FIGURES, predict, progress, rounded_figures
 
@@ -35,7 +36,8 @@ def cross_fit(
     device: torch.device = CPU,
 ) -> CrossFit:
     """Fit one temperature to what held-out runs of a checkpoint's recipe had not seen, every sequence weighing alike, and
-    evaluate each run with it on its sequence; then fit which pixels are accepted there. Shows progress on stderr.
+    evaluate each run with it on its sequence; then fit which pixels are accepted there, and judge each sequence by what the others
+    give (`crossed`; the one temperature is of all). Shows progress on stderr.
 
     Args:
         state: from `load_checkpoint`, the run that the temperature is for.
@@ -70,7 +72,9 @@ def cross_fit(
             counts[sequence].append(count_image(image, prediction, label, len(split.classes)))
         sequences[sequence] = {"images": len(split.pairs), **rounded_figures(evaluator)}
     held_out = {"sequences": sequences, "mean": _mean(list(sequences.values()))}
-    return CrossFit(calibration, held_out, fit_acceptance(counts, level, confidence))
+    acceptance = fit_acceptance(counts, level, confidence)
+    crossed = check_on_each(counts, [c["name"] for c in state["classes"]], level, confidence)
+    return CrossFit(calibration, held_out, {**acceptance, "crossed": crossed})
 
 
 def _by_sequence(recipe: Recipe, runs: Sequence[Path]) -> dict[str, dict[str, Any]]:
