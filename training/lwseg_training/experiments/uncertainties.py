@@ -65,7 +65,6 @@ def _synergy(state: dict[str, Any], kind: str, low_scale: float) -> InferenceGra
     return uncalibrated_graph(state, kind, low_scale)[1]
 
 
-@torch.no_grad()
 def _detection(
     labels: str, kinds: dict[str, InferenceGraph], images: LabelledImages, sequence: str, device: torch.device
 ) -> list[ErrorDetection]:
@@ -75,13 +74,14 @@ def _detection(
         key: fit_temperature([sample_logits(graph, images, device)]).temperature for key, graph in graphs.items()
     }
     metrics = {kind: UncertaintyMetrics(len(images.split.classes), IGNORE, kind) for kind in kinds}
-    for image, truth in progress(images, f"comparing {labels}"):
-        batch = torch.from_numpy(image)[None].to(device)
-        label = next(iter(graphs.values())).logits(batch).argmax(dim=1)[0].cpu().numpy()
-        logits = {key: graph.uncertainty_logits(batch) for key, graph in graphs.items()}
-        for kind, graph in kinds.items():
-            probabilities = (logits[id(graph)] / temperatures[id(graph)]).softmax(dim=1)
-            metrics[kind].update(truth, label, uncertainty_levels(probabilities, kind)[0].cpu().numpy())
+    with torch.no_grad():
+        for image, truth in progress(images, f"comparing {labels}"):
+            batch = torch.from_numpy(image)[None].to(device)
+            label = next(iter(graphs.values())).logits(batch).argmax(dim=1)[0].cpu().numpy()
+            logits = {key: graph.uncertainty_logits(batch) for key, graph in graphs.items()}
+            for kind, graph in kinds.items():
+                probabilities = (logits[id(graph)] / temperatures[id(graph)]).softmax(dim=1)
+                metrics[kind].update(truth, label, uncertainty_levels(probabilities, kind)[0].cpu().numpy())
     return [ErrorDetection(labels, kind, sequence, own.auroc, own.aurc) for kind, own in metrics.items()]
 
 
