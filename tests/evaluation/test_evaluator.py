@@ -29,6 +29,7 @@ def test_metrics_by_hand() -> None:
         "auroc": pytest.approx(0.5),
         "aurc": pytest.approx(0.25),
     }
+    assert metrics["accepted"] is None
     assert metrics["temporal_consistency"] is None  # was given no images
 
 
