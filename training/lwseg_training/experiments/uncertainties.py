@@ -68,7 +68,7 @@ def _synergy(state: dict[str, Any], kind: str, low_scale: float) -> InferenceGra
 def _detection(
     labels: str, kinds: dict[str, InferenceGraph], images: LabelledImages, sequence: str, device: torch.device
 ) -> list[ErrorDetection]:
-    """Evaluate kinds on the labels that all their graphs give."""
+    """Evaluate kinds, least_confidence among them, on the labels that all their graphs give."""
     graphs = {id(graph): graph.to(device) for graph in kinds.values()}
     temperatures = {
         key: fit_temperature([sample_logits(graph, images, device)]).temperature for key, graph in graphs.items()
@@ -77,8 +77,8 @@ def _detection(
     with torch.no_grad():
         for image, truth in progress(images, f"comparing {labels}"):
             batch = torch.from_numpy(image)[None].to(device)
-            label = next(iter(graphs.values())).logits(batch).argmax(dim=1)[0].cpu().numpy()
             logits = {key: graph.uncertainty_logits(batch) for key, graph in graphs.items()}
+            label = logits[id(kinds["least_confidence"])].argmax(dim=1)[0].cpu().numpy()
             for kind, graph in kinds.items():
                 probabilities = (logits[id(graph)] / temperatures[id(graph)]).softmax(dim=1)
                 metrics[kind].update(truth, label, uncertainty_levels(probabilities, kind)[0].cpu().numpy())
