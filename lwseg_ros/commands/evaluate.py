@@ -9,6 +9,7 @@ from typing import Any
 
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.datasets import DATASETS, figures_note, load_split
+from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.evaluation.split import evaluate_split
 from lwseg_ros.segmenter import Segmenter
 
@@ -81,4 +82,6 @@ def table(figures: dict[str, Any]) -> str:
         f"FPR at 95 % TPR    {show(uncertainty['fpr95'])}",
         f"AURC               {show(uncertainty['aurc'])}",
     ]
+    if figures["accepted"] is not None:
+        lines.append(f"accepted           {accepted_in_words(figures['accepted'])}")
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.model.model_file import DEFAULT_MODEL, load_model, resolve_model
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.ground_truth import GroundTruth
@@ -192,6 +193,8 @@ def summary(figures: dict[str, Any]) -> str:
         *([("against", comparison_in_words(against))] if against else []),
         *([("verdict", figures["verdict"])] if figures["verdict"] else []),
     ]
+    if figures["accepted"] is not None:
+        rows.append(("accepted", accepted_in_words(figures["accepted"])))
     return "\n".join(f"{name:<12} {text}" for name, text in rows)
 
 

@@ -10,11 +10,13 @@ import numpy as np
 
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import ModelFileError
+from lwseg_ros.evaluation.acceptance import acceptance_figures
 from lwseg_ros.evaluation.boundary import BoundaryIoU
 from lwseg_ros.evaluation.counts import Counts, Prediction
 from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
 from lwseg_ros.evaluation.regions import REGIONS, RegionMetrics, third_rows
 from lwseg_ros.evaluation.temporal_consistency import TemporalConsistency
+from lwseg_ros.model.acceptance import Acceptance
 from lwseg_ros.model.manifest import Manifest
 
 __all__ = ["Evaluator", "Prediction", "evaluate"]
@@ -28,6 +30,7 @@ class Evaluator:
         classes: Sequence[ClassInfo],
         ignore_id: int | None,
         uncertainty_kind: str = "least_confidence",
+        acceptance: Acceptance | None = None,
         *,
         in_detail: bool = False,
     ) -> None:
@@ -37,6 +40,7 @@ class Evaluator:
             classes: ids 0 to C - 1 in any order; raises ModelFileError for others.
             ignore_id: the ground truth's value of pixels that do not count.
             uncertainty_kind: as in the manifest; decides whether a calibration error exists.
+            acceptance: the model's, which the accepted pixels are held against.
             in_detail: measure boundaries and regions of the image as well, which takes time.
         """
         ordered = sorted(classes, key=lambda info: info.id)
@@ -46,6 +50,7 @@ class Evaluator:
         self.names = [info.name for info in ordered]
         self._settings = len(ids), ignore_id, uncertainty_kind
         self._counts = Counts.zero(*self._settings)
+        self.acceptance = acceptance
         self.consistency = TemporalConsistency()
         self.boundary = BoundaryIoU(len(ids), ignore_id) if in_detail else None
         self.regions = RegionMetrics(*self._settings) if in_detail else None
@@ -63,7 +68,8 @@ class Evaluator:
     @classmethod
     def of_model(cls, manifest: Manifest, *, in_detail: bool = False) -> Evaluator:
         """Start with the classes, ignored id and uncertainty of a model."""
-        return cls(manifest.classes, manifest.ignore_id, manifest.uncertainty_kind, in_detail=in_detail)
+        acceptance = manifest.accepted_pixels()
+        return cls(manifest.classes, manifest.ignore_id, manifest.uncertainty_kind, acceptance, in_detail=in_detail)
 
     def add(
         self, prediction: Prediction, ground_truth: np.ndarray | None, image: np.ndarray | None = None
@@ -129,7 +135,10 @@ class Evaluator:
         return self._by_name(self.confusion.per_class_iou)
 
     def metrics(self) -> dict[str, Any]:
-        """Compute all figures, ready for JSON; confusion has a row a true and a column a predicted class, in the names' order."""
+        """Compute all figures, ready for JSON; confusion has a row a true and a column a predicted class, in the names' order.
+
+        `accepted` is None where the model vouches for no pixels, see `acceptance_figures`.
+        """
         confusion, boundary = self.confusion, self.boundary
         return {
             "miou": finite_or_none(confusion.miou),
@@ -147,6 +156,7 @@ class Evaluator:
                 "unlabelled": confusion.unlabelled.tolist(),
             },
             "uncertainty": self.uncertainty.figures(self.names),
+            "accepted": self.acceptance and acceptance_figures(self.uncertainty, self.acceptance, self.names),
             "temporal_consistency": finite_or_none(self.consistency.value),
         }
 

@@ -11,6 +11,7 @@ from lwseg_ros.errors import ImageError
 from lwseg_ros.evaluation.counts import Counts
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.evaluation.metrics import finite_or_none
+from lwseg_ros.model.acceptance import Acceptance
 from lwseg_ros.model.manifest import Manifest
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.kept_frames import FrameSelection, KeptFrame
@@ -78,16 +79,19 @@ def evaluate_bag(
             evaluator.consistency.skip()
             continue
         ground_truth = truth.judge(frame, image.shape[:2])
-        row = _measured(row, prediction, evaluator.add(prediction, ground_truth, image))
+        row = _measured(row, prediction, evaluator.add(prediction, ground_truth, image), evaluator.acceptance)
         rows.append(row)
         selection.offer(KeptFrame(frame.index, image, prediction, ground_truth, row, "spread"))
     return BagEvaluation(evaluator, selection.frames(), rows)
 
 
-def _measured(row: FrameRow, prediction: Prediction, counts: Counts | None) -> FrameRow:
+def _measured(row: FrameRow, prediction: Prediction, counts: Counts | None, acceptance: Acceptance | None) -> FrameRow:
     """Complete the row of a frame that has a label; counts are None without ground truth."""
     if prediction.uncertainty is not None:
         row = replace(row, mean_uncertainty=float(prediction.uncertainty.mean()) / 255)
+        if acceptance is not None:
+            accepted = acceptance.accepted(prediction.label, prediction.uncertainty)
+            row = replace(row, accepted_share=float(accepted.mean()) / 255)
     if counts is None:
         return row
     return replace(

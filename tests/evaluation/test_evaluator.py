@@ -29,6 +29,7 @@ def test_metrics_by_hand() -> None:
     assert uncertainty["ece"] == pytest.approx(0.84 - 0.75)
     assert uncertainty["auroc"] == pytest.approx(0.5)
     assert uncertainty["aurc"] == pytest.approx(0.25)
+    assert metrics["accepted"] is None
     assert metrics["temporal_consistency"] is None  # was given no images
 
 

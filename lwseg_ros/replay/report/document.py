@@ -56,7 +56,6 @@ def describe(result: ReplayResult, requirements: Sequence[Requirement] = (), aga
         "precision": measured["precision"],
         "device": result.engine.device,
         "fallback_reason": result.engine.fallback_reason,
-        "accepted": None,
         **measured,
         "against": None,
         "verdict": None,

@@ -33,11 +33,12 @@ NUM_SIZED_IMAGES = 8  # that are looked at for the size at which a recipe evalua
 
 @dataclass(frozen=True)
 class CrossFit:
-    """A temperature that was fitted on what held-out runs of a recipe had not seen, and their figures with it, as the manifest's
-    `held_out` has them (experiments/cross_fitting.py)."""
+    """What was fitted on what held-out runs of a recipe had not seen (experiments/cross_fitting.py): the temperature, the runs'
+    figures with it, as the manifest's `held_out` has them, and its `acceptance`."""
 
     calibration: Calibration
     held_out: dict[str, Any]
+    acceptance: dict[str, Any]
 
 
 def export_checkpoint(
@@ -65,7 +66,7 @@ def export_checkpoint(
         size_hw: input size; by default that at which the recipe evaluates, or that of its crops where the images, as far as eight
             of them tell, are evaluated at many sizes. The figures are those at this size.
         low_scale: export not the network itself but the multi-scale synergy of it, with a low scale of this share.
-        cross_fit: of the held-out runs of the recipe; its temperature is taken and its figures are the manifest's `held_out`.
+        cross_fit: of the held-out runs of the recipe; the manifest has its temperature, figures and accepted pixels.
         device: where PyTorch runs.
 
     Raises ParityError, and writes nothing, where the exported graph disagrees with PyTorch; ModelFileError where there is
@@ -108,6 +109,7 @@ def export_checkpoint(
         training=_provenance(state, recipe),
         validation={"split": validation.split, "images": len(images), **rounded_figures(evaluator)},
         held_out=cross_fit.held_out if cross_fit is not None else {},
+        acceptance=cross_fit.acceptance if cross_fit is not None else {},
     )
     return save_model(model, manifest, path), calibration, parity
 
