@@ -34,16 +34,29 @@ def test_parameters_are_the_published_networks_less_its_classifier(variant: int,
     assert sum(parameter.numel() for parameter in encoder.parameters()) == published - head
 
 
-# TensorFlow's rule, worked out by hand for a row of 5, 6 and 7 pixels: out = ceil(n / 2), missing pixels go to the end first.
+# TensorFlow's rule for the even sizes, worked out by hand: out = ceil(n / 2), missing pixels go to the end first. Odd sizes keep
+# the phase: as if there were one more pixel.
 @pytest.mark.parametrize(
-    ("size", "kernel", "before", "after"), [(6, 3, 0, 1), (5, 3, 1, 1), (7, 3, 1, 1), (6, 5, 1, 2), (7, 5, 2, 2)]
+    ("size", "kernel", "before", "after"), [(6, 3, 0, 1), (5, 3, 0, 2), (7, 3, 0, 2), (6, 5, 1, 2), (7, 5, 1, 3)]
 )
-def test_padding_is_tensorflows_same(size: int, kernel: int, before: int, after: int) -> None:
+def test_padding_is_tensorflows_same_of_even_sizes(size: int, kernel: int, before: int, after: int) -> None:
     padded = SamePad(kernel, 2)(torch.ones(1, 1, size, size))
     row = padded[0, 0, padded.shape[2] // 2]
     assert row.tolist() == [0.0] * before + [1.0] * size + [0.0] * after
     column = padded[0, 0, :, padded.shape[3] // 2]
     assert column.tolist() == row.tolist()
+
+
+def test_an_odd_size_moves_no_feature() -> None:
+    torch.manual_seed(0)
+    encoder = EfficientNetLite(0).eval()
+    image = torch.rand(1, 3, 161, 193)
+    with torch.no_grad():
+        even, odd = encoder(F.pad(image, (0, 31, 0, 31))), encoder(image)
+    # All but what the right and the lower border reach, so many pixels away.
+    for part, (stride, reach) in enumerate([(4, 13), (8, 45), (16, 141)]):
+        rows, columns = (161 - reach) // stride, (193 - reach) // stride
+        assert torch.allclose(even[part][..., :rows, :columns], odd[part][..., :rows, :columns], atol=1e-5)
 
 
 # ImageNet's classes that one sees in a street: vehicles, signs, lights, parking meters.

@@ -68,8 +68,10 @@ BLOCK_PARTS = {
 
 
 class SamePad(nn.Module):
-    """Pad as TensorFlow's "same", which the published weights were trained with: at stride 2 and an even size one pixel more at the
-    right and at the bottom than at the left and at the top.
+    """Pad as TensorFlow's "same" pads even sizes, which the published weights were trained with at every stage: at stride 2 one pixel
+    more at the right and at the bottom than at the left and at the top.
+
+    TensorFlow pads odd sizes evenly, and so takes other pixels for the centres; here they stay where the weights want them.
     """
 
     def __init__(self, kernel: int, stride: int) -> None:
@@ -77,10 +79,11 @@ class SamePad(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, features: Tensor) -> Tensor:
+        before = (self.kernel - self.stride) // 2
         pads: list[int] = []
         for size in (features.shape[-1], features.shape[-2]):
-            total = max((math.ceil(size / self.stride) - 1) * self.stride + self.kernel - size, 0)
-            pads += [total // 2, total - total // 2]
+            total = (math.ceil(size / self.stride) - 1) * self.stride + self.kernel - size
+            pads += [before, total - before]
         return F.pad(features, pads)
 
 

@@ -73,17 +73,25 @@ class LiteSeg(ClassifyingNetwork):
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W]."""
         features = self.backbone(image)[-len(self.strides) :]
-        joined = self.context(features[-1].mean(dim=(2, 3), keepdim=True))
+        joined, coarsest = self.context(features[-1].mean(dim=(2, 3), keepdim=True)), True
         for feature, lateral, level in zip(features[::-1], self.laterals[::-1], self.levels[::-1], strict=True):
             own = lateral(feature)
-            coarser = (
-                joined.expand_as(own)
-                if joined.shape[-1] == 1
-                else resize_bilinear(joined, (own.shape[-2], own.shape[-1]))
-            )
-            joined = level(own + coarser)
+            joined = level(own + (joined.expand_as(own) if coarsest else _upsample(joined, own)))
+            coarsest = False
         logits = self.classifier(self.head(joined))
-        return upsample_logits(logits, (image.shape[-2], image.shape[-1]))
+        height, width = image.shape[-2:]
+        finest = self.strides[0]
+        whole = upsample_logits(logits, (logits.shape[-2] * finest, logits.shape[-1] * finest))
+        return whole[..., :height, :width]
+
+
+def _upsample(features: Tensor, finer: Tensor) -> Tensor:
+    """Double the size of features, and cut off what ``finer`` does not have at the right and at the bottom.
+
+    A stage rounds an odd size up, so that its last pixels stand for more than there is; a resize to the finer size would shift all.
+    """
+    height, width = finer.shape[-2:]
+    return resize_bilinear(features, (features.shape[-2] * 2, features.shape[-1] * 2))[..., :height, :width]
 
 
 def _refinement(decoder: Decoder, stride: int, channels: int) -> nn.Module:
