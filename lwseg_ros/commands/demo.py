@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lwseg_ros.commands.replay_common import add_common_arguments, finish, run_live
+from lwseg_ros.commands.replay_common import add_common_arguments, ends_in_order, finish, run_live
 from lwseg_ros.model.model_file import resolve_model
 from lwseg_ros.replay.live.run import LiveOptions
 from lwseg_ros.replay.sample import SAMPLE_BAG
@@ -24,5 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay the sample bag at its recorded rate and write the report."""
     options = LiveOptions(resolve_model(args.model), args.backend)
-    finish(run_live(SAMPLE_BAG, options), args.output, as_json=args.json)
-    return 0
+    with ends_in_order() as interrupted:
+        result = run_live(SAMPLE_BAG, options, interrupted=interrupted)
+    return finish(result, args.output, as_json=args.json)

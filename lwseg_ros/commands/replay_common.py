@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,12 +18,14 @@ from tqdm import tqdm
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.live.recording import spool_bytes
 from lwseg_ros.replay.live.run import LiveOptions, replay_live
 from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.replay.sample import SAMPLE_BAG, SAMPLE_NOTE
 
 NUM_KEPT = 6
+TOLD_SPOOL_BYTES = 10**8  # what a disk has anyway needs no mention
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,14 +35,26 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
-def run_live(bag: Path, options: LiveOptions, topic: str | None = None, label_topic: str | None = None) -> ReplayResult:
-    """Replay through the node as `replay_live` does, with progress bars, leaving no process behind when interrupted."""
+def run_live(
+    bag: Path,
+    options: LiveOptions,
+    topic: str | None = None,
+    label_topic: str | None = None,
+    *,
+    record: Path | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> ReplayResult:
+    """Replay through the node as `replay_live` does, with progress bars."""
     # checked here too, so that a wrong topic costs no start of the node
     with Bag(bag) as opened:
         truth = opened.label_topic(label_topic)
-        total = opened.image_topic(topic, exclude=truth.name if truth else None).count
-    print("starting the node, the player and the collector ...", file=sys.stderr)
-    with progress_bars() as bar, _terminate_as_interrupt():
+        image = opened.image_topic(topic, exclude=truth.name if truth else None)
+        total, num_bytes = image.count, spool_bytes(opened, image)
+    room = (
+        f"; its answers take about {num_bytes / 1e9:.1f} GB of disk meanwhile" if num_bytes >= TOLD_SPOOL_BYTES else ""
+    )
+    print(f"starting the node, the player and the collector{room} ...", file=sys.stderr)
+    with progress_bars() as bar:
         advance = bar("labels received", total)
 
         def on_event(kind: str, count: int) -> None:
@@ -52,15 +67,16 @@ def run_live(bag: Path, options: LiveOptions, topic: str | None = None, label_to
             topic=topic,
             label_topic=label_topic,
             num_kept=NUM_KEPT,
+            record=record,
             on_event=on_event,
             progress=lambda total: bar("evaluating", total),
+            interrupted=interrupted,
         )
 
 
-def finish(result: ReplayResult, folder: Path, *, as_json: bool) -> None:
-    """Write the report and print the figures."""
-    if Path(result.source).resolve() == SAMPLE_BAG.resolve():
-        result = replace(result, note=SAMPLE_NOTE)
+def finish(result: ReplayResult, folder: Path, *, as_json: bool) -> int:
+    """Write the report and print the figures; return the exit code, 1 for a partial result."""
+    result = noted(result)
     page = write_report(result, folder)
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -72,6 +88,12 @@ def finish(result: ReplayResult, folder: Path, *, as_json: bool) -> None:
         if result.note:
             print(result.note)
     print(f"report: {page}", file=sys.stderr if as_json else sys.stdout)
+    return 1 if result.partial else 0
+
+
+def noted(result: ReplayResult) -> ReplayResult:
+    """Add what has to be known of the figures of the shipped sample bag."""
+    return replace(result, note=SAMPLE_NOTE) if Path(result.source).resolve() == SAMPLE_BAG.resolve() else result
 
 
 def summary(figures: dict[str, Any]) -> str:
@@ -85,7 +107,7 @@ def summary(figures: dict[str, Any]) -> str:
     rows = [
         ("model", f"{figures['model']} on {figures['backend']}, {figures['precision']}"),
         ("frames", ", ".join(f"{count} {name}" for name, count in counts.items())),
-        ("rate", f"{show(figures['rate_hz'])} Hz"),
+        ("rate", f"{show(figures['rate_hz'])} Hz, the engine alone {show(figures['engine_hz'])} Hz"),
         ("latency", f"p50 {show(latency['p50'])}, p95 {show(latency['p95'])}, p99 {show(latency['p99'])} ms"),
         ("engine", f"p50 {show(engine['p50'])}, p95 {show(engine['p95'])} ms"),
         ("mIoU", f"{show(figures['miou'], 4)} (pixel accuracy {show(figures['pixel_accuracy'], 4)})"),
@@ -108,14 +130,19 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[], object]]]:
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM unwind like Ctrl-C, so that the child processes are stopped."""
+def ends_in_order() -> Iterator[Callable[[], bool]]:
+    """Let the first SIGINT or SIGTERM be asked for, and further ones interrupt."""
+    caught: list[int] = []
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def catch(number: int, _: object) -> None:
+        caught.append(number)
+        os.write(2, b"\nending with what there is; once more to end at once\n")
+        if len(caught) > 1:
+            raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield lambda: bool(caught)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -72,6 +72,14 @@ class Evaluator:
         if prediction.uncertainty is not None:
             self.uncertainty.update(ground_truth, prediction.label, prediction.uncertainty)
 
+    def merge(self, other: Evaluator) -> None:
+        """Add another evaluator's counts to this one's; raises ValueError where classes, ignored id or uncertainty differ."""
+        if self._names != other._names:
+            raise ValueError(f"cannot merge the classes {other._names} into {self._names}")
+        self.confusion.merge(other.confusion)
+        self.uncertainty.merge(other.uncertainty)
+        self.consistency.merge(other.consistency)
+
     @property
     def per_class_iou(self) -> dict[str, float | None]:
         """IoU of each class by name; None for one that is neither in the ground truth nor predicted."""

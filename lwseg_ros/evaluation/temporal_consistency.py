@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,6 +50,15 @@ class TemporalConsistency:
         """Forget the previous frame, because the next one does not follow it (a frame was lost between them)."""
         self._previous = None
 
+    def merge(self, other: TemporalConsistency) -> None:
+        """Add what another one has counted to this one's counts; neither's frames follow the other's."""
+        self.agreeing += other.agreeing
+        self.followed += other.followed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes only the counts travel: OpenCV's flow cannot, and the next frame is of another bag."""
+        return _counted, (self.agreeing, self.followed)
+
     @property
     def value(self) -> float:
         """Agreement in [0, 1]; nan before two consecutive frames were seen."""
@@ -70,3 +80,9 @@ class TemporalConsistency:
         warped = cv2.remap(previous_label, source_x, source_y, cv2.INTER_NEAREST)
         self.followed += int(followed.sum())
         self.agreeing += int((followed & (warped == label)).sum())
+
+
+def _counted(agreeing: int, followed: int) -> TemporalConsistency:
+    consistency = TemporalConsistency()
+    consistency.agreeing, consistency.followed = agreeing, followed
+    return consistency

@@ -54,6 +54,7 @@ class ReplayResult:
         kept: some frames to look at.
         note: what a reader of the figures has to know, or empty.
         warnings: what of the bag was left out or changed, as sentences.
+        partial: whether it ended before all that was asked for was replayed; the first warning says where.
     """
 
     source: str
@@ -70,9 +71,10 @@ class ReplayResult:
     kept: tuple[KeptFrame, ...]
     note: str = ""
     warnings: tuple[str, ...] = ()
+    partial: bool = False
 
     def figures(self) -> dict[str, Any]:
-        """Collect the figures for `report.json`; one that was not measured is None, `warnings` is there if there are any."""
+        """Collect the figures for `report.json`; one not measured is None; `partial` and `warnings` are there where needed."""
         return {
             "model": self.model.path.name,
             "backend": self.engine.backend,
@@ -84,7 +86,9 @@ class ReplayResult:
                 "max": max(self.answered_latencies_ms, default=None),
             },
             "engine_ms": percentiles(self.inference_ms, (50, 95)),
+            "engine_hz": self.engine_hz,
             **self.evaluator.metrics(),
+            **({"partial": True} if self.partial else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
@@ -92,3 +96,13 @@ class ReplayResult:
     def answered_latencies_ms(self) -> list[float]:
         """The latencies of the frames whose label came."""
         return [latency for latency in self.latencies_ms if latency is not None]
+
+    @property
+    def engine_hz(self) -> float | None:
+        """Inferences per second of the runtime's own time, whatever else takes time around it; None without any."""
+        return 1e3 * len(self.inference_ms) / sum(self.inference_ms) if self.inference_ms else None
+
+
+def interruption_warning(num_frames: int, total: int) -> str:
+    """Say of a partial result which frames it is of, as its first warning."""
+    return f"interrupted: this is of the first {num_frames} of {total} images only"

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.evaluation.evaluator import Prediction
+from lwseg_ros.files import temporary_folder
 from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import evaluate_bag
 from lwseg_ros.replay.live.process_group import LiveReplayError, image_bytes, require_rclpy
-from lwseg_ros.replay.live.recording import LiveRecording
+from lwseg_ros.replay.live.recording import LiveRecording, check_spool, spool_bytes
 from lwseg_ros.replay.live.session import LiveOptions, LiveSession
 from lwseg_ros.replay.pairing import Frame, ambiguities
-from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
+from lwseg_ros.replay.prediction_recorder import PredictionRecorder
+from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult, interruption_warning
 
 __all__ = ["LiveOptions", "LiveReplayError", "replay_live"]
 
@@ -29,8 +31,10 @@ def replay_live(
     topic: str | None = None,
     label_topic: str | None = None,
     num_kept: int = 0,
+    record: Path | None = None,
     on_event: Callable[[str, int], object] = lambda kind, count: None,
     progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> ReplayResult:
     """Play a bag through the node over DDS, and evaluate what came back once all of it has.
 
@@ -38,23 +42,31 @@ def replay_live(
         topic: the image topic; None takes the only one.
         label_topic: the ground truth; None takes the only topic called `label`, if there is one.
         num_kept: how many frames to keep for the report.
+        record: an MCAP file that gets the predictions beside the originals, see `PredictionRecorder`.
         on_event: called with `published` or `label` and how many there are by now.
         progress: for the evaluation; gets the number of frames and returns what to call after each.
+        interrupted: asked while it plays and before each frame is evaluated; once it is true, the result is partial and of what
+            was played, or evaluated, by then.
 
     Raises:
         BagError: the bag or a topic in it cannot be used.
+        RecordError: the file to record to cannot be written.
+        KeyboardInterrupt: interrupted before any label came.
         ModelFileError: the model file cannot be used.
         LiveReplayError: ROS is not there, a process died, or the node did not get ready.
     """
     require_rclpy(", or replay without ROS (--offline)")
     model = load_model(options.model)
-    with tempfile.TemporaryDirectory(prefix="lwseg_replay_") as folder, Bag(path) as bag:
+    with temporary_folder("lwseg_replay_", options.spool) as folder, Bag(path) as bag, ExitStack() as stack:
         truth = bag.label_topic(label_topic)
         image = bag.image_topic(topic, exclude=truth.name if truth else None)
-        recording = LiveRecording(Path(folder) / "spool.bin")
-        session = LiveSession(path, image, image_bytes(bag, image), options, Path(folder), recording, on_event)
+        recording = LiveRecording(folder / "spool.bin")
+        check_spool(folder, spool_bytes(bag, image))
+        session = LiveSession(path, image, image_bytes(bag, image), options, folder, recording, on_event, interrupted)
         warnings = [*bag.warnings, *session.run()]
         recording.index()
+        num_published, was_interrupted = len(recording.published), interrupted()
+        recorder = stack.enter_context(PredictionRecorder(record, bag, image, model.manifest)) if record else None
 
         def predict(frame: Frame, image: np.ndarray) -> Prediction | None:
             prediction = recording.prediction(frame.index)
@@ -65,9 +77,27 @@ def replay_live(
                 )
             return prediction
 
+        evaluated = 0
+
+        def ends_before(index: int) -> bool:
+            nonlocal evaluated
+            if index >= num_published or (interrupted() and not was_interrupted):
+                return True
+            evaluated = index + 1
+            return False
+
         evaluator, kept, _ = evaluate_bag(
-            bag, image, truth, model.manifest, predict, num_kept=num_kept, progress=progress(image.count)
+            bag,
+            image,
+            truth,
+            model.manifest,
+            predict,
+            num_kept=num_kept,
+            progress=progress(num_published),
+            until=ends_before,
+            on_prediction=recorder.add if recorder else lambda *_: None,
         )
+        interruption = [] if evaluated == image.count else [interruption_warning(evaluated, image.count)]
         return ReplayResult(
             source=str(path),
             image_topic=image.name,
@@ -81,7 +111,8 @@ def replay_live(
             inference_ms=tuple(recording.inference_ms),
             evaluator=evaluator,
             kept=tuple(kept),
-            warnings=(*warnings, *ambiguities(bag, image, truth)),
+            warnings=(*interruption, *warnings, *ambiguities(bag, image, truth)),
+            partial=bool(interruption),
         )
 
 
@@ -99,5 +130,6 @@ def _engine(recording: LiveRecording) -> Engine:
 
 def _counts(recording: LiveRecording) -> FrameCounts:
     published, segmented = len(recording.published), recording.num_answered
-    bad = int(recording.last_diagnostics()["dropped_bad"])
+    # after an interruption the node may have counted some that came later
+    bad = min(int(recording.last_diagnostics()["dropped_bad"]), published - segmented)
     return FrameCounts(published, segmented, published - segmented - bad, bad)

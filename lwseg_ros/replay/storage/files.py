@@ -7,13 +7,12 @@ import re
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import yaml
 
 from lwseg_ros.errors import BagError
-from lwseg_ros.files import load_yaml
+from lwseg_ros.files import load_yaml, temporary_folder
 from lwseg_ros.replay.storage import mcap, sqlite
 from lwseg_ros.replay.storage.base import Storage, check_room
 from lwseg_ros.replay.storage.compression import ZSTD_MAGIC, open_zstd
@@ -118,7 +117,7 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:
     """Unpack a zstd-compressed file as far as it goes into a folder that goes with the stack."""
-    target = Path(stack.enter_context(TemporaryDirectory(prefix="lwseg_bag_"))) / path.with_suffix("").name
+    target = stack.enter_context(temporary_folder("lwseg_bag_")) / path.with_suffix("").name
     max_bytes = MAX_PACKING * path.stat().st_size
     with open_zstd(path) as packed, target.open("wb") as unpacked:
         while unpacked.tell() <= max_bytes:

@@ -28,6 +28,7 @@ KEYS = {
     "rate_hz": float,
     "latency_ms": {"p50": float, "p95": float, "p99": float, "max": float},
     "engine_ms": {"p50": float, "p95": float},
+    "engine_hz": float,
     "miou": float,
     "pixel_accuracy": float,
     "per_class_iou": {"road": float, "tree": float, "sky": float, "car": float, "sign": float},

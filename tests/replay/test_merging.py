@@ -1,0 +1,68 @@
+"""Several bags as one: counts add up, frames are numbered on, what does not belong together is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.bag_files import painted_messages, write_messages
+
+from lwseg_ros.errors import BagError
+from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.replay.merging import merge_results
+from lwseg_ros.replay.offline import replay_offline
+from lwseg_ros.replay.results import FrameCounts, ReplayResult
+from lwseg_ros.segmenter import Segmenter
+
+
+@pytest.fixture
+def results(tmp_path: Path, tiny_model: ModelFile) -> list[ReplayResult]:
+    messages = painted_messages(5)
+    two, three = write_messages(tmp_path / "two", messages[:6]), write_messages(tmp_path / "three", messages[6:])
+    with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
+        return [replay_offline(bag, segmenter, num_kept=2) for bag in (two, three)]
+
+
+def test_two_parts_of_a_bag_give_the_figures_of_the_whole(
+    tmp_path: Path, tiny_model: ModelFile, results: list[ReplayResult]
+) -> None:
+    path = write_messages(tmp_path / "whole", painted_messages(5))
+    with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
+        whole = replay_offline(path, segmenter)
+    merged = merge_results(results, num_kept=3)
+    assert np.array_equal(merged.evaluator.confusion.counts, whole.evaluator.confusion.counts)
+    assert np.array_equal(merged.evaluator.uncertainty.counts, whole.evaluator.uncertainty.counts)
+    assert merged.counts == whole.counts == FrameCounts(5, 5, 0, 0)
+    assert len(merged.inference_ms) == 5
+    # of the four pairs of frames, the one that the cut goes through is not compared
+    followed = merged.evaluator.consistency.followed
+    assert 0 < followed < whole.evaluator.consistency.followed
+    assert followed == sum(result.evaluator.consistency.followed for result in results)
+    assert [frame.index for frame in merged.kept] == [0, 2, 4]
+    assert results[1].evaluator.confusion.num_pixels == 3 * 48 * 64  # what is merged stays as it is
+
+
+def test_what_a_merged_result_says_of_its_parts(results: list[ReplayResult]) -> None:
+    one = replace(results[0], rate_hz=10.0, latencies_ms=(1.0, None), warnings=("w",), note="n")
+    other = replace(results[1], rate_hz=30.0, latencies_ms=(2.0, 3.0, 4.0), label_topic=None, partial=True)
+    merged = merge_results([one, other])
+    assert merged.rate_hz == pytest.approx(5 / (2 / 10 + 3 / 30))
+    assert merged.latencies_ms == (1.0, None, 2.0, 3.0, 4.0)
+    assert merged.source == f"{one.source}, {other.source}"
+    assert merged.image_topic == "/cam/image/compressed"
+    assert merged.label_topic == "/cam/label"
+    assert merged.warnings == (f"{one.source}: w",)
+    assert merged.note == f"{one.source}: n"
+    assert merged.partial
+    assert merged.figures()["partial"] is True
+    assert "partial" not in one.figures()
+
+
+def test_other_models_and_modes_are_refused(results: list[ReplayResult]) -> None:
+    one, other = results
+    with pytest.raises(BagError, match=r"two and .*three cannot be put together: their model differs \(.*, abc\)"):
+        merge_results([one, replace(other, model=replace(other.model, sha256="abc"))])
+    with pytest.raises(BagError, match=r"their mode differs \(offline, .*, live\)"):
+        merge_results([one, replace(other, mode="live")])
