@@ -13,12 +13,12 @@ import yaml
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.files import load_yaml, temporary_folder
-from lwseg_ros.replay.storage import mcap, sqlite
+from lwseg_ros.replay.storage import mcap, ros1, sqlite
 from lwseg_ros.replay.storage.base import Storage, check_room
 from lwseg_ros.replay.storage.compression import ZSTD_MAGIC, open_zstd
 
 METADATA = "metadata.yaml"
-SUFFIXES = re.compile(r"\.(mcap|db3)(\.zstd?)?$")
+SUFFIXES = re.compile(r"\.(mcap|db3|bag)(\.zstd?)?$")
 COPY_BYTES = 16 << 20
 MAX_PACKING = 1000  # nothing that a sensor records becomes smaller than this part of itself
 
@@ -80,8 +80,6 @@ def open_storage(path: Path, msgtypes: Collection[str], stack: ExitStack) -> Sto
         magic = file.read(16)
     if magic.startswith(ZSTD_MAGIC):
         return open_storage(_unpacked(path, stack), msgtypes, stack)
-    if magic.startswith(b"#ROSBAG"):
-        raise BagError(f"{path} is a ROS 1 bag; convert it with `rosbags-convert --src {path} --dst DIR`")
     if not magic:
         raise BagError(f"{path.name} is empty: nothing of the recording was written")
     storage: Storage
@@ -89,8 +87,10 @@ def open_storage(path: Path, msgtypes: Collection[str], stack: ExitStack) -> Sto
         storage = mcap.McapStorage(path, msgtypes)
     elif magic == sqlite.MAGIC:
         storage = sqlite.SqliteStorage(path, msgtypes)
+    elif magic.startswith(ros1.MAGIC):
+        storage = ros1.Ros1Storage(path, msgtypes)
     else:
-        raise BagError(f"{path.name} is neither an MCAP file nor an SQLite database: it begins with {magic[:8]!r}")
+        raise BagError(f"{path.name} is no MCAP file, SQLite database or ROS 1 bag: it begins with {magic[:8]!r}")
     stack.callback(storage.close)
     return storage
 
