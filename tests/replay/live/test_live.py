@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 from support.bag_files import (
     COMPRESSED_IMAGE,
     IMAGE_TOPIC,
@@ -217,9 +218,10 @@ def test_a_disk_without_room_for_the_answers_is_said(
 
 def test_the_command_writes_the_report(tmp_path: Path, tiny_model: ModelFile) -> None:
     bag = write_messages(tmp_path / "bag", painted_messages(NUM_FRAMES))
+    record = tmp_path / "recorded.mcap"
     command = [sys.executable, "-m", "lwseg_ros.cli", "replay", str(bag), "--model", str(tiny_model.path), "--json"]
     done = subprocess.run(
-        [*command, "--backend", "onnxruntime", "--rate", "2.0", "-o", str(tmp_path / "out")],
+        [*command, "--backend", "onnxruntime", "--rate", "2.0", "--record", str(record), "-o", str(tmp_path / "out")],
         capture_output=True,
         text=True,
         timeout=90,
@@ -230,6 +232,8 @@ def test_the_command_writes_the_report(tmp_path: Path, tiny_model: ModelFile) ->
     assert figures == json.loads((tmp_path / "out" / "report.json").read_text())
     assert figures["frames"]["segmented"] == NUM_FRAMES
     assert figures["rate_hz"] == pytest.approx(30.0, rel=0.2)
+    with AnyReader([record]) as reader:
+        assert reader.topics["/segment/label"].msgcount == reader.topics[IMAGE_TOPIC].msgcount == NUM_FRAMES
     assert "<h2>Latency</h2>" in (tmp_path / "out" / "report.html").read_text()
 
 
