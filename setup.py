@@ -20,12 +20,15 @@ EXTRAS = {
         "pytest>=8",
         "pytest-xdist>=3.5",
         "hypothesis>=6",
+        "jsonschema>=4",
+        "playwright>=1.40",  # drives a Chromium that is there; `make browser` brings one
         "ruff>=0.8",
         "mypy>=1.13",
         "import-linter>=2.5",
         "types-PyYAML",
         "types-tqdm",
         "scipy>=1.8",
+        "scikit-learn>=1.4",  # figures are checked against it
     ],
     "colcon": ["colcon-common-extensions", "colcon-ros"],
 }
@@ -57,7 +60,14 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["lwseg_ros", "lwseg_ros.*"]),
     package_data={
-        "lwseg_ros": ["assets/models/*.onnx", "assets/*/*", "replay/report/*.html", "py.typed"],
+        "lwseg_ros": [
+            "assets/models/*.onnx",
+            "assets/*/*",
+            "replay/report/*.html",
+            "replay/report/*.css",
+            "replay/report/*.js",
+            "py.typed",
+        ],
     },
     data_files=shared_files(),
     install_requires=[
@@ -86,6 +96,7 @@ setup(
             "predict = lwseg_ros.commands.predict",
             "bench = lwseg_ros.commands.bench",
             "replay = lwseg_ros.commands.replay",
+            "report = lwseg_ros.commands.report",
             "demo = lwseg_ros.commands.demo",
             "soak = lwseg_ros.commands.soak",
         ],

@@ -39,9 +39,8 @@ def write_long_bag(path: Path, num_frames: int) -> None:
     """Write a bag of so many frames of the sample bag, each with its ground truth."""
     typestore = get_typestore(Stores.ROS2_HUMBLE)
     with Bag(SAMPLE_BAG) as sample, Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-        truth = sample.label_topic()
-        assert truth is not None
-        topics = (sample.image_topic(exclude=truth.name), truth)
+        [truth] = sample.label_topics()
+        topics = (sample.image_topic(), truth)
         connections = [writer.add_connection(topic.name, topic.msgtype, typestore=typestore) for topic in topics]
         recorded = [list(sample.messages(topic)) for topic in topics]
         for index in range(num_frames):

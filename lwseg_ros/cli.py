@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 from lwseg_ros import __version__
-from lwseg_ros.errors import LwsegError
+from lwseg_ros.errors import LwsegError, UsageError
 
 TRAINING_COMMANDS = (
     "average",
@@ -59,7 +59,7 @@ def usage(commands: Sequence[str]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; return 0 on success, 2 for wrong usage, 1 otherwise."""
+    """Run one subcommand; return 0 on success, 2 for wrong usage, 3 where a requirement is not met, 1 otherwise."""
     try:
         with _future_warnings_in_one_line():
             status = _run(argv)
@@ -141,7 +141,7 @@ def _run(argv: Sequence[str] | None) -> int:
         raise
     except (LwsegError, OSError) as error:  # the text of an OSError names the file
         print(f"lwseg {name}: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         print(f"lwseg {name}: interrupted", file=sys.stderr)
         return 1

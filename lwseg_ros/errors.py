@@ -5,6 +5,10 @@ class LwsegError(Exception):
     """Anything this package raises on purpose."""
 
 
+class UsageError(LwsegError):
+    """Options of a command make no sense, or not together: exit code 2."""
+
+
 class ModelFileError(LwsegError):
     """A model file is missing, corrupt, foreign or at odds with itself."""
 

@@ -36,6 +36,25 @@ def parse_size_hw(text: str) -> tuple[int, int]:
     return size
 
 
+def stored_number(text: str) -> int:
+    """Read a number that an 8-bit label may hold; argparse turns the error into wrong usage."""
+    value = natural_int(text)
+    if value > 255:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 255")
+    return value
+
+
+def milliseconds(text: str) -> float:
+    """Read a time of at least 0 ms; argparse turns the error into wrong usage."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in milliseconds, such as 5")
+    return value
+
+
 def _int_from(text: str, least: int) -> int:
     try:
         value = int(text)

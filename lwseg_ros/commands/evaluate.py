@@ -9,10 +9,11 @@ from typing import Any
 
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.datasets import DATASETS, figures_note, load_split
+from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.evaluation.split import evaluate_split
 from lwseg_ros.segmenter import Segmenter
 
-HELP = "Evaluate a model on a labelled split: mIoU, per-class IoU, pixel accuracy, ECE, error-detection AUROC, AURC."
+HELP = "Evaluate a model on a labelled split: IoU, precision and recall, edges, image regions, how the uncertainty finds errors."
 EXAMPLE = "lwseg evaluate dwrseg_b_camvid --dataset camvid --data ~/camvid --split val"
 
 
@@ -51,15 +52,36 @@ def table(figures: dict[str, Any]) -> str:
         return "     -" if value is None else f"{value:6.4f}"
 
     uncertainty = figures["uncertainty"]
+    precision, recall, calibration = (
+        figures["per_class_precision"],
+        figures["per_class_recall"],
+        uncertainty["per_class_ece"],
+    )
     lines = [
         f"{figures['model']} on {figures['backend']} ({figures['precision']}), "
         f"{figures['dataset']} {figures['split']}, {figures['images']} images"
         + figures_note(figures["split"], figures["trained_on"]),
-        *(f"  IoU {name:<14} {show(iou)}" for name, iou in figures["per_class_iou"].items()),
+        *(
+            f"  IoU {name:<14} {show(iou)}  precision {show(precision[name])}  recall {show(recall[name])}  "
+            f"ECE {show(calibration[name])}"
+            for name, iou in figures["per_class_iou"].items()
+        ),
+        *(
+            f"  {region['name']:<18} mIoU {show(region['miou'])}  pixel accuracy {show(region['pixel_accuracy'])}  "
+            f"ECE {show(region['ece'])}"
+            for region in figures["regions"]
+        ),
         f"mIoU               {show(figures['miou'])}",
+        f"  of true classes  {show(figures['miou_present'])}",
+        f"boundary IoU       {show(figures['boundary_iou']['mean'])}",
         f"pixel accuracy     {show(figures['pixel_accuracy'])}",
         f"ECE                {show(uncertainty['ece'])}",
+        f"Brier, NLL         {show(uncertainty['brier'])}  {show(uncertainty['nll'])}",
         f"AUROC of errors    {show(uncertainty['auroc'])}",
+        f"AUPR of errors     {show(uncertainty['aupr_error'])}",
+        f"FPR at 95 % TPR    {show(uncertainty['fpr95'])}",
         f"AURC               {show(uncertainty['aurc'])}",
     ]
+    if figures["accepted"] is not None:
+        lines.append(f"accepted           {accepted_in_words(figures['accepted'])}")
     return "\n".join(lines)

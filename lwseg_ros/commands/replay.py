@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lwseg_ros.commands.arguments import positive_float, positive_int
+from lwseg_ros.commands.arguments import milliseconds, positive_float, positive_int, stored_number
 from lwseg_ros.commands.replay_common import (
+    NUM_EXTREME,
     NUM_KEPT,
+    Terms,
     add_common_arguments,
     ends_in_order,
     finish,
-    noted,
     progress_bars,
     run_live,
 )
-from lwseg_ros.errors import LwsegError
+from lwseg_ros.commands.replay_series import finish_series, one_after_another
+from lwseg_ros.errors import UsageError
 from lwseg_ros.model.model_file import resolve_model
-from lwseg_ros.replay.fleet import Fleet, Outcome, replay_fleet
+from lwseg_ros.replay.fleet import BagOutcome, Fleet, replay_fleet
+from lwseg_ros.replay.ground_truth import GroundTruth, read_mask
+from lwseg_ros.replay.label_map import load_label_map
 from lwseg_ros.replay.live.run import LiveOptions
-from lwseg_ros.replay.merging import merge_results
 from lwseg_ros.replay.offline import replay_offline
-from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
@@ -65,7 +64,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rosbag2 folder, or one .mcap, .db3 or ROS 1 .bag file; several get a report each, and one together",
     )
     parser.add_argument("--topic", help="image topic (default: the bag's only one)")
-    parser.add_argument("--label-topic", help="ground truth, mono8 (default: the topic called .../label, if any)")
+    parser.add_argument("--label-topic", help="ground truth, mono8 (default: the camera's .../label, if any)")
+    parser.add_argument(
+        "--label-tolerance", type=milliseconds, default=0.0, metavar="MS", help="pair stamps up to so many ms apart (0)"
+    )
+    parser.add_argument("--ignore-id", type=stored_number, metavar="N", help="number in the labels that is not judged")
+    parser.add_argument(
+        "--label-map",
+        metavar="FILE",
+        help="what ids or colours of the labels mean, YAML; or cityscapes_ids, cityscapes_train_ids, camvid_colors",
+    )
+    parser.add_argument(
+        "--mask", type=Path, metavar="FILE", help="black and white picture: black pixels are not judged"
+    )
     parser.add_argument(
         "--rate", type=rate, default="1.0", help="factor on the recorded rate, or `max`: as fast as the node answers"
     )
@@ -111,33 +122,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, write the reports, and print the key figures."""
-    fault = _misuse(args)
-    if fault:
-        print(f"lwseg replay: {fault}", file=sys.stderr)
-        return 2
+    _check_usage(args)
+    terms = Terms.of(args)
+    ground_truth = GroundTruth(
+        args.label_topic,
+        args.label_tolerance,
+        load_label_map(args.label_map) if args.label_map else None,
+        args.ignore_id,
+        read_mask(args.mask) if args.mask else None,
+    )
     with ends_in_order() as interrupted, ExitStack() as stack:
         if args.workers or args.scheduler:
-            return _finish_series(args, _over_fleet(args, interrupted))
-        replay = _offline(args, interrupted, stack) if args.offline else _live(args, interrupted)
-        if len(args.bags) > 1:
-            return _finish_series(args, _one_after_another(args.bags, replay, interrupted))
-        return finish(replay(args.bags[0]), args.output, as_json=args.json)
+            outcomes = _over_fleet(args, ground_truth, interrupted)
+            return finish_series(outcomes, args.bags, args.output, terms, as_json=args.json)
+        one = partial(_offline, stack=stack) if args.offline else _live
+        replay = one(args, ground_truth, interrupted)
+        if len(args.bags) == 1:
+            return finish(replay(args.bags[0]), args.output, terms, as_json=args.json)
+        outcomes = one_after_another(args.bags, replay, interrupted)
+        return finish_series(outcomes, args.bags, args.output, terms, as_json=args.json)
 
 
-def _misuse(args: argparse.Namespace) -> str | None:
-    """Say which options do not go together, or return None."""
+def _check_usage(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that do not go together."""
     given = [bag.resolve() for bag in args.bags]
     twice = [bag for index, bag in enumerate(args.bags) if bag.resolve() in given[:index]]
     if twice:
-        return f"{twice[0]} is given twice, and would count twice; give each bag once"
+        raise UsageError(f"{twice[0]} is given twice, and would count twice; give each bag once")
     if (args.workers or args.scheduler) and not args.offline:
-        return "--workers and --scheduler go with --offline: nodes that share a machine take each other's time"
+        raise UsageError(
+            "--workers and --scheduler go with --offline: nodes that share a machine take each other's time"
+        )
     if args.record and (len(args.bags) > 1 or args.workers or args.scheduler):
-        return "--record writes the predictions of one bag; give one bag, without --workers and --scheduler"
-    return None
+        raise UsageError("--record writes the predictions of one bag; give one bag, without --workers and --scheduler")
 
 
-def _live(args: argparse.Namespace, interrupted: Callable[[], bool]) -> Callable[[Path], ReplayResult]:
+def _live(
+    args: argparse.Namespace, ground_truth: GroundTruth, interrupted: Callable[[], bool]
+) -> Callable[[Path], ReplayResult]:
     options = LiveOptions(
         resolve_model(args.model),
         args.backend,
@@ -150,14 +172,14 @@ def _live(args: argparse.Namespace, interrupted: Callable[[], bool]) -> Callable
         run_live,
         options=options,
         topic=args.topic,
-        label_topic=args.label_topic,
+        ground_truth=ground_truth,
         record=args.record,
         interrupted=interrupted,
     )
 
 
 def _offline(
-    args: argparse.Namespace, interrupted: Callable[[], bool], stack: ExitStack
+    args: argparse.Namespace, ground_truth: GroundTruth, interrupted: Callable[[], bool], stack: ExitStack
 ) -> Callable[[Path], ReplayResult]:
     segmenter = stack.enter_context(Segmenter.open(args.model, args.backend))
 
@@ -166,7 +188,7 @@ def _offline(
             return replay_offline(
                 bag,
                 segmenter,
-                **_what(args),
+                **_what(args, ground_truth),
                 record=args.record,
                 progress=lambda total: bar("segmenting", total),
                 interrupted=interrupted,
@@ -175,68 +197,14 @@ def _offline(
     return replay
 
 
-def _over_fleet(args: argparse.Namespace, interrupted: Callable[[], bool]) -> Iterator[Outcome]:
+def _over_fleet(
+    args: argparse.Namespace, ground_truth: GroundTruth, interrupted: Callable[[], bool]
+) -> Iterator[BagOutcome]:
     fleet = Fleet(args.workers or 0, args.scheduler)
-    return replay_fleet(
-        args.bags, fleet, args.model, args.backend, partial(replay_offline, **_what(args)), interrupted=interrupted
-    )
+    replay = partial(replay_offline, **_what(args, ground_truth))
+    return replay_fleet(args.bags, fleet, args.model, args.backend, replay, interrupted=interrupted)
 
 
-def _what(args: argparse.Namespace) -> dict[str, Any]:
+def _what(args: argparse.Namespace, ground_truth: GroundTruth) -> dict[str, Any]:
     """Collect what every offline replay is told, wherever it runs."""
-    return {"topic": args.topic, "label_topic": args.label_topic, "num_kept": NUM_KEPT}
-
-
-def _one_after_another(
-    bags: Sequence[Path], replay: Callable[[Path], ReplayResult], interrupted: Callable[[], bool]
-) -> Iterator[Outcome]:
-    for bag in bags:
-        if interrupted():
-            return
-        try:
-            yield Outcome(bag, replay(bag))
-        except (LwsegError, OSError) as error:
-            yield Outcome(bag, None, str(error))
-
-
-def _finish_series(args: argparse.Namespace, outcomes: Iterator[Outcome]) -> int:
-    """Write a report of each bag as it comes and one of all; return 1 where a bag is missing from it."""
-    folders = dict(zip(args.bags, report_folders(args.bags), strict=True))
-    done: dict[Path, ReplayResult] = {}
-    failed: dict[Path, str] = {}
-    for outcome in outcomes:
-        if outcome.result is None:
-            failed[outcome.bag] = outcome.error
-            print(f"lwseg replay: {outcome.bag} failed: {outcome.error}", file=sys.stderr)
-        else:
-            done[outcome.bag] = noted(outcome.result)
-            page = write_report(done[outcome.bag], args.output / folders[outcome.bag])
-            print(f"{outcome.bag}: {page}", file=sys.stderr)
-    missing = [
-        f"{bag} failed and is not in these figures: {failed[bag]}"
-        if bag in failed
-        else f"interrupted: {bag} was not replayed and is not in these figures"
-        for bag in args.bags
-        if bag not in done
-    ]
-    results = [done[bag] for bag in args.bags if bag in done]
-    if not results:
-        print(f"lwseg replay: none of the {len(args.bags)} bags was replayed", file=sys.stderr)
-        return 1
-    whole = merge_results(results, NUM_KEPT)
-    whole = replace(whole, warnings=(*missing, *whole.warnings), partial=whole.partial or bool(missing))
-    return finish(whole, args.output, as_json=args.json)
-
-
-def report_folders(bags: Sequence[Path]) -> list[str]:
-    """Name a folder for each bag, after it; bags of one name get a number."""
-    names: list[str] = []
-    for bag in bags:
-        stem = bag.resolve().name
-        for suffix in (".mcap", ".db3", ".bag"):
-            stem = stem.removesuffix(suffix)
-        name, numbers = stem, count(2)
-        while name in names:
-            name = f"{stem}-{next(numbers)}"
-        names.append(name)
-    return names
+    return {"topic": args.topic, "ground_truth": ground_truth, "num_kept": NUM_KEPT, "num_extreme": NUM_EXTREME}

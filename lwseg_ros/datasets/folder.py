@@ -33,6 +33,8 @@ splits:
   val:
     images: val/images/*/*.jpg
     labels: val/labels/{folder}/{name}.png   # {folder}: the folder that the image lies in
+# or, where all images lie in one folder:
+#  val: {of: train, every: 5}              # each fifth of them, which train goes without
 """
 
 
@@ -54,11 +56,10 @@ def list_folder(root: Path, split: str) -> Split:
     if not isinstance(splits, dict) or split not in splits:
         listed = ", ".join(map(str, splits)) if isinstance(splits, dict) and splits else "none"
         raise DatasetError(f"{path} describes no split {split!r}; it describes: {listed}")
-    entry = _mapping(_current_keys(splits[split], path), path, f"split {split}", {"images", "labels"}, set())
     code = IdCode(
         {value: value for value in range(len(classes))} | ({} if ignore_id is None else {ignore_id: ignore_id})
     )
-    pairs = _pairs(root, split, entry, path)
+    pairs = _pairs(root, splits, split, path)
     return Split(
         values["name"], split, classes, ignore_id, tuple((image, CodedPath(label, code)) for image, label in pairs)
     )
@@ -101,7 +102,31 @@ def _classes(entries: Any, path: Path) -> tuple[ClassInfo, ...]:
     return number_classes(names, colors)
 
 
-def _pairs(root: Path, split: str, entry: dict[str, Any], path: Path) -> list[tuple[Path, Path]]:
+def _pairs(root: Path, splits: dict[str, Any], split: str, path: Path) -> list[tuple[Path, Path]]:
+    """Pair the images of a split with their labels: its own ones, or those it takes out of another split."""
+    taken = {name: entry for name, entry in splits.items() if isinstance(entry, dict) and "of" in entry}
+    if split not in taken:
+        pairs = _own_pairs(root, split, splits[split], path)
+        steps = [_every(name, entry, path) for name, entry in taken.items() if entry["of"] == split]
+        return [pair for index, pair in enumerate(pairs) if not any(index % step == step - 1 for step in steps)]
+    source, every = taken[split]["of"], _every(split, taken[split], path)
+    if source not in splits or source in taken:
+        _refuse(path, f"split {split} is of {source!r}, expected a split that has images of its own")
+    pairs = _own_pairs(root, source, splits[source], path)[every - 1 :: every]
+    if not pairs:
+        raise DatasetError(f"{path}: split {source} has less than the {every} images of which {split} takes one")
+    return pairs
+
+
+def _every(split: str, entry: dict[str, Any], path: Path) -> int:
+    every = _mapping(entry, path, f"split {split}", {"of", "every"}, set())["every"]
+    if not (_is_int(every) and every >= 2):
+        _refuse(path, f"every of split {split} is {every!r}, expected a number from 2 on")
+    return int(every)
+
+
+def _own_pairs(root: Path, split: str, entry: Any, path: Path) -> list[tuple[Path, Path]]:
+    entry = _mapping(_current_keys(entry, path), path, f"split {split}", {"images", "labels"}, set())
     for key, pattern in entry.items():
         if not (isinstance(pattern, str) and pattern) or PurePosixPath(pattern).is_absolute():
             _refuse(path, f"{key} of split {split} is {pattern!r}, expected a path relative to {root}")

@@ -25,7 +25,7 @@ class IdCode:
 
     ids: Mapping[int, int]  # the class id, or the ignored id, of every number in 0..255 that may be stored
 
-    def decode(self, stored: np.ndarray, path: Path) -> np.ndarray:
+    def decode(self, stored: np.ndarray, path: Path | str) -> np.ndarray:
         """Return uint8 [H, W] ids for stored uint8 [H, W] numbers; raises DatasetError for another image or number."""
         check_grey(stored, path)
         counts = np.bincount(stored.ravel(), minlength=256)
@@ -51,13 +51,10 @@ class ColorCode:
     ids: Mapping[tuple[int, int, int], int]  # the class id, or the ignored id, of every RGB colour that may be stored
     ignore_id: int  # of stray colours, of which a label may hold one in a hundred pixels
 
-    def decode(self, stored: np.ndarray, path: Path) -> np.ndarray:
+    def decode(self, stored: np.ndarray, path: Path | str) -> np.ndarray:
         """Return uint8 [H, W] ids for stored uint8 BGR [H, W, 3]; raises DatasetError where too many colours are unknown."""
-        blue, green, red = (stored[..., channel].astype(np.int32) for channel in range(3))
-        packed = red << 16 | green << 8 | blue
         known, ids = self._table
-        position = np.searchsorted(known, packed).clip(max=len(known) - 1)
-        stray = known[position] != packed
+        packed, position, stray = self._find(stored)
         if stray.mean() > MAX_STRAY_SHARE:
             color = int(packed[stray][0])
             raise DatasetError(
@@ -66,6 +63,18 @@ class ColorCode:
                 f"and others on {MAX_STRAY_SHARE:.0%}; replace the file"
             )
         return np.where(stray, np.uint8(self.ignore_id), ids[position])
+
+    def num_stray(self, stored: np.ndarray) -> int:
+        """Count the pixels of stored uint8 BGR [H, W, 3] whose colour no class has."""
+        return int(self._find(stored)[2].sum())
+
+    def _find(self, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return each pixel's colour in 24 bits, its place in the table, and whether it is missing there."""
+        blue, green, red = (stored[..., channel].astype(np.int32) for channel in range(3))
+        packed = red << 16 | green << 8 | blue
+        known, _ = self._table
+        position = np.searchsorted(known, packed).clip(max=len(known) - 1)
+        return packed, position, known[position] != packed
 
     @cached_property
     def _table(self) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +136,7 @@ class CodedPath:
         return str(self.path)
 
 
-def check_grey(stored: np.ndarray, path: Path) -> None:
+def check_grey(stored: np.ndarray, path: Path | str) -> None:
     """Raise DatasetError unless a stored label is uint8 [H, W]."""
     if stored.ndim != 2 or stored.dtype != np.uint8:
         raise DatasetError(

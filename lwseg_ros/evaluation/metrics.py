@@ -6,13 +6,14 @@ Nothing here is an average of averages: every figure is computed once, from the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from lwseg_ros.errors import DatasetError
-
-NUM_LEVELS = 256  # uncertainty is 8 bit
-NUM_ECE_BINS = 15  # as in Guo et al., On Calibration of Modern Neural Networks, 2017
+from lwseg_ros.evaluation import calibration, error_detection
+from lwseg_ros.evaluation.calibration import NUM_LEVELS
 
 
 class ConfusionMatrix:
@@ -54,10 +55,34 @@ class ConfusionMatrix:
         self.counts += other.counts
         self.unlabelled += other.unlabelled
 
+    def add_sparse(self, cells: np.ndarray) -> None:
+        """Add what matrices of as many classes gave as `sparse`, of one or, concatenated, of several."""
+        shape = self.num_classes, self.num_classes + 1
+        # added up as float64, which is exact up to 2^53 pixels
+        pixels = np.bincount(cells[:, 0], weights=cells[:, 1], minlength=shape[0] * shape[1]).astype(np.int64)
+        self.counts += pixels.reshape(shape)[:, :-1]
+        self.unlabelled += pixels.reshape(shape)[:, -1]
+
+    @property
+    def sparse(self) -> np.ndarray:
+        """The cells that are not zero, uint32 [K, 2]: number of the cell, and pixels in it; for images, not for data sets.
+
+        The number is true class * (C + 1) + predicted class, C standing for no class.
+        """
+        cells = np.column_stack([self.counts, self.unlabelled]).ravel()
+        numbers: np.ndarray = np.nonzero(cells)[0]
+        return np.column_stack([numbers, cells[numbers]]).astype(np.uint32)
+
     @property
     def num_pixels(self) -> int:
         """Number of pixels counted."""
         return int(self.counts.sum() + self.unlabelled.sum())
+
+    @property
+    def true_pixels(self) -> np.ndarray:
+        """Number of pixels of each class in the truth, int64 [C]."""
+        pixels: np.ndarray = self.counts.sum(axis=1) + self.unlabelled
+        return pixels
 
     @property
     def per_class_iou(self) -> np.ndarray:
@@ -65,17 +90,28 @@ class ConfusionMatrix:
 
         A class that is absent from the truth yet predicted somewhere has IoU 0, not nan.
         """
-        hits = np.diag(self.counts).astype(np.float64)
-        union = self.counts.sum(axis=0) + self.counts.sum(axis=1) + self.unlabelled - np.diag(self.counts)
-        iou = np.full(self.num_classes, np.nan)
-        np.divide(hits, union, out=iou, where=union > 0)
-        return iou
+        hits = np.diag(self.counts)
+        return ratio(hits, self.counts.sum(axis=0) + self.true_pixels - hits)
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Share of the pixels predicted as a class that are of it, float64 [C]; nan for one that is never predicted."""
+        return ratio(np.diag(self.counts), self.counts.sum(axis=0))
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Share of a class's true pixels that are predicted as it, float64 [C]; nan for one that is not in the truth."""
+        return ratio(np.diag(self.counts), self.true_pixels)
 
     @property
     def miou(self) -> float:
         """Mean IoU over the classes that have one; nan when nothing was counted."""
-        iou = self.per_class_iou
-        return float(np.nanmean(iou)) if np.isfinite(iou).any() else math.nan
+        return mean_of_finite(self.per_class_iou)
+
+    @property
+    def miou_present(self) -> float:
+        """Mean IoU over the classes that are in the truth: one that is only predicted is no term of it; else as `miou`."""
+        return mean_of_finite(self.per_class_iou[self.true_pixels > 0])
 
     @property
     def pixel_accuracy(self) -> float:
@@ -91,6 +127,7 @@ class UncertaintyMetrics:
 
     Attributes:
         counts: int64 [256, 2]; row = uncertainty level, column 0 = right pixels, column 1 = wrong pixels.
+        class_counts: int64 [C, 256, 2]; the same of the pixels predicted as each class.
     """
 
     def __init__(self, num_classes: int, ignore_id: int | None = None, kind: str = "least_confidence") -> None:
@@ -99,6 +136,7 @@ class UncertaintyMetrics:
         self.ignore_id = ignore_id
         self.kind = kind
         self.counts = np.zeros((NUM_LEVELS, 2), dtype=np.int64)
+        self.class_counts = np.zeros((num_classes, NUM_LEVELS, 2), dtype=np.int64)
 
     def update(self, label_true: np.ndarray, label_pred: np.ndarray, uncertainty: np.ndarray) -> None:
         """Add the pixels of one image or batch.
@@ -120,8 +158,12 @@ class UncertaintyMetrics:
         level = uncertainty.ravel()
         if self.ignore_id is not None:
             level = level[label_true.ravel() != self.ignore_id]
-        cells = np.bincount(level.astype(np.int64) * 2 + (true != pred), minlength=NUM_LEVELS * 2)
-        self.counts += cells.reshape(self.counts.shape)
+        histogram = np.minimum(pred, self.num_classes)  # the last is of pixels predicted as no class
+        cells = np.bincount(
+            (histogram * NUM_LEVELS + level) * 2 + (true != pred), minlength=(self.num_classes + 1) * NUM_LEVELS * 2
+        ).reshape(self.num_classes + 1, NUM_LEVELS, 2)
+        self.counts += cells.sum(axis=0)
+        self.class_counts += cells[:-1]
 
     def merge(self, other: UncertaintyMetrics) -> None:
         """Add another object's counts to this one's; raises ValueError where the settings differ."""
@@ -129,6 +171,7 @@ class UncertaintyMetrics:
         if self.kind != other.kind:
             raise ValueError(f"cannot merge uncertainty of kind {other.kind!r} into kind {self.kind!r}")
         self.counts += other.counts
+        self.class_counts += other.class_counts
 
     @property
     def ece(self) -> float:
@@ -137,15 +180,12 @@ class UncertaintyMetrics:
         Of `least_confidence` u = (1 - max p) * C / (C - 1) the confidence follows, max p = 1 - u * (C - 1) / C. It is
         known to half an 8-bit level, 0.2 % of confidence. The other kinds do not determine the label's max p: their error is nan.
         """
-        if self.kind != "least_confidence" or not self.counts.any():
-            return math.nan
-        uncertainty = np.arange(NUM_LEVELS) / (NUM_LEVELS - 1)
-        confidence = 1.0 - uncertainty * (self.num_classes - 1) / self.num_classes
-        bins = np.clip(np.ceil(confidence * NUM_ECE_BINS).astype(int) - 1, 0, NUM_ECE_BINS - 1)
-        pixels = self.counts.sum(axis=1)
-        right = np.bincount(bins, weights=self.counts[:, 0], minlength=NUM_ECE_BINS)
-        expected = np.bincount(bins, weights=pixels * confidence, minlength=NUM_ECE_BINS)
-        return float(np.abs(right - expected).sum() / pixels.sum())
+        return calibration.expected_calibration_error(self.counts, self.num_classes) if self.is_confidence else math.nan
+
+    @property
+    def is_confidence(self) -> bool:
+        """Whether a level of this kind determines the confidence max p."""
+        return self.kind == "least_confidence"
 
     @property
     def auroc(self) -> float:
@@ -165,32 +205,57 @@ class UncertaintyMetrics:
 
     @property
     def aurc(self) -> float:
-        """Area under the risk-coverage curve: the error rate of the k most certain pixels, averaged over k = 1..n.
+        """Area under the risk-coverage curve; see `error_detection.aurc`."""
+        return error_detection.aurc(self.counts)
 
-        0 is perfect; an uninformative uncertainty gives the plain error rate. Among pixels of one level, which have no
-        order, the mean over all orders is taken, in closed form. nan when nothing was counted.
+    @property
+    def confident_error(self) -> float:
+        """Share of the pixels that are wrong, each counted by its certainty 1 - level / 255; nan when nothing was counted."""
+        certainty = 1.0 - np.arange(NUM_LEVELS) / (NUM_LEVELS - 1)
+        return float((self.counts[:, 1] * certainty).sum() / self.counts.sum()) if self.counts.any() else math.nan
+
+    def figures(self, names: Sequence[str]) -> dict[str, Any]:
+        """Compute everything that is known of the uncertainty, ready for JSON; `names` are those of the classes by id.
+
+        None stands for what cannot be measured: without wrong or without right pixels, or for a kind that is no confidence.
         """
-        total = int(self.counts.sum())
-        if not total:
-            return math.nan
-        area, pixels_before, wrong_before = 0.0, 0, 0
-        for right_here, wrong_here in self.counts.tolist():
-            here = right_here + wrong_here
-            if not here:
-                continue
-            # j pixels into this level the expected risk is (wrong_before + rate * j) / (pixels_before + j);
-            # summed over j = 1..here this is a harmonic sum.
-            rate = wrong_here / here
-            steps = _harmonic(pixels_before + here) - _harmonic(pixels_before)
-            area += wrong_here + (wrong_before - rate * pixels_before) * steps
-            pixels_before += here
-            wrong_before += wrong_here
-        return area / total
+        counted = bool(self.counts.any())
+        histogram, num_classes, calibrated = self.counts, self.num_classes, self.is_confidence and counted
+
+        def per_class(counts: np.ndarray) -> float | None:
+            return finite_or_none(calibration.expected_calibration_error(counts, num_classes)) if calibrated else None
+
+        return {
+            "ece": finite_or_none(self.ece),
+            "auroc": finite_or_none(self.auroc),
+            "aurc": finite_or_none(self.aurc),
+            "aupr_error": finite_or_none(error_detection.aupr_error(histogram)),
+            "aupr_success": finite_or_none(error_detection.aupr_success(histogram)),
+            "fpr95": finite_or_none(error_detection.fpr95(histogram)),
+            "nll": calibration.nll(histogram, num_classes) if calibrated else None,
+            "brier": calibration.brier(histogram, num_classes) if calibrated else None,
+            "per_class_ece": dict(zip(names, map(per_class, self.class_counts), strict=True)),
+            "bins": [vars(b) for b in calibration.reliability_bins(histogram, num_classes)] if calibrated else None,
+            "risk_coverage": [list(point) for point in error_detection.risk_coverage(histogram)] if counted else None,
+            "sparsification": vars(error_detection.sparsification(histogram)) if counted else None,
+        }
+
+
+def mean_of_finite(values: np.ndarray) -> float:
+    """Average the values that are not nan; nan where there is none."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
 
 
 def finite_or_none(value: float) -> float | None:
     """Turn nan, which JSON does not know, into None, which it writes as null."""
     return float(value) if math.isfinite(value) else None
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide counts element by element, float64; nan where the whole is zero."""
+    quotient = np.full(whole.shape, np.nan)
+    np.divide(part, whole, out=quotient, where=whole > 0)
+    return quotient
 
 
 def _counted_pixels(
@@ -222,10 +287,3 @@ def _check_same_settings(
     mine, theirs = (one.num_classes, one.ignore_id), (other.num_classes, other.ignore_id)
     if mine != theirs:
         raise ValueError(f"cannot merge (classes, ignored id) {theirs} into {mine}")
-
-
-def _harmonic(n: int) -> float:
-    """Sum 1/k for k = 1..n; from 64 on by its asymptotic series, which is then exact to rounding."""
-    if n < 64:
-        return sum(1.0 / k for k in range(1, n + 1))
-    return math.log(n) + 0.57721566490153286 + 1 / (2 * n) - 1 / (12 * n**2) + 1 / (120 * n**4)

@@ -25,7 +25,8 @@ def evaluate_split(segmenter: Segmenter, split: Split) -> dict[str, Any]:
         return Prediction(segmentation.label, segmentation.uncertainty)
 
     pairs = tqdm(split.pairs, desc="evaluating", unit="image", file=sys.stderr, mininterval=0.5)
-    evaluator = evaluate(Evaluator.of_model(segmenter.manifest), (read_pair(*pair) for pair in pairs), predict)
+    evaluator = Evaluator.of_model(segmenter.manifest, in_detail=True)
+    evaluate(evaluator, (read_pair(*pair) for pair in pairs), predict)
     metrics = evaluator.metrics()
     del metrics["temporal_consistency"]  # the images of a split need not follow each other
     return metrics

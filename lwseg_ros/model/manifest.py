@@ -13,11 +13,13 @@ import numpy as np
 from lwseg_ros.classes import MAX_CLASS_ID, ClassInfo, is_int, is_triple, palette_bgr
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.imaging.resizing import MAX_SIDE
+from lwseg_ros.model.acceptance import Acceptance
 
 FORMAT_VERSION = 1
 MAX_JSON_CHARACTERS = 1 << 18  # of the shipped models, 3,300
 MAX_INPUT_PIXELS = 1 << 23  # 3840 x 2160 fits
 PRECISIONS = ("fp32", "fp16", "int8")
+OPTIONAL = ("held_out", "acceptance")
 UNCERTAINTY_KINDS = ("least_confidence", "margin", "entropy", "low_scale")
 
 
@@ -39,6 +41,8 @@ class Manifest:
     held_out: figures of runs of the same recipe on the sequences that each of them had not seen, with this temperature, which was
         fitted to those: `sequences` (images, miou, ece, ... by name) and their `mean`. Empty, and not written, where it was not
         fitted so.
+    acceptance: which pixels the model vouches for and what is normal, see `model.acceptance.Acceptance.from_manifest`, and what
+        they were fitted on. Empty, and not written, where nothing was fitted.
     weights_sha256: see `model_file.weights_sha256`; empty until `model_file.save_model` computes it.
     """
 
@@ -55,6 +59,7 @@ class Manifest:
     training: dict[str, Any] = field(default_factory=dict)
     validation: dict[str, Any] = field(default_factory=dict)
     held_out: dict[str, Any] = field(default_factory=dict)
+    acceptance: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     format_version: int = FORMAT_VERSION
 
@@ -88,8 +93,9 @@ class Manifest:
             "uncertainty_kind", self.uncertainty_kind in UNCERTAINTY_KINDS, "one of " + ", ".join(UNCERTAINTY_KINDS)
         )
         self._demand("temperature", _is_finite(self.temperature) and self.temperature > 0, "a number above 0")
-        for name in ("training", "validation", "held_out"):
+        for name in ("training", "validation", "held_out", "acceptance"):
             self._demand(name, isinstance(getattr(self, name), dict), "an object")
+        self.accepted_pixels()
         self._demand(
             "weights_sha256",
             isinstance(self.weights_sha256, str) and bool(re.fullmatch(r"([0-9a-f]{64})?", self.weights_sha256)),
@@ -128,6 +134,10 @@ class Manifest:
         """Return the classes' colours as uint8 [256, 3], BGR, row = class id; black where there is no class."""
         return palette_bgr(self.classes)
 
+    def accepted_pixels(self) -> Acceptance | None:
+        """Return what tells which pixels the model vouches for, None where it vouches for none."""
+        return Acceptance.from_manifest(self.acceptance, {info.id for info in self.classes})
+
     def trained_on(self, dataset: str, split: str) -> bool:
         """Whether the recipe in ``training`` says that a split, or a part of it, was trained on."""
         recipe = self.training.get("recipe")
@@ -143,8 +153,9 @@ class Manifest:
         """Write as JSON; raises ModelFileError when training or validation hold what JSON cannot, or a text what UTF-8 cannot."""
         try:
             values = asdict(self)
-            if not self.held_out:  # so that versions that do not know it read the file
-                del values["held_out"]
+            for name in OPTIONAL:
+                if not values[name]:  # so that versions that do not know it read the file
+                    del values[name]
             text = json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False)
             text.encode()
             return text
@@ -170,7 +181,8 @@ class Manifest:
                 f"manifest field 'format_version' is {values.get('format_version')!r}, this version of lwseg_ros "
                 f"reads {FORMAT_VERSION}; install the lwseg_ros that wrote it, or export it again"
             )
-        values.setdefault("held_out", {})
+        for name in OPTIONAL:
+            values.setdefault(name, {})
         _check_keys("manifest", values, {entry.name for entry in fields(cls)})
         for name in ("input_size_hw", "mean_rgb", "std_rgb"):
             values[name] = _as_tuple(values[name])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from lwseg_ros.evaluation.drift import FrameFigures, unusual
 from lwseg_ros.evaluation.percentiles import percentiles
+from lwseg_ros.model.acceptance import Range
 from lwseg_ros.node.frame import StampClock
 from lwseg_ros.node.statistics import FrameSnapshot
 from lwseg_ros.node.worker import Timing
@@ -92,9 +95,16 @@ def camera_status(
     active: bool,
     input_timeout_s: float,
     hardware_id: str,
+    lately: FrameFigures | None = None,
+    normal: Mapping[str, Range] = MappingProxyType({}),
 ) -> DiagnosticStatus:
-    """Report one camera's rates, latency and drops, and say what is wrong with its input."""
+    """Report one camera's rates, latency and drops, and say what is wrong with its input.
+
+    lately: what it has seen over a window, None where that is too little to tell. normal: what the model says that should be.
+    """
     errors, warnings = _complaints(snapshot, previous, source, stamp_clock, active, input_timeout_s)
+    if active and lately is not None and (strange := unusual(lately, normal)):
+        warnings.append(f"the street is unlike those that the model was calibrated on: {', '.join(strange)}")
     level = DiagnosticStatus.ERROR if errors else DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
     # All of them, the worst first: none hides what helps against another.
     message = "; ".join([*errors, *warnings]) or ("segmenting" if active else "inactive")
@@ -119,6 +129,7 @@ def camera_status(
         "incompatible_qos": source.incompatible_qos,
         "latency_from": "arrival" if stamp_clock.foreign else "stamp",
         "stamp_offset_ms": stamp_clock.offset_ms,
+        **(lately._asdict() if lately is not None else {}),
     }
     return _status(level, f"{name}: camera {camera}".rstrip(), message, hardware_id, values)
 

@@ -16,6 +16,7 @@ from lwseg_ros.imaging import drawing, messages
 from lwseg_ros.imaging.camera_info import scale_camera_info
 from lwseg_ros.imaging.message_types import find_message_type
 from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.node.drift import DriftWatch
 from lwseg_ros.node.frame import SegmentedFrame
 from lwseg_ros.node.parameters import Settings
 from lwseg_ros.node.worker import Timing
@@ -81,11 +82,14 @@ class CameraPublishers:
         self._label, self._uncertainty, self._overlay, self._color = (
             group.create(Image, private_topic(camera, name)) for name in ("label", "uncertainty", "overlay", "color")
         )
+        self._acceptance = model.manifest.accepted_pixels()
+        if self._acceptance is not None:
+            self._accepted = group.create(Image, private_topic(camera, "accepted"))
         self._camera_info = group.create(CameraInfo, private_topic(camera, "camera_info"))
         self._latency = MillisecondsPublisher(group, private_topic(camera, "debug/pipeline_latency_ms"))
 
     def publish(self, result: SegmentedFrame, settings: Settings) -> None:
-        """Publish label, uncertainty and, where the camera has one, camera_info."""
+        """Publish label, uncertainty, the accepted pixels if somebody asks for them, and camera_info where the camera has one."""
         header = result.frame.message.header
         segmentation = result.segmentation
         _publish_image(self._label, header, segmentation.label, "mono8")
@@ -94,6 +98,9 @@ class CameraPublishers:
             _publish_image(self._uncertainty, header, floats, "32FC1")
         else:
             _publish_image(self._uncertainty, header, segmentation.uncertainty, "mono8")
+        if self._acceptance is not None and self._accepted.get_subscription_count():
+            accepted = self._acceptance.accepted(segmentation.label, segmentation.uncertainty)
+            _publish_image(self._accepted, header, accepted, "mono8")
         if result.frame.camera_info is not None:
             scaled = scale_camera_info(result.frame.camera_info, segmentation.label.shape)
             scaled.header = header
@@ -143,11 +150,16 @@ class ResultSink:
     """Where the worker leaves its results: the publishers of the frame's camera."""
 
     def __init__(
-        self, cameras: Mapping[str, CameraPublishers], model: ModelPublishers, settings: Callable[[], Settings]
+        self,
+        cameras: Mapping[str, CameraPublishers],
+        model: ModelPublishers,
+        drift: DriftWatch,
+        settings: Callable[[], Settings],
     ) -> None:
-        """Collect the publishers; settings gives the present ones."""
+        """Collect the publishers, and what looks at the frames after them; settings gives the present ones."""
         self._cameras = cameras
         self._model = model
+        self._drift = drift
         self._settings = settings
 
     def publish(self, result: SegmentedFrame) -> None:
@@ -155,18 +167,33 @@ class ResultSink:
         self._cameras[result.frame.camera].publish(result, self._settings())
 
     def publish_extras(self, result: SegmentedFrame, timing: Timing) -> None:
-        """Publish times and, if somebody looks at them, pictures."""
+        """Publish times and, if somebody looks at them, pictures; then look at what the camera sees."""
         self._model.publish_times(result.frame.message.header.stamp, timing)
         self._cameras[result.frame.camera].publish_extras(result, timing.latency_ms, self._settings())
+        self._drift.look(result)
 
 
 def label_info_json(model: ModelFile) -> str:
-    """Describe the label image's ids, and where they come from, as JSON."""
+    """Describe the label image's ids, and where they come from, as JSON.
+
+    Where pixels are accepted, a class has a `threshold`, the largest uncertainty of those (null: never), and `level` and
+    `confidence` say what is claimed of them.
+    """
     manifest = model.manifest
-    classes = [{"id": c.id, "name": c.name, "color_rgb": list(c.color_rgb)} for c in manifest.classes]
+    acceptance = manifest.accepted_pixels()
+    classes = [
+        {
+            "id": c.id,
+            "name": c.name,
+            "color_rgb": list(c.color_rgb),
+            **({"threshold": acceptance.thresholds.get(c.id)} if acceptance else {}),
+        }
+        for c in manifest.classes
+    ]
     return json.dumps(
         {
             "classes": classes,
+            **({"level": acceptance.level, "confidence": acceptance.confidence} if acceptance else {}),
             "ignore_id": manifest.ignore_id,
             "dataset": manifest.dataset,
             "network": manifest.network,
@@ -177,9 +204,15 @@ def label_info_json(model: ModelFile) -> str:
 
 
 def fill_label_info(message: Any, vision_class: Callable[..., Any], model: ModelFile) -> None:
-    """Fill a vision_msgs/LabelInfo. The threshold is 0: every pixel has its most probable class."""
+    """Fill a vision_msgs/LabelInfo.
+
+    The threshold is the least certainty, 1 - uncertainty / 255, with which a pixel of any class is accepted; label_info_json has
+    those of each class. 0 where the model vouches for none: every pixel has its most probable class.
+    """
     message.class_map = [vision_class(class_id=c.id, class_name=c.name) for c in model.manifest.classes]
-    message.threshold = 0.0
+    acceptance = model.manifest.accepted_pixels()
+    thresholds = acceptance.thresholds.values() if acceptance else ()
+    message.threshold = 1.0 - max(thresholds) / 255 if thresholds else 0.0
 
 
 def _publish_image(publisher: Any, header: Header, pixels: np.ndarray, encoding: str) -> None:

@@ -23,6 +23,7 @@ from lwseg_ros.imaging import messages
 from lwseg_ros.node.backend_thread import BackendThread
 from lwseg_ros.node.camera_input import CameraInput
 from lwseg_ros.node.diagnostics import camera_status, inference_status, silence_reason
+from lwseg_ros.node.drift import DriftWatch
 from lwseg_ros.node.frame import Frame
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.parameters import PARAMETERS, Settings, faults
@@ -77,6 +78,7 @@ class SegmentNode(LifecycleNode):
         self._model_publishers: ModelPublishers | None = None
         self._inputs: dict[str, CameraInput] = {}
         self._sink: ResultSink | None = None
+        self._drift = DriftWatch(None, ())
         self._worker: SegmentWorker | None = None
         self._troubled_since_s: float | None = None
         self._warned_s: dict[tuple[str, str], float] = {}
@@ -169,9 +171,11 @@ class SegmentNode(LifecycleNode):
         model = self._segmenter.model
         self._inputs = {camera: CameraInput(self, camera, lambda: self._settings) for camera in settings.cameras}
         self._model_publishers = ModelPublishers(self._outputs, model)
+        self._drift = DriftWatch(model.manifest.accepted_pixels(), settings.cameras)
         self._sink = ResultSink(
             {camera: CameraPublishers(self._outputs, camera, model) for camera in settings.cameras},
             self._model_publishers,
+            self._drift,
             settings=lambda: self._settings,
         )
 
@@ -367,6 +371,8 @@ class SegmentNode(LifecycleNode):
                     active=source.is_open,
                     input_timeout_s=self._settings.input_timeout_s,
                     hardware_id=hardware_id,
+                    lately=self._drift.mean(camera, now_s),
+                    normal=self._drift.normal,
                 )
             )
         timings = list(self._worker.timings) if self._worker else []

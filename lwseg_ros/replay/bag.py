@@ -15,6 +15,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from lwseg_ros.errors import BagError, ImageError
 from lwseg_ros.imaging import messages
+from lwseg_ros.imaging.headers import read_header
 from lwseg_ros.replay.storage.base import Storage, Stream
 from lwseg_ros.replay.storage.compression import unpack_message
 from lwseg_ros.replay.storage.files import find_files, open_storage
@@ -33,6 +34,16 @@ class Topic:
     name: str
     msgtype: str
     count: int
+
+    @property
+    def base(self) -> str:
+        """The name without the `/compressed` of image_transport."""
+        return self.name.removesuffix("/compressed")
+
+    @property
+    def namespace(self) -> str:
+        """What a camera's topics have in common: `/front` of `/front/image/compressed`."""
+        return self.base.rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,39 +122,34 @@ class Bag:
         return topics
 
     def image_topic(self, requested: str | None = None, *, exclude: str | None = None) -> Topic:
-        """Find the camera's topic: the requested one, or the only one that carries images.
+        """Find the camera's topic: the requested one, or the only one that carries images besides labels and `exclude`.
 
         Raises:
             BagError: it is not there, carries no images, or there are several to choose from.
         """
         if requested is not None:
             return self._require(requested, "image")
-        found = [t for t in self.topics.values() if t.msgtype in (IMAGE, COMPRESSED_IMAGE) and t.name != exclude]
+        found = [t for t in self.camera_topics() if t.name != exclude]
         if len(found) != 1:
             what = "several image topics; choose one with --topic" if found else "no other image topic"
             raise BagError(f"the bag {self.path} holds {what}. {self._list_topics()}")
         return self._require(found[0].name, "image")
 
-    def label_topic(self, requested: str | None = None) -> Topic | None:
-        """Find the ground truth: the requested topic, or the only one called `.../label`, or None.
+    def label_topic(self, requested: str) -> Topic:
+        """Find a topic of ground truth; raises BagError where it is not there or carries no images."""
+        return self._require(requested, "label")
 
-        Raises:
-            BagError: the requested topic is not there or carries no images.
-        """
-        if requested is not None:
-            return self._require(requested, "label")
-        found = [
-            t
-            for t in self.topics.values()
-            if t.msgtype in (IMAGE, COMPRESSED_IMAGE)
-            and t.name.removesuffix("/compressed").rsplit("/", 1)[-1] == "label"
-        ]
-        return found[0] if len(found) == 1 and found[0].count else None
+    def label_topics(self) -> list[Topic]:
+        """List the topics called `.../label`, empty ones too."""
+        return [topic for topic in self._image_topics() if _is_label(topic)]
+
+    def camera_topics(self) -> list[Topic]:
+        """List the topics that carry images and are not called `.../label`, empty ones too."""
+        return [topic for topic in self._image_topics() if not _is_label(topic)]
 
     def camera_info_topic(self, image_topic: Topic) -> Topic | None:
         """Find the CameraInfo that belongs to an image topic by the naming convention, or None."""
-        namespace = image_topic.name.removesuffix("/compressed").rpartition("/")[0]
-        topic = self.topics.get(f"{namespace}/camera_info")
+        topic = self.topics.get(f"{image_topic.namespace}/camera_info")
         return topic if topic is not None and topic.msgtype == CAMERA_INFO and topic.count else None
 
     def messages(self, *topics: Topic) -> Iterator[BagMessage]:
@@ -169,23 +175,47 @@ class Bag:
             raise ImageError(str(error)) from error
         return messages.decode_compressed(decoded) if message.msgtype == COMPRESSED_IMAGE else messages.to_bgr(decoded)
 
-    def label(self, message: BagMessage) -> np.ndarray:
-        """Decode a ground-truth label, uint8 [H, W] class ids; raises BagError."""
+    def image_size(self, message: BagMessage) -> tuple[int, int]:
+        """Read height and width of an image without decoding it; raises ImageError."""
+        try:
+            decoded = self.deserialize(message)
+        except BagError as error:
+            raise ImageError(str(error)) from error
+        if message.msgtype == COMPRESSED_IMAGE:
+            _, height, width = read_header(bytes(decoded.data))
+            return height, width
+        return int(decoded.height), int(decoded.width)
+
+    def label(self, message: BagMessage, *, colored: bool = False) -> np.ndarray:
+        """Decode a ground-truth label as it is stored.
+
+        Returns uint8 [H, W] numbers, or with ``colored`` uint8 BGR [H, W, 3] colours. Raises BagError for anything else, a JPEG
+        too, whose pixels are not those that were compressed.
+        """
         decoded = self.deserialize(message)
         where = f"the label on {message.topic} at {message.stamp_ns} ns"
         try:
             if message.msgtype == COMPRESSED_IMAGE:
+                if read_header(bytes(decoded.data)).kind == "jpeg":
+                    raise BagError(f"{where} is a JPEG, which changes ids and colours; record labels as PNG or raw")
                 label = messages.decode_as_stored(decoded)
                 is_plane = label.ndim == 2
             else:
                 label = messages.view(decoded)
                 is_plane = label.shape == (decoded.height, decoded.width)
+                if colored and not is_plane and label.shape[2:] == (3,) and label.dtype == np.uint8:
+                    label = messages.to_bgr(decoded)
         except ImageError as error:
             found = " is no image" if message.msgtype == COMPRESSED_IMAGE else ""
             raise BagError(f"{where}{found}: {error}") from error
-        if not is_plane or label.dtype != np.uint8:
+        if colored and (label.dtype != np.uint8 or label.shape[2:] != (3,)):
             raise BagError(
-                f"{where} is {label.dtype} {label.shape}; it has to be mono8 with one class id a pixel (PNG when compressed)"
+                f"{where} is {label.dtype} {label.shape}; for a label map of colours it has to be rgb8 or bgr8 (or PNG)"
+            )
+        if not colored and (not is_plane or label.dtype != np.uint8):
+            raise BagError(
+                f"{where} is {label.dtype} {label.shape}; it has to be mono8 with one class id a pixel (PNG when compressed); "
+                "colours need a --label-map"
             )
         return label
 
@@ -203,6 +233,9 @@ class Bag:
                 f"the bag {self.path} is empty: its {purpose} topic {name!r} holds no messages. {self._list_topics()}"
             )
         return topic
+
+    def _image_topics(self) -> list[Topic]:
+        return [topic for topic in self.topics.values() if topic.msgtype in (IMAGE, COMPRESSED_IMAGE)]
 
     def _messages_of(self, topic: Topic) -> Iterator[BagMessage]:
         if topic.msgtype not in READ_TYPES:
@@ -242,6 +275,10 @@ class Bag:
             raise
         except Exception as error:
             raise BagError(f"the bag {self.path} {what} ({_named(error)})") from error
+
+
+def _is_label(topic: Topic) -> bool:
+    return topic.base.rsplit("/", 1)[-1] == "label"
 
 
 def _named(error: Exception) -> str:

@@ -2,115 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 import numpy as np
 
-from lwseg_ros.errors import BagError, ImageError
+from lwseg_ros.errors import ImageError
+from lwseg_ros.evaluation.counts import Counts
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
+from lwseg_ros.evaluation.metrics import finite_or_none
+from lwseg_ros.model.acceptance import Acceptance
 from lwseg_ros.model.manifest import Manifest
-from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.kept_frames import FrameSelection, KeptFrame
 from lwseg_ros.replay.lookahead import map_ahead
-from lwseg_ros.replay.pairing import Frame, frames
+from lwseg_ros.replay.paired_truth import PairedTruth
+from lwseg_ros.replay.pairing import Frame
+from lwseg_ros.replay.rows import CAUSE_BAD, CAUSE_NO_LABEL, FrameRow
 
 
 @dataclass(frozen=True)
-class KeptFrame:
-    """An evaluated frame, kept to be looked at: image uint8 BGR [H, W, 3], ground truth uint8 [H, W] or None."""
+class BagEvaluation:
+    """What `evaluate_bag` finds: the metrics, the frames to look at, and a row an image that was evaluated, in the bag's order."""
 
-    index: int
-    image: np.ndarray
-    prediction: Prediction
-    ground_truth: np.ndarray | None
+    evaluator: Evaluator
+    kept: list[KeptFrame]
+    rows: list[FrameRow]
 
-
-@dataclass(frozen=True)
-class LoadedFrame:
-    """A frame decoded: image uint8 BGR [H, W, 3], None where it cannot be, and ground truth uint8 [H, W], None without."""
-
-    frame: Frame
-    image: np.ndarray | None
-    ground_truth: np.ndarray | None
+    @property
+    def num_bad(self) -> int:
+        """Number of images that cannot be decoded."""
+        return sum(row.cause == CAUSE_BAD for row in self.rows)
 
 
 def evaluate_bag(
     bag: Bag,
-    image_topic: Topic,
-    label_topic: Topic | None,
+    truth: PairedTruth,
     manifest: Manifest,
     predict: Callable[[Frame, np.ndarray], Prediction | None],
     *,
+    latencies_ms: Sequence[float | None] = (),
     num_kept: int = 0,
+    num_extreme: int = 0,
     progress: Callable[[], object] = lambda: None,
     until: Callable[[int], bool] = lambda index: False,
     on_prediction: Callable[[Frame, np.ndarray, Prediction], object] = lambda frame, image, prediction: None,
-) -> tuple[Evaluator, list[KeptFrame], int]:
+) -> BagEvaluation:
     """Walk through a bag, ask for the prediction of every frame, and evaluate it.
 
     Args:
+        truth: which images there are, and what is true of them; it counts what it is asked for.
         predict: gets the frame and its image, uint8 BGR [H, W, 3]; returns None where there is no prediction. It is called in
             a thread of its own, while this one decodes the frames to come and evaluates those before.
+        latencies_ms: one an image, as far as they were measured.
         num_kept: how many frames, evenly spread, to keep.
+        num_extreme: how many more to keep of the worst, of the most uncertain and of the most confidently wrong ones each.
         progress: called after every frame.
         until: asked before every frame with its index; once it is true, the frames before it are all.
         on_prediction: called with every frame that has a prediction, with its image and that prediction.
 
-    Returns:
-        The evaluator, the kept frames, and the number of images that cannot be decoded.
-
     Raises:
-        BagError: the bag is damaged, a label does not fit its image, or no label fits any image.
+        BagError: the bag is damaged.
     """
-    evaluator, kept, num_bad, num_labels, num_frames = Evaluator.of_model(manifest), [], 0, 0, 0
-    chosen = set(np.linspace(0, image_topic.count - 1, num_kept).round().astype(int).tolist())
-    wanted = takewhile(lambda frame: not until(frame.index), frames(bag, image_topic, label_topic))
+    evaluator = Evaluator.of_model(replace(manifest, ignore_id=truth.ignore_id), in_detail=True)
+    rows: list[FrameRow] = []
+    selection = FrameSelection(len(truth.frames), num_kept, num_extreme)
+    wanted = takewhile(lambda frame: not until(frame.index), truth.frames)
 
-    def answer(item: LoadedFrame) -> Prediction | None:
-        return None if item.image is None else predict(item.frame, item.image)
+    def answer(item: tuple[Frame, np.ndarray | None]) -> Prediction | None:
+        frame, image = item
+        return None if image is None else predict(frame, image)
 
-    with closing(map_ahead(answer, _load(bag, wanted))) as answered:
-        for item, prediction in answered:
-            frame, image, ground_truth = item.frame, item.image, item.ground_truth
+    with closing(map_ahead(answer, _decoded(bag, wanted))) as answered:
+        for (frame, image), prediction in answered:
             progress()
-            num_frames += 1
-            num_labels += frame.ground_truth is not None
-            num_bad += image is None
+            latency_ms = latencies_ms[frame.index] if frame.index < len(latencies_ms) else None
+            row = FrameRow(frame.index, frame.image.stamp_ns, latency_ms)
+            if not frame.follows:
+                evaluator.consistency.skip()
             if image is None or prediction is None:
+                rows.append(replace(row, cause=CAUSE_BAD if image is None else CAUSE_NO_LABEL))
                 evaluator.consistency.skip()
                 continue
-            evaluator.add(prediction, ground_truth, image)
+            ground_truth = truth.judge(frame, image.shape[:2])
+            row = _measured(row, prediction, evaluator.add(prediction, ground_truth, image), evaluator.acceptance)
+            rows.append(row)
             on_prediction(frame, image, prediction)
-            if frame.index in chosen:
-                kept.append(KeptFrame(frame.index, image, prediction, ground_truth))
-    if label_topic is not None and not num_labels and num_frames == image_topic.count:
-        raise BagError(
-            f"no stamp on {label_topic.name} equals one on {image_topic.name} in {bag.path}; "
-            "a label has to carry the stamp of its image"
-        )
-    return evaluator, kept, num_bad
+            selection.offer(KeptFrame(frame.index, image, prediction, ground_truth, row, "spread"))
+    return BagEvaluation(evaluator, selection.frames(), rows)
 
 
-def _load(bag: Bag, wanted: Iterable[Frame]) -> Iterator[LoadedFrame]:
-    for frame in wanted:
+def _decoded(bag: Bag, frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray | None]]:
+    """Yield each frame with its image, uint8 BGR [H, W, 3], None where that cannot be decoded."""
+    for frame in frames:
         try:
             image = bag.image(frame.image)
         except ImageError:
-            yield LoadedFrame(frame, None, None)
-            continue
-        ground_truth = bag.label(frame.ground_truth) if frame.ground_truth is not None else None
-        if ground_truth is not None:
-            _check_size(bag, frame, image, ground_truth)
-        yield LoadedFrame(frame, image, ground_truth)
+            yield frame, None
+        else:
+            yield frame, image
 
 
-def _check_size(bag: Bag, frame: Frame, image: np.ndarray, ground_truth: np.ndarray) -> None:
-    if ground_truth.shape != image.shape[:2]:
-        assert frame.ground_truth is not None
-        raise BagError(
-            f"the label on {frame.ground_truth.topic} at {frame.ground_truth.stamp_ns} ns in {bag.path} is "
-            f"{ground_truth.shape[0]} x {ground_truth.shape[1]} pixels (height x width), its image {image.shape[0]} x "
-            f"{image.shape[1]}; both have to be the same size"
-        )
+def _measured(row: FrameRow, prediction: Prediction, counts: Counts | None, acceptance: Acceptance | None) -> FrameRow:
+    """Complete the row of a frame that has a label; counts are None without ground truth."""
+    if prediction.uncertainty is not None:
+        row = replace(row, mean_uncertainty=float(prediction.uncertainty.mean()) / 255)
+        if acceptance is not None:
+            accepted = acceptance.accepted(prediction.label, prediction.uncertainty)
+            row = replace(row, accepted_share=float(accepted.mean()) / 255)
+    if counts is None:
+        return row
+    return replace(
+        row,
+        pixel_accuracy=finite_or_none(counts.confusion.pixel_accuracy),
+        miou=finite_or_none(counts.confusion.miou_present),
+        confident_error=finite_or_none(counts.uncertainty.confident_error),
+        confusion=counts.confusion.sparse,
+    )

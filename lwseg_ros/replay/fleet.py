@@ -24,7 +24,7 @@ POLL_S = 0.2
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BagOutcome:
     """What became of a bag: its result, or why there is none, in one line."""
 
     bag: Path
@@ -48,7 +48,7 @@ def replay_fleet(
     replay: Callable[[Path, Segmenter], ReplayResult],
     *,
     interrupted: Callable[[], bool] = lambda: False,
-) -> Iterator[Outcome]:
+) -> Iterator[BagOutcome]:
     """Replay bags, each by one worker, and yield what became of each as soon as it is known.
 
     A worker that dies costs its bag another try, by another worker; a bag over which several have died is given up. A worker of
@@ -93,16 +93,18 @@ def _replay_bag(
     return replace(result, model=replace(result.model, data=b"")), ""
 
 
-def _outcome(future: Any, bag: Path, sha256: str) -> Outcome:
+def _outcome(future: Any, bag: Path, sha256: str) -> BagOutcome:
     try:
         result, error = future.result()
     except Exception as failure:  # of Dask, such as KilledWorker, or of whatever a worker's installation lacks
-        return Outcome(bag, None, f"{type(failure).__name__}: {str(failure).strip()}".split("\n")[0])
+        return BagOutcome(bag, None, f"{type(failure).__name__}: {str(failure).strip()}".split("\n")[0])
     if result is None:
-        return Outcome(bag, None, error)
+        return BagOutcome(bag, None, error)
     if result.model.sha256 != sha256:
-        return Outcome(bag, None, f"its worker has another file at {result.model.path} (SHA-256 {result.model.sha256})")
-    return Outcome(bag, replace(result, source=str(bag)))
+        return BagOutcome(
+            bag, None, f"its worker has another file at {result.model.path} (SHA-256 {result.model.sha256})"
+        )
+    return BagOutcome(bag, replace(result, source=str(bag)))
 
 
 def _require_distributed() -> Any:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from lwseg_ros.errors import BagError
-from lwseg_ros.evaluation.evaluator import Evaluator
+from lwseg_ros.replay.kept_frames import FrameSelection, KeptFrame
 from lwseg_ros.replay.results import FrameCounts, ReplayResult
+from lwseg_ros.replay.truth_counts import TruthCounts
 
 
-def merge_results(results: Sequence[ReplayResult], num_kept: int = 0) -> ReplayResult:
+def merge_results(results: Sequence[ReplayResult], num_kept: int = 0, num_extreme: int = 0) -> ReplayResult:
     """Put the results of several bags together, in their order, as if they were one bag.
 
     Counts add up as integers, so that the figures do not depend on which process replayed what. Frames are numbered on from
-    bag to bag. Rates are those of all frames over the time of all bags. No frame of a bag follows one of another in
-    temporal consistency.
+    bag to bag, by all images of each. Rates are those of all frames over the time of all bags. No frame of a bag follows one of
+    another in temporal consistency, and no window or block of time is of two.
 
     Args:
-        results: at least one; of one model and mode.
-        num_kept: how many of the kept frames to keep, evenly spread.
+        results: at least one; of one model and mode, judged by the same options.
+        num_kept: how many of the evenly spread frames to keep, evenly spread.
+        num_extreme: how many of the kept frames to keep of each other reason, see `FrameSelection`.
 
     Raises:
         BagError: they are of several models or modes, whose counts have no common meaning.
@@ -36,34 +40,59 @@ def merge_results(results: Sequence[ReplayResult], num_kept: int = 0) -> ReplayR
                 raise BagError(
                     f"{first.source} and {other.source} cannot be put together: their {what} differs ({one}, {another})"
                 )
-    evaluator = Evaluator.of_model(first.model.manifest)
-    for result in results:
+    evaluator = copy.deepcopy(first.evaluator)
+    for result in results[1:]:
         evaluator.merge(result.evaluator)
-    starts = np.cumsum([0, *(result.counts.published for result in results)])[:-1].tolist()
-    kept = [
-        replace(frame, index=start + frame.index)
-        for start, result in zip(starts, results, strict=True)
-        for frame in result.kept
-    ]
-    chosen = np.unique(np.linspace(0, len(kept) - 1, min(num_kept, len(kept))).round().astype(int)).tolist()
-    counts = [result.counts for result in results]
+    numbered = [_numbered_on(result, number, results[:number]) for number, result in enumerate(results)]
     return replace(
         first,
         source=", ".join(result.source for result in results),
         image_topic=_each_once([result.image_topic for result in results]),
         label_topic=_each_once([result.label_topic for result in results if result.label_topic]) or None,
-        counts=FrameCounts(
-            **{name: sum(getattr(count, name) for count in counts) for name in FrameCounts.__dataclass_fields__}
-        ),
+        counts=_sum_counts([result.counts for result in results]),
         rate_hz=_common_rate(results),
         latencies_ms=tuple(latency for result in results for latency in result.latencies_ms),
         inference_ms=tuple(milliseconds for result in results for milliseconds in result.inference_ms),
         evaluator=evaluator,
-        kept=tuple(kept[index] for index in chosen),
+        kept=_choose([frame for result in numbered for frame in result.kept], num_kept, num_extreme),
+        rows=tuple(row for result in numbered for row in result.rows),
+        truth=TruthCounts.total([result.truth for result in results]),
         note=" ".join(f"{result.source}: {result.note}" for result in results if result.note),
         warnings=tuple(f"{result.source}: {warning}" for result in results for warning in result.warnings),
         partial=any(result.partial for result in results),
+        bags=tuple(result.source for result in results),
     )
+
+
+def _numbered_on(result: ReplayResult, number: int, before: Sequence[ReplayResult]) -> ReplayResult:
+    """Number the frames of the bag `number` on from all images of the bags before, replayed or not."""
+    start = sum(other.truth.images for other in before)
+    return replace(
+        result,
+        rows=tuple(replace(row, index=start + row.index, bag=number) for row in result.rows),
+        kept=tuple(
+            replace(frame, index=start + frame.index, row=replace(frame.row, index=start + frame.index, bag=number))
+            for frame in result.kept
+        ),
+    )
+
+
+def _choose(kept: Sequence[KeptFrame], num_kept: int, num_extreme: int) -> tuple[KeptFrame, ...]:
+    """Choose again among the frames that were kept of each bag; a bag's worst ones may be none of all bags' worst."""
+    selection = FrameSelection(0, 0, num_extreme)
+    for frame in kept:
+        selection.offer(frame)
+    spread = [frame for frame in kept if frame.why == "spread"]
+    chosen = np.unique(np.linspace(0, len(spread) - 1, min(num_kept, len(spread))).round().astype(int)).tolist()
+    return (*selection.frames(), *(spread[place] for place in chosen))
+
+
+def _sum_counts(counts: Sequence[FrameCounts]) -> FrameCounts:
+    by_cause: Counter[str] = sum((Counter(count.dropped_by_cause) for count in counts), Counter())
+    published, segmented, dropped, bad = (
+        sum(getattr(count, name) for count in counts) for name in ("published", "segmented", "dropped", "bad")
+    )
+    return FrameCounts(published, segmented, dropped, bad, dict(by_cause))
 
 
 def _common_rate(results: Sequence[ReplayResult]) -> float:

@@ -12,7 +12,9 @@ import numpy as np
 from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import evaluate_bag
-from lwseg_ros.replay.pairing import Frame, ambiguities
+from lwseg_ros.replay.ground_truth import GroundTruth
+from lwseg_ros.replay.paired_truth import PairedTruth
+from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.prediction_recorder import PredictionRecorder
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult, interruption_warning
 from lwseg_ros.segmenter import Segmenter
@@ -23,8 +25,9 @@ def replay_offline(
     segmenter: Segmenter,
     *,
     topic: str | None = None,
-    label_topic: str | None = None,
+    ground_truth: GroundTruth | None = None,
     num_kept: int = 0,
+    num_extreme: int = 0,
     record: Path | None = None,
     progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
     interrupted: Callable[[], bool] = lambda: False,
@@ -33,8 +36,9 @@ def replay_offline(
 
     Args:
         topic: the image topic; None takes the only one.
-        label_topic: the ground truth; None takes the only topic called `label`, if there is one.
-        num_kept: how many frames to keep for the report.
+        ground_truth: what to judge by; None takes the camera's own labels, if there are any.
+        num_kept: how many frames, evenly spread, to keep for the report.
+        num_extreme: how many more of the worst, of the most uncertain and of the most confidently wrong ones each.
         record: an MCAP file that gets the predictions beside the originals, see `PredictionRecorder`.
         progress: gets the number of frames and returns what to call after each.
         interrupted: asked before each frame; once it is true, the result is partial and of the frames before.
@@ -42,10 +46,12 @@ def replay_offline(
     Raises:
         BagError: the bag or a topic in it cannot be used.
         RecordError: the file to record to cannot be written.
+        DatasetError: label map or mask do not fit.
     """
     with Bag(path) as bag, ExitStack() as stack:
-        truth = bag.label_topic(label_topic)
-        image = bag.image_topic(topic, exclude=truth.name if truth else None)
+        wanted = ground_truth or GroundTruth()
+        image = bag.image_topic(topic, exclude=wanted.topic)
+        truth = PairedTruth(bag, image, wanted, segmenter.manifest)
         inference_ms: list[float] = []
 
         def predict(_: Frame, image: np.ndarray) -> Prediction:
@@ -55,25 +61,25 @@ def replay_offline(
 
         recorder = stack.enter_context(PredictionRecorder(record, bag, image, segmenter.manifest)) if record else None
         start_s = time.monotonic()
-        evaluator, kept, num_bad = evaluate_bag(
+        evaluation = evaluate_bag(
             bag,
-            image,
             truth,
             segmenter.manifest,
             predict,
             num_kept=num_kept,
+            num_extreme=num_extreme,
             progress=progress(image.count),
             until=lambda _: interrupted(),
             on_prediction=recorder.add if recorder else lambda *_: None,
         )
         elapsed_s = time.monotonic() - start_s
-        num_frames = len(inference_ms) + num_bad
+        num_frames = len(evaluation.rows)
         interruption = [] if num_frames == image.count else [interruption_warning(num_frames, image.count)]
         backend, choice = segmenter.backend, segmenter.choice
         return ReplayResult(
             source=str(path),
             image_topic=image.name,
-            label_topic=truth.name if truth else None,
+            label_topic=truth.topic.name if truth.topic else None,
             mode="offline, straight through the segmenter",
             model=segmenter.model,
             engine=Engine(
@@ -84,12 +90,19 @@ def replay_offline(
                 choice.reason,
                 choice.fallback_reason,
             ),
-            counts=FrameCounts(num_frames, len(inference_ms), 0, num_bad),
+            counts=FrameCounts(num_frames, len(inference_ms), 0, evaluation.num_bad),
             rate_hz=len(inference_ms) / elapsed_s,
             latencies_ms=(),
             inference_ms=tuple(inference_ms),
-            evaluator=evaluator,
-            kept=tuple(kept),
-            warnings=(*interruption, *bag.warnings, *ambiguities(bag, image, truth)),
+            evaluator=evaluation.evaluator,
+            kept=tuple(evaluation.kept),
+            rows=tuple(evaluation.rows),
+            truth=truth.counts(evaluation.evaluator.confusion),
+            warnings=(
+                *interruption,
+                *bag.warnings,
+                *truth.warnings,
+                *truth.review(evaluation.evaluator.confusion, num_frames),
+            ),
             partial=bool(interruption),
         )

@@ -21,6 +21,7 @@ from lwseg_ros.replay.pairing import Frame
 
 # The node's own names, so that what shows the node shows the recording.
 LABEL, UNCERTAINTY, OVERLAY = "/segment/label", "/segment/uncertainty", "/segment/overlay"
+ACCEPTED = "/segment/accepted"
 
 
 class RecordError(LwsegError):
@@ -28,7 +29,8 @@ class RecordError(LwsegError):
 
 
 class PredictionRecorder:
-    """Writes `~/label` and `~/uncertainty` (mono8) and `~/overlay` (bgr8) of the node beside image, camera_info and ground truth.
+    """Writes the node's `~/label` and `~/uncertainty` (mono8) and `~/overlay` (bgr8) beside image, camera_info and ground truth,
+    and where the model has an acceptance `~/accepted` (mono8).
 
     The predictions carry header and log time of their image; chunks are compressed with zstd. A context manager: the file is
     in its place once the `with` block has ended without an error, and one that was there before stays until then.
@@ -40,6 +42,7 @@ class PredictionRecorder:
         self._bag = bag
         self._image_topic = image_topic
         self._palette_bgr = manifest.palette_bgr
+        self._acceptance = manifest.accepted_pixels()
         self._typestore = get_typestore(Stores.ROS2_HUMBLE)
         self._connections: dict[str, Any] = {}
         self._stack = ExitStack()
@@ -82,6 +85,8 @@ class PredictionRecorder:
         pictures = {LABEL: prediction.label, OVERLAY: drawing.overlay(image, prediction.label, self._palette_bgr)}
         if prediction.uncertainty is not None:
             pictures[UNCERTAINTY] = prediction.uncertainty
+            if self._acceptance is not None:
+                pictures[ACCEPTED] = self._acceptance.accepted(prediction.label, prediction.uncertainty)
         with self._translated():
             for topic, msgtype, raw in copies:
                 self._write(topic, msgtype, log_ns, raw)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lwseg_ros.evaluation.evaluator import Evaluator
 from lwseg_ros.evaluation.metrics import finite_or_none
 from lwseg_ros.evaluation.percentiles import percentiles
 from lwseg_ros.model.model_file import ModelFile
-from lwseg_ros.replay.evaluation import KeptFrame
+from lwseg_ros.replay.kept_frames import KeptFrame
+from lwseg_ros.replay.rows import FrameRow
+from lwseg_ros.replay.time_blocks import intervals, windows
+from lwseg_ros.replay.truth_counts import TruthCounts
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,13 @@ class Engine:
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """What became of the frames: published = segmented + dropped + bad."""
+    """What became of the frames: published = segmented + dropped + bad; dropped_by_cause adds up to dropped where it is known."""
 
     published: int
     segmented: int
     dropped: int
     bad: int
+    dropped_by_cause: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,12 @@ class ReplayResult:
         inference_ms: the runtime's own time per inference.
         evaluator: the metrics.
         kept: some frames to look at.
+        rows: one an evaluated image, in the order of the bag.
+        truth: how much of the ground truth was judged.
         note: what a reader of the figures has to know, or empty.
         warnings: what of the bag was left out or changed, as sentences.
         partial: whether it ended before all that was asked for was replayed; the first warning says where.
+        bags: the paths, where several bags were put together.
     """
 
     source: str
@@ -69,9 +76,12 @@ class ReplayResult:
     inference_ms: tuple[float, ...]
     evaluator: Evaluator
     kept: tuple[KeptFrame, ...]
+    rows: tuple[FrameRow, ...] = ()
+    truth: TruthCounts = field(default_factory=TruthCounts)
     note: str = ""
     warnings: tuple[str, ...] = ()
     partial: bool = False
+    bags: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Any]:
         """Collect the figures for `report.json`; one not measured is None; `partial` and `warnings` are there where needed."""
@@ -80,6 +90,7 @@ class ReplayResult:
             "backend": self.engine.backend,
             "precision": self.engine.precision,
             "frames": vars(self.counts).copy(),
+            "truth": {"topic": self.label_topic, **asdict(self.truth)},
             "rate_hz": finite_or_none(self.rate_hz),
             "latency_ms": {
                 **percentiles(self.answered_latencies_ms, (50, 95, 99)),
@@ -88,6 +99,8 @@ class ReplayResult:
             "engine_ms": percentiles(self.inference_ms, (50, 95)),
             "engine_hz": self.engine_hz,
             **self.evaluator.metrics(),
+            "windows": windows(self.rows, self.evaluator),
+            "intervals": intervals(self.rows, self.evaluator),
             **({"partial": True} if self.partial else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }

@@ -53,11 +53,17 @@ def test_figures(tiny_camvid_model: Path, camvid: Path, capsys: pytest.CaptureFi
     assert figures["pixel_accuracy"] == pytest.approx(0.75, abs=0.05)
     present = [value for value in iou.values() if value is not None]
     assert figures["miou"] == pytest.approx(np.mean(present))
-    assert set(figures["uncertainty"]) == {"ece", "auroc", "aurc"}
+    assert figures["precision"] == "fp32"  # of the arithmetic
+    assert figures["per_class_recall"]["tree"] == 0.0
+    assert figures["per_class_precision"]["sky"] == pytest.approx(0.5, abs=0.05)
+    assert [region["rows"] for region in figures["regions"]] == [[0, 16], [16, 32], [32, 48]]
+    assert 0 < figures["boundary_iou"]["mean"] < 1
     assert main([*arguments(tiny_camvid_model, camvid), "--split", "val"]) == 0
     printed = capsys.readouterr().out
     assert "camvid val, 2 images" in printed
     assert f"mIoU               {figures['miou']:.4f}" in printed
+    assert f"boundary IoU       {figures['boundary_iou']['mean']:.4f}" in printed
+    assert "  IoU tree           0.0000  precision      -  recall 0.0000  ECE      -\n" in printed
 
 
 def test_figures_of_a_split_that_was_trained_on_say_so(
@@ -72,6 +78,24 @@ def test_figures_of_a_split_that_was_trained_on_say_so(
         assert f"camvid val, 2 images {note}\n" in capsys.readouterr().out
     assert not manifest.trained_on("folder", "train")
     assert manifest.trained_on("camvid_full", "train")
+
+
+def test_a_model_is_held_to_what_it_vouches_for(
+    tiny_camvid_model: Path, camvid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = load_model(tiny_camvid_model)
+    thresholds = [254, *[None] * 2, 254, *[None] * 7]  # sky and road
+    acceptance = {"level": 0.1, "confidence": 0.9, "thresholds": thresholds}
+    save_model(onnx.load_from_string(model.data), replace(model.manifest, acceptance=acceptance), tiny_camvid_model)
+    assert main([*arguments(tiny_camvid_model, camvid), "--split", "val", "--json"]) == 0
+    accepted = json.loads(capsys.readouterr().out)["accepted"]
+    assert accepted["not_met"] == ["sky"]  # half of it is called tree
+    assert accepted["per_class"]["sky"]["error_rate"] == pytest.approx(0.5, abs=0.05)
+    assert accepted["per_class"]["road"]["met"]
+    assert main([*arguments(tiny_camvid_model, camvid), "--split", "val"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("accepted           100.0% of the pixels, ")
+    assert line.endswith(f"not met by sky ({accepted['per_class']['sky']['error_rate']:.1%})")
 
 
 def test_what_cannot_be_evaluated(

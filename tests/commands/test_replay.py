@@ -8,14 +8,17 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import cv2
+import jsonschema
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
-from support.bag_files import mcap_of, painted_messages, write_messages
+from support.bag_files import LABEL_TOPIC, image_message, mcap_of, painted_messages, write_messages
 
 from lwseg_ros.cli import main
-from lwseg_ros.commands.replay import report_folders
+from lwseg_ros.commands.replay_series import report_folders
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.segmenter import Segmentation, Segmenter
 
@@ -37,6 +40,74 @@ def test_offline_writes_a_report_and_prints_the_figures(
     assert figures["miou"] > 0.8
 
 
+def test_options_of_the_ground_truth(tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]) -> None:
+    def late(message: Any, stamp: int) -> Any:
+        pixels = np.asarray(message.data).reshape(48, 64).copy()
+        pixels[0, :10] = 77
+        return image_message(pixels + np.where(pixels < 77, 100, 0).astype(np.uint8), stamp + 2_000_000)
+
+    messages = [
+        (topic, log_ns, late(message, log_ns) if topic == LABEL_TOPIC else message)
+        for topic, log_ns, message in painted_messages(3)
+    ]
+    bag, out = write_messages(tmp_path / "bag", messages), tmp_path / "out"
+    (tmp_path / "map.yaml").write_text("ids: {100: road, 101: tree, 102: sky, 103: car, 104: sign}")
+    mask = np.full((48, 64), 255, np.uint8)
+    mask[24:] = 0
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    arguments = [
+        "replay",
+        str(bag),
+        "--offline",
+        "--model",
+        str(tiny_model.path),
+        "--backend",
+        "onnxruntime",
+        "-o",
+        str(out),
+    ]
+    assert main(arguments) == 1
+    assert "has the stamp of a label; " in (said := capsys.readouterr().err)
+    assert "--label-tolerance 2 would pair those that are near" in said
+    arguments += ["--label-tolerance", "2"]
+    assert main(arguments) == 1
+    assert "frame 0: label on /cam/label at 1002000000 ns holds the values [77, 100" in capsys.readouterr().err
+    arguments += ["--label-map", str(tmp_path / "map.yaml")]
+    assert main(arguments) == 1
+    assert "holds the values [77]; accepted are 100 to 104" in capsys.readouterr().err
+    arguments += ["--ignore-id", "77", "--mask", str(tmp_path / "mask.png")]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert f"3 of 3 images judged, {3 * (24 * 64 - 10)} pixels, by /cam/label (3 labels: 3 matched" in captured.out
+    assert "warning: 3 labels on /cam/label are stamped up to 2 ms from their images" in captured.err
+    assert "warning: the mask leaves out 50.0% of the pixels" in captured.err
+    figures = json.loads((out / "report.json").read_text())
+    assert figures["miou"] > 0.8
+    assert figures["truth"]["pixels_ignored"] == 30
+    assert figures["truth"]["pixels_masked"] == 3 * 24 * 64
+    assert [figures["truth"][key] for key in ("tolerance_ms", "ignore_id")] == [2.0, 77]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("--label-tolerance=-1", "'-1' is no time in milliseconds"), ("--ignore-id=256", "from 0 to 255")],
+)
+def test_senseless_options_of_the_ground_truth_are_wrong_usage(
+    tmp_path: Path, option: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["replay", str(tmp_path), option, "-o", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_ground_truth_the_summary_says_so(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(1, labels=False))
+    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "--backend", "onnxruntime"]
+    assert main([*arguments, "-o", str(tmp_path / "out")]) == 0
+    assert "truth        none: nothing was judged" in capsys.readouterr().out
+
+
 def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(
     tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -46,7 +117,7 @@ def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(
     assert main([*arguments, "-o", str(out), "--json"]) == 0
     captured = capsys.readouterr()
     figures = json.loads(captured.out)
-    assert figures["frames"] == {"published": 6, "segmented": 6, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {"published": 6, "segmented": 6, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
     assert figures["miou"] > 0.8
     assert "warning: bag.mcap has no end" in captured.err
     assert "The 17 messages up to there are used; `mcap recover`" in figures["warnings"][0]
@@ -112,6 +183,55 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert "example:\n  lwseg replay" in capsys.readouterr().out
 
 
+def test_requirements_decide_the_exit_code(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, out = write_messages(tmp_path / "bag", painted_messages(3)), tmp_path / "out"
+    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "--backend", "onnxruntime"]
+    arguments += ["-o", str(out)]
+    assert main([*arguments, "--require", "miou>=0.5", "iou.car>=10%", "judged>=3"]) == 0
+    assert "verdict      met" in capsys.readouterr().out
+    required = ["--require", "miou>=0.999", "latency.p99<=80", "dropped<=0"]
+    assert main([*arguments, *required, "--against", str(out), "--junit", str(tmp_path / "ci.xml")]) == 3
+    captured = capsys.readouterr()
+    assert f"against      {out}: mIoU +0.0000" in captured.out
+    assert "not met: miou>=0.999: 0." in captured.err
+    assert "not met: latency.p99<=80: not measured" in captured.err
+    assert 'failures="2"' in (tmp_path / "ci.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--require", "miuo>=0.6"], "no figure is called 'miuo' in 'miuo>=0.6'; there are, for one, miou"),
+        (["--require", "iou.cra>=0.6"], "the model has no class 'cra'"),
+        (["--require", "against.differences.miou.low>=0"], "name the other run with --against"),
+    ],
+)
+def test_requirements_that_make_no_sense_are_wrong_usage(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(1))
+    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "-o", str(tmp_path / "out")]
+    assert main([*arguments, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_is_not_there_is_said_before_anything_runs(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(1))
+    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--against", str(tmp_path / "old")]) == 1
+    assert "lwseg replay: no run at" in capsys.readouterr().err
+
+
+def check_schema(figures: object) -> None:
+    schema = Path(__file__).parents[2] / "docs" / "report.schema.json"
+    jsonschema.Draft202012Validator(json.loads(schema.read_text())).validate(figures)
+
+
 def offline(model: ModelFile, *arguments: object) -> list[str]:
     return ["replay", "--offline", "--model", str(model.path), "--backend", "onnxruntime", *map(str, arguments)]
 
@@ -126,8 +246,45 @@ def test_several_bags_get_a_report_each_and_one_together(
     assert figures == json.loads((out / "report.json").read_text())
     parts = [json.loads((out / name / "report.json").read_text()) for name in ("bag", "bag-2")]
     assert [part["frames"]["segmented"] for part in parts] == [2, 3]
-    assert figures["frames"]["segmented"] == 5
+    assert figures["frames"]["segmented"] == figures["truth"]["judged"] == 5
     assert "partial" not in figures
+    assert [bag["path"] for bag in figures["bags"]] == [str(bag) for bag in bags]
+    check_schema(figures)
+
+
+def test_requirements_are_judged_on_the_whole_and_on_each_bag(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bags = [write_messages(tmp_path / name, painted_messages(n)) for name, n in (("a", 2), ("b", 3))]
+    base, out = tmp_path / "base", tmp_path / "out"
+    assert main(offline(tiny_model, *bags, "-o", base)) == 0
+    required = ["--require", "judged>=3", "against.differences.miou.difference>=0"]
+    assert main(offline(tiny_model, *bags, *required, "--against", base, "-o", out)) == 0
+    figures = json.loads((out / "report.json").read_text())
+    check_schema(figures)
+    assert figures["verdict"] == "met"
+    assert figures["against"]["frames"] == {"run": 5, "base": 5}
+    assert figures["against"]["unpaired_because"] is None
+    parts = [json.loads((out / name / "report.json").read_text()) for name in ("a", "b")]
+    assert [part["verdict"] for part in parts] == ["not met", "met"]
+    assert [len(part["requirements"]) for part in parts] == [1, 1]  # the comparison is of the whole
+    assert 'failures="1"' in (out / "a" / "junit.xml").read_text()
+    capsys.readouterr()
+    assert main(offline(tiny_model, *bags, "--require", "judged>=6", "-o", out)) == 3
+    assert "not met: judged>=6: 5 is not >= 6" in capsys.readouterr().err
+
+
+def test_a_partial_replay_meets_nothing_and_is_no_verdict_on_the_model(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, out = write_messages(tmp_path / "a", painted_messages(2)), tmp_path / "out"
+    for bound in ("0", "0.999"):
+        assert main(offline(tiny_model, bag, tmp_path / "gone", "--require", f"miou>={bound}", "-o", out)) == 1
+        figures = json.loads((out / "report.json").read_text())
+        check_schema(figures)
+        assert figures["verdict"] == "not met"
+        assert "but the replay is partial, so it is not known to be" in capsys.readouterr().err
+    assert json.loads((out / "a" / "report.json").read_text())["requirements"][0]["met"] is False
 
 
 @pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
@@ -146,7 +303,9 @@ def test_a_bag_that_fails_is_named_and_the_others_stand(
     assert figures["frames"]["segmented"] == 4
     assert figures["warnings"][0].startswith(f"{tmp_path / 'gone'} failed and is not in these figures: no bag at")
     assert "failed and is not in these figures" in (out / "report.html").read_text()
-    assert sorted(path.name for path in out.iterdir()) == ["a", "b", "report.html", "report.json"]
+    written = ["a", "b", "frames.csv", "report.html", "report.json", "rows.npz"]
+    assert sorted(path.name for path in out.iterdir()) == written
+    check_schema(figures)
 
 
 def test_without_any_bag_there_is_no_report(
@@ -176,6 +335,7 @@ def test_an_interrupted_replay_leaves_a_partial_report(
     record = ["--record", out / "r.mcap"] if num_bags == 1 else []
     assert main(offline(tiny_model, *bags, *record, "-o", out)) == 1
     figures = json.loads((out / "report.json").read_text())
+    check_schema(figures)
     assert figures["partial"] is True
     assert 3 <= figures["frames"]["published"] == figures["frames"]["segmented"] < 20
     assert figures["miou"] > 0.8

@@ -160,3 +160,45 @@ def test_a_description_that_explodes_or_is_no_yaml(tmp_path: Path, load: Callabl
     (tmp_path / "dataset.yaml").write_text(text)
     with pytest.raises(DatasetError, match=r"cannot read .*dataset\.yaml: "):
         load("folder", "train")
+
+
+OWN = {"images": "images/*.jpg", "labels": "labels/{name}.png"}
+
+
+def test_a_split_takes_each_fifth_image_out_of_another(
+    describe: Callable[..., None],
+    load: Callable[..., Split],
+    write_image: Callable[[str], None],
+    write_label: Callable[..., None],
+) -> None:
+    describe(splits={"train": OWN, "val": {"of": "train", "every": 5}})
+    for number in range(12):
+        write_image(f"images/{number:02}.jpg")
+        write_label(f"labels/{number:02}.png", 0)
+    names = {split: [image.stem for image, _ in load("folder", split).pairs] for split in ("train", "val")}
+    assert names == {"train": ["00", "01", "02", "03", "05", "06", "07", "08", "10", "11"], "val": ["04", "09"]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"of": "train", "every": 1}, "every of split val is 1, expected a number from 2 on"),
+        ({"of": "train"}, "split val has the keys of, expected every, of"),
+        ({"of": "other", "every": 5}, "split val is of 'other', expected a split that has images of its own"),
+        ({"of": "val", "every": 5}, "split val is of 'val', expected a split that has images of its own"),
+        ({"of": "train", "every": 5}, "split train has less than the 5 images of which val takes one"),
+    ],
+)
+def test_a_split_that_takes_what_is_not_there_is_refused(
+    describe: Callable[..., None],
+    load: Callable[..., Split],
+    write_image: Callable[[str], None],
+    write_label: Callable[..., None],
+    entry: dict[str, Any],
+    message: str,
+) -> None:
+    describe(splits={"train": OWN, "val": entry})
+    write_image("images/a.jpg")
+    write_label("labels/a.png", 0)
+    with pytest.raises(DatasetError, match=message):
+        load("folder", "val")

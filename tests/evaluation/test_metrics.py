@@ -25,6 +25,28 @@ def test_confusion_by_hand() -> None:
     assert matrix.num_pixels == 6
 
 
+def test_precision_recall_and_classes_that_are_only_predicted() -> None:
+    matrix = ConfusionMatrix(4, IGNORE)
+    matrix.update(labels(0, 0, 0, 1, 1), labels(0, 0, 2, 0, IGNORE))
+    assert matrix.precision.tolist() == pytest.approx([2 / 3, np.nan, 0, np.nan], nan_ok=True)
+    assert matrix.recall.tolist() == pytest.approx([2 / 3, 0, np.nan, np.nan], nan_ok=True)
+    assert matrix.true_pixels.tolist() == [3, 2, 0, 0]
+    assert matrix.miou == pytest.approx((1 / 2 + 0 + 0) / 3)
+    assert matrix.miou_present == pytest.approx((1 / 2 + 0) / 2)
+
+
+def test_sparse_counts_are_the_cells_that_are_not_zero() -> None:
+    matrix = ConfusionMatrix(3, IGNORE)
+    matrix.update(labels(0, 0, 1, 2, 2), labels(0, 0, 2, IGNORE, IGNORE))
+    assert matrix.sparse.dtype == np.uint32
+    assert matrix.sparse.tolist() == [[0, 2], [1 * 4 + 2, 1], [2 * 4 + 3, 2]]
+    for _ in range(2):
+        matrix.add_sparse(matrix.sparse)
+    assert matrix.counts.tolist() == [[8, 0, 0], [0, 0, 4], [0, 0, 0]]
+    assert matrix.unlabelled.tolist() == [0, 0, 8]
+    assert ConfusionMatrix(3).sparse.shape == (0, 2)
+
+
 def test_absent_class_is_left_out_of_the_mean_but_a_false_alarm_is_not() -> None:
     matrix = ConfusionMatrix(4)
     matrix.update(labels(0, 0, 1), labels(0, 2, 1))
@@ -102,6 +124,10 @@ def test_other_kinds_have_no_calibration_error(kind: str) -> None:
     metrics = UncertaintyMetrics(2, kind=kind)
     metrics.update(labels(0, 0), labels(0, 1), labels(0, 9))
     assert np.isnan(metrics.ece)
+    figures = metrics.figures(["road", "sky"])
+    assert figures["per_class_ece"] == {"road": None, "sky": None}
+    assert {figures[name] for name in ("ece", "nll", "brier", "bins")} == {None}
+    assert figures["aupr_error"] == 1.0
     assert metrics.auroc == 1.0
 
 
@@ -133,6 +159,26 @@ def test_uncertainty_figures_match_brute_force() -> None:
         if inside.any():
             ece += inside.mean() * abs((~wrong[inside]).mean() - confidence[inside].mean())
     assert metrics.ece == pytest.approx(ece)
+
+
+def test_confident_errors_by_hand() -> None:
+    metrics = UncertaintyMetrics(2, IGNORE)
+    metrics.update(labels(0, 0, 0, 0, IGNORE), labels(1, 1, 0, 0, 0), labels(0, 204, 0, 255, 0))
+    assert metrics.confident_error == pytest.approx((1 + 0.2) / 4)
+    assert np.isnan(UncertaintyMetrics(2).confident_error)
+
+
+def test_the_uncertainty_of_each_class_is_that_of_the_pixels_called_so() -> None:
+    metrics = UncertaintyMetrics(2, IGNORE)
+    metrics.update(labels(0, 1, 0, IGNORE, 1), labels(0, 0, 1, 1, IGNORE), labels(5, 5, 7, 9, 255))
+    assert metrics.class_counts[0, 5].tolist() == [1, 1]
+    assert metrics.class_counts[1, 7].tolist() == [0, 1]
+    assert metrics.class_counts.sum() == 3  # one is ignored, one of no class
+    assert metrics.counts[255].tolist() == [0, 1]
+    whole = UncertaintyMetrics(2, IGNORE)
+    whole.merge(metrics)
+    assert np.array_equal(whole.class_counts, metrics.class_counts)
+    assert list(whole.figures(["road", "sky"])["per_class_ece"]) == ["road", "sky"]
 
 
 def test_large_counts_do_not_overflow() -> None:

@@ -113,8 +113,8 @@ def read_all(path: Path) -> Reading:
     pixels: Pixels = {}
     num_refused = 0
     with Bag(path) as bag:
-        truth = bag.label_topic()
-        images = bag.image_topic(exclude=truth.name if truth else None)
+        truth = next((topic for topic in bag.label_topics() if topic.count), None)
+        images = bag.image_topic()
         bag.camera_info_topic(images)
         for message in bag.messages(images, *([truth] if truth else [])):
             is_label = truth is not None and message.topic == truth.name

@@ -12,6 +12,7 @@ pytest.importorskip("diagnostic_msgs.msg", reason="diagnostic_msgs is not instal
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from lwseg_ros.backends import BackendOptions
+from lwseg_ros.evaluation.drift import FrameFigures
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node.diagnostics import InputState, camera_status, inference_status
 from lwseg_ros.node.frame import StampClock
@@ -51,6 +52,7 @@ def status(
     source: InputState = WELL,
     stamps_ns: Sequence[int] = (NOW_NS - 12_000_000,),
     active: bool = True,
+    lately: FrameFigures | None = None,
 ) -> DiagnosticStatus:
     stamp_clock = StampClock()
     for number, stamp_ns in enumerate(stamps_ns):
@@ -65,6 +67,8 @@ def status(
         active=active,
         input_timeout_s=2.0,
         hardware_id="CPU",
+        lately=lately,
+        normal={"accepted_share": (0.5, None), "brightness": (70.0, 160.0)},
     )
 
 
@@ -99,6 +103,24 @@ def test_a_camera_that_works() -> None:
         "stamp_offset_ms": "12.00",
     }
     assert values(found).items() >= expected.items()
+
+
+def test_a_street_unlike_those_of_the_calibration() -> None:
+    usual = status(lately=FrameFigures(0.7, 30.0, 100.0))
+    assert (usual.level, usual.message) == (DiagnosticStatus.OK, "segmenting")
+    assert (
+        values(usual).items()
+        >= {"accepted_share": "0.70", "uncertainty_spread": "30.00", "brightness": "100.00"}.items()
+    )
+    dusk = FrameFigures(0.44, 30.0, 60.0)
+    found = status(lately=dusk)
+    assert found.level == DiagnosticStatus.WARN
+    assert found.message == (
+        "the street is unlike those that the model was calibrated on: accepted_share is 0.44, normal is at least 0.5, "
+        "brightness is 60, normal is at least 70 and at most 160"
+    )
+    assert status(lately=dusk, active=False).level == DiagnosticStatus.OK
+    assert "accepted_share" not in values(status())
 
 
 @pytest.mark.parametrize(

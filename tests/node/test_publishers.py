@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +19,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 from support import ros_harness  # sets the domain before anything starts
-from support.tiny_model import CLASSES, painted_image
+from support.tiny_model import ACCEPTANCE, CLASSES, painted_image, write_tiny_model
 
 from lwseg_ros.imaging import drawing, messages
+from lwseg_ros.model.acceptance import Acceptance
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node import publishers as node_publishers
 from lwseg_ros.node.frame import Frame, SegmentedFrame
@@ -96,6 +98,53 @@ def test_pictures_are_computed_only_for_subscribers(
     group.close()
 
 
+def test_accepted_pixels_are_published_while_somebody_asks_for_them(
+    node: LifecycleNode, tmp_path: Path, result: SegmentedFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_tiny_model(tmp_path / "tiny.onnx", acceptance=ACCEPTANCE)
+    computed: list[int] = []
+    real = Acceptance.accepted
+
+    def spy(self: Acceptance, label: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
+        computed.append(label.size)
+        return real(self, label, uncertainty)
+
+    monkeypatch.setattr(Acceptance, "accepted", spy)
+    group = PublisherGroup(node)
+    publishers = CameraPublishers(group, "front", model)
+    node.trigger_configure()
+    node.trigger_activate()
+    publishers.publish(result, Settings())
+    assert computed == []
+
+    received: list[Image] = []
+    node.create_subscription(Image, "/publishing/front/accepted", received.append, 5)
+    wait_until(node, lambda: any(p.get_subscription_count() for p in group._publishers))
+    publishers.publish(result, Settings())
+    wait_until(node, lambda: received)
+    label, uncertainty = result.segmentation.label, result.segmentation.uncertainty
+    expected = np.zeros_like(label)
+    for class_id, threshold in enumerate(ACCEPTANCE["thresholds"]):
+        if threshold is not None:
+            expected[(label == class_id) & (uncertainty <= threshold)] = 255
+    assert 0 < np.count_nonzero(expected) < expected.size
+    np.testing.assert_array_equal(messages.view(received[0]), expected)
+    assert received[0].encoding == "mono8"
+    assert (received[0].header.frame_id, received[0].header.stamp.sec) == ("front_optical", 12)
+    group.close()
+
+
+def test_a_model_that_vouches_for_nothing_has_no_topic_of_accepted_pixels(
+    node: LifecycleNode, tiny_model: ModelFile
+) -> None:
+    group = PublisherGroup(node)
+    CameraPublishers(group, "", tiny_model)
+    topics = {name for name, _ in node.get_topic_names_and_types()}
+    assert "/publishing/label" in topics
+    assert "/publishing/accepted" not in topics
+    group.close()
+
+
 def test_the_ecosystem_s_stamped_message_is_used_where_installed(
     node: LifecycleNode, tiny_model: ModelFile, result: SegmentedFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,3 +185,19 @@ def test_label_info(tiny_model: ModelFile) -> None:
     assert [c["name"] for c in info["classes"]] == [c.name for c in CLASSES]
     assert info["ignore_id"] == 255
     assert info["uncertainty_kind"] == "least_confidence"
+    assert "threshold" not in info["classes"][0]
+    assert "level" not in info
+
+
+def test_label_info_has_the_thresholds(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "tiny.onnx", acceptance={**ACCEPTANCE, "thresholds": [51, 20, 0, None, 60]})
+    message = SimpleNamespace()
+    fill_label_info(message, SimpleNamespace, model)
+    assert message.threshold == pytest.approx(1 - 60 / 255)
+    info = json.loads(label_info_json(model))
+    assert [c["threshold"] for c in info["classes"]] == [51, 20, 0, None, 60]
+    assert (info["level"], info["confidence"]) == (0.1, 0.9)
+
+    nothing = write_tiny_model(tmp_path / "none.onnx", acceptance={**ACCEPTANCE, "thresholds": [None] * 5})
+    fill_label_info(message, SimpleNamespace, nothing)
+    assert message.threshold == 0.0

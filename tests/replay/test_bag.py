@@ -38,9 +38,9 @@ def test_images_and_labels_come_back(tmp_path: Path, storage: StoragePlugin, sin
         path = next(file for file in path.iterdir() if file.suffix in (".mcap", ".db3"))
     image, label = painted_image((48, 64), seed=3)
     with Bag(path) as bag:
-        truth = bag.label_topic()
+        [truth] = bag.label_topics()
         assert truth == Topic(LABEL_TOPIC, IMAGE, 3)
-        topic = bag.image_topic(exclude=truth.name)
+        topic = bag.image_topic()
         assert topic == Topic(IMAGE_TOPIC, COMPRESSED_IMAGE, 3)
         info = bag.camera_info_topic(topic)
         assert info is not None
@@ -63,9 +63,8 @@ def test_raw_images_and_png_labels(tmp_path: Path) -> None:
         ("/cam/label/compressed", 5, TYPES[COMPRESSED_IMAGE](header(5), "mono8; png compressed", png)),
     ]
     with Bag(write_messages(tmp_path / "bag", messages)) as bag:
-        truth = bag.label_topic()
-        assert truth is not None
-        topic = bag.image_topic(exclude=truth.name)
+        [truth] = bag.label_topics()
+        topic = bag.image_topic()
         assert np.array_equal(bag.image(next(bag.messages(topic))), image)
         assert np.array_equal(bag.label(next(bag.messages(truth))), label)
         assert bag.camera_info_topic(topic) is None
@@ -79,10 +78,15 @@ def test_missing_or_wrong_topics_list_what_there_is(tmp_path: Path) -> None:
             bag.label_topic("/truth")
         with pytest.raises(BagError, match="'/cam/camera_info' carries sensor_msgs/msg/CameraInfo; accepted are"):
             bag.image_topic("/cam/camera_info")
+        with pytest.raises(BagError, match="holds no other image topic"):
+            bag.image_topic(exclude=IMAGE_TOPIC)
+    two_cameras = [(f"/{name}/image", 1, image_message(painted_image((48, 64))[0], 1)) for name in ("front", "rear")]
+    with Bag(write_messages(tmp_path / "two", two_cameras)) as bag:
         with pytest.raises(BagError, match=r"several image topics; choose one with --topic\. Topics: "):
             bag.image_topic()
+        assert bag.image_topic(exclude="/front/image").name == "/rear/image"
     with Bag(write_messages(tmp_path / "infos", painted_messages(1)[:1])) as bag:
-        assert bag.label_topic() is None
+        assert not bag.label_topics()
         with pytest.raises(BagError, match="holds no other image topic"):
             bag.image_topic()
 
@@ -150,10 +154,9 @@ def test_corrupt_messages(tmp_path: Path) -> None:
     short_label = TYPES[IMAGE](header(3), 48, 64, "mono8", 0, 64, label.ravel()[:-1])
     messages = [(IMAGE_TOPIC, 1, broken_jpeg), (LABEL_TOPIC, 2, colour_label), (LABEL_TOPIC, 3, short_label)]
     with Bag(write_messages(tmp_path / "bag", messages)) as bag:
-        truth = bag.label_topic()
-        assert truth is not None
+        [truth] = bag.label_topics()
         with pytest.raises(ImageError):
-            bag.image(next(bag.messages(bag.image_topic(exclude=truth.name))))
+            bag.image(next(bag.messages(bag.image_topic())))
         colour, short = bag.messages(truth)
         with pytest.raises(BagError, match=r"label on /cam/label at 2 ns is uint8 \(48, 64, 3\); it has to be mono8"):
             bag.label(colour)
@@ -164,8 +167,7 @@ def test_corrupt_messages(tmp_path: Path) -> None:
 def test_an_empty_compressed_label(tmp_path: Path) -> None:
     empty = TYPES[COMPRESSED_IMAGE](header(1), "mono8; png compressed", np.zeros(0, np.uint8))
     with Bag(write_messages(tmp_path / "bag", [("/cam/label/compressed", 1, empty)])) as bag:
-        truth = bag.label_topic()
-        assert truth is not None
+        [truth] = bag.label_topics()
         with pytest.raises(BagError, match=r"label on /cam/label/compressed at 1 ns is no image"):
             bag.label(next(bag.messages(truth)))
 

@@ -13,10 +13,13 @@ import pytest
 from support.bag_files import LABEL_TOPIC, image_message, painted_messages, write_messages
 from support.child_processes import children
 from support.dying_replays import replay_or_die
+from support.tiny_model import CLASSES
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.model.model_file import ModelFile
-from lwseg_ros.replay.fleet import Fleet, Outcome, replay_fleet
+from lwseg_ros.replay.fleet import BagOutcome, Fleet, replay_fleet
+from lwseg_ros.replay.ground_truth import GroundTruth
+from lwseg_ros.replay.label_map import LabelMap
 from lwseg_ros.replay.merging import merge_results
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.results import ReplayResult
@@ -24,6 +27,10 @@ from lwseg_ros.segmenter import Segmenter
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'lwseg_ros[fleet]'")
 NUM_BAGS = 8
+GROUND_TRUTH = GroundTruth(
+    label_map=LabelMap("reversed", {stored: (CLASSES[4 - stored].name,) for stored in range(5)}, {}),
+    mask=np.arange(48)[:, None].repeat(64, axis=1) < 24,
+)
 
 
 @pytest.fixture
@@ -46,7 +53,7 @@ def measured(result: ReplayResult) -> dict[str, Any]:
     return {name: value for name, value in result.figures().items() if name not in times}
 
 
-def fleet_outcomes(bags: list[Path], model: ModelFile, **options: Any) -> dict[Path, Outcome]:
+def fleet_outcomes(bags: list[Path], model: ModelFile, **options: Any) -> dict[Path, BagOutcome]:
     replay = options.pop("replay", partial(replay_offline, num_kept=1))
     return {
         o.bag: o for o in replay_fleet(bags, Fleet(num_workers=2), str(model.path), "onnxruntime", replay, **options)
@@ -59,8 +66,10 @@ def test_two_workers_give_the_figures_of_one_after_another_also_when_one_is_kill
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
-        alone = [replay_offline(bag, segmenter, num_kept=1) for bag in bags]
-    replay = partial(replay_or_die, folder=tmp_path, deaths={bags[1].name: 1, bags[5].name: 1})
+        alone = [replay_offline(bag, segmenter, ground_truth=GROUND_TRUTH, num_kept=1, num_extreme=1) for bag in bags]
+    replay = partial(
+        replay_or_die, folder=tmp_path, deaths={bags[1].name: 1, bags[5].name: 1}, ground_truth=GROUND_TRUTH
+    )
     outcomes = fleet_outcomes(bags, tiny_model, replay=replay)
     assert [path.name for path in sorted(tmp_path.glob("bag?.0"))] == ["bag1.0", "bag5.0"]  # both did die
     results = []
@@ -70,10 +79,14 @@ def test_two_workers_give_the_figures_of_one_after_another_also_when_one_is_kill
         assert measured(result) == measured(one)
         assert result.source == str(bag)
         results.append(result)
-    one, other = merge_results(alone), merge_results(results)
+    one, other = merge_results(alone, 3, 2), merge_results(results, 3, 2)
     assert measured(one) == measured(other)
     assert np.array_equal(one.evaluator.confusion.counts, other.evaluator.confusion.counts)
     assert np.array_equal(one.evaluator.uncertainty.counts, other.evaluator.uncertainty.counts)
+    assert one.rows == other.rows
+    assert [(frame.index, frame.why) for frame in one.kept] == [(frame.index, frame.why) for frame in other.kept]
+    assert one.truth == other.truth
+    assert one.truth.pixels_masked == 24 * 64 * one.truth.judged
     assert one.counts.published == sum(3 + number % 3 for number in range(NUM_BAGS))
     assert not list((tmp_path / "temporary").iterdir())
     assert not [command for command in children().values() if "spawn_main" in command]
@@ -124,7 +137,7 @@ def test_what_cannot_be_reached_is_said(
 
 
 def test_an_interrupted_fleet_ends_with_what_there_is(tiny_model: ModelFile, bags: list[Path]) -> None:
-    outcomes: dict[Path, Outcome] = {}
+    outcomes: dict[Path, BagOutcome] = {}
     replays = replay_fleet(
         bags,
         Fleet(num_workers=2),

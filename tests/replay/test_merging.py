@@ -14,6 +14,7 @@ from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.merging import merge_results
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.results import FrameCounts, ReplayResult
+from lwseg_ros.replay.truth_counts import TruthCounts
 from lwseg_ros.segmenter import Segmenter
 
 
@@ -22,7 +23,7 @@ def results(tmp_path: Path, tiny_model: ModelFile) -> list[ReplayResult]:
     messages = painted_messages(5)
     two, three = write_messages(tmp_path / "two", messages[:6]), write_messages(tmp_path / "three", messages[6:])
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
-        return [replay_offline(bag, segmenter, num_kept=2) for bag in (two, three)]
+        return [replay_offline(bag, segmenter, num_kept=2, num_extreme=1) for bag in (two, three)]
 
 
 def test_two_parts_of_a_bag_give_the_figures_of_the_whole(
@@ -31,7 +32,7 @@ def test_two_parts_of_a_bag_give_the_figures_of_the_whole(
     path = write_messages(tmp_path / "whole", painted_messages(5))
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         whole = replay_offline(path, segmenter)
-    merged = merge_results(results, num_kept=3)
+    merged = merge_results(results, num_kept=3, num_extreme=1)
     assert np.array_equal(merged.evaluator.confusion.counts, whole.evaluator.confusion.counts)
     assert np.array_equal(merged.evaluator.uncertainty.counts, whole.evaluator.uncertainty.counts)
     assert merged.counts == whole.counts == FrameCounts(5, 5, 0, 0)
@@ -40,7 +41,11 @@ def test_two_parts_of_a_bag_give_the_figures_of_the_whole(
     followed = merged.evaluator.consistency.followed
     assert 0 < followed < whole.evaluator.consistency.followed
     assert followed == sum(result.evaluator.consistency.followed for result in results)
-    assert [frame.index for frame in merged.kept] == [0, 2, 4]
+    assert [frame.index for frame in merged.kept if frame.why == "spread"] == [0, 2, 4]
+    assert merged.truth == whole.truth
+    assert [row.index for row in merged.rows] == list(range(5))
+    for name in ("boundary_iou", "regions", "accepted", "confusion"):
+        assert merged.figures()[name] == whole.figures()[name]
     assert results[1].evaluator.confusion.num_pixels == 3 * 48 * 64  # what is merged stays as it is
 
 
@@ -58,6 +63,38 @@ def test_what_a_merged_result_says_of_its_parts(results: list[ReplayResult]) -> 
     assert merged.partial
     assert merged.figures()["partial"] is True
     assert "partial" not in one.figures()
+
+
+def test_the_worst_of_all_bags_are_kept_and_numbered_on(results: list[ReplayResult]) -> None:
+    merged = merge_results(results, num_kept=0, num_extreme=1)
+    rows = {row.index: row for row in merged.rows}
+    [worst] = [frame for frame in merged.kept if frame.why == "worst"]
+    assert worst.row == rows[worst.index]
+    assert worst.row.miou == min(row.miou for row in rows.values() if row.miou is not None)
+    assert len({frame.index for frame in merged.kept}) == len(merged.kept) <= 3
+
+
+def test_windows_are_apart_and_frames_that_were_not_replayed_have_numbers(results: list[ReplayResult]) -> None:
+    part = replace(results[0], rows=results[0].rows[:1], partial=True)
+    merged = merge_results([part, results[1]])
+    assert [(row.index, row.bag) for row in merged.rows] == [(0, 0), (2, 1), (3, 1), (4, 1)]
+    frames = [window["frames"] for window in merged.figures()["windows"]]
+    assert frames == [1, 3]  # the bags are of one second each
+    assert merged.bags == (results[0].source, results[1].source)
+
+
+def test_causes_add_up_and_what_is_judged_by_other_options_is_refused(results: list[ReplayResult]) -> None:
+    one = replace(results[0], counts=FrameCounts(5, 2, 3, 0, {"stale in the node": 2, "lost on the way": 1}))
+    other = replace(results[1], counts=FrameCounts(4, 3, 1, 0, {"stale in the node": 1}))
+    causes = {"stale in the node": 3, "lost on the way": 1}
+    assert merge_results([one, other]).counts == FrameCounts(9, 5, 4, 0, causes)
+    far = replace(one.truth, tolerance_ms=2.0, max_distance_ms=1.5)
+    near = replace(other.truth, tolerance_ms=2.0, max_distance_ms=0.5)
+    assert TruthCounts.total([far, near]) == replace(
+        merge_results([one, other]).truth, tolerance_ms=2.0, max_distance_ms=1.5
+    )
+    with pytest.raises(ValueError, match="cannot add up what was judged by different options"):
+        TruthCounts.total([far, other.truth])
 
 
 def test_other_models_and_modes_are_refused(results: list[ReplayResult]) -> None:

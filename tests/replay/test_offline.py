@@ -10,6 +10,7 @@ from support.bag_files import COMPRESSED_IMAGE, IMAGE_TOPIC, TYPES, header, pain
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.segmenter import Segmenter
 
@@ -20,7 +21,7 @@ def test_offline_replay(tmp_path: Path, tiny_model: ModelFile) -> None:
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         result = replay_offline(path, segmenter, num_kept=3, progress=lambda total: lambda: steps.append(total))
     figures = result.figures()
-    assert figures["frames"] == {"published": 5, "segmented": 5, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {"published": 5, "segmented": 5, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
     assert figures["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": None}
     assert 0 < figures["engine_ms"]["p50"] <= figures["engine_ms"]["p95"]
     assert figures["rate_hz"] > 0
@@ -39,7 +40,7 @@ def test_a_corrupt_jpeg_is_one_bad_frame(tmp_path: Path, tiny_model: ModelFile) 
     path = write_messages(tmp_path / "bag", messages)
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         figures = replay_offline(path, segmenter).figures()
-    assert figures["frames"] == {"published": 4, "segmented": 3, "dropped": 0, "bad": 1}
+    assert figures["frames"] == {"published": 4, "segmented": 3, "dropped": 0, "bad": 1, "dropped_by_cause": {}}
     assert figures["miou"] > 0.8
 
 
@@ -48,4 +49,4 @@ def test_a_bag_without_labels(tmp_path: Path, tiny_model: ModelFile) -> None:
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         assert replay_offline(path, segmenter).figures()["miou"] is None
         with pytest.raises(BagError, match="no label topic '/cam/label'"):
-            replay_offline(path, segmenter, label_topic="/cam/label")
+            replay_offline(path, segmenter, ground_truth=GroundTruth("/cam/label"))

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 from support.bag_files import IMAGE_TOPIC, LABEL_TOPIC, painted_messages, write_messages
+from support.tiny_model import ACCEPTANCE, write_tiny_model
 
 from lwseg_ros.imaging.drawing import overlay
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.bag import Bag
+from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.offline import replay_offline
-from lwseg_ros.replay.prediction_recorder import LABEL, OVERLAY, UNCERTAINTY, RecordError
+from lwseg_ros.replay.prediction_recorder import ACCEPTED, LABEL, OVERLAY, UNCERTAINTY, RecordError
 from lwseg_ros.segmenter import Segmenter
 
 
@@ -62,8 +64,27 @@ def test_predictions_lie_beside_the_originals(tmp_path: Path, bag: Path, segment
         assert message.encoding == ("bgr8" if topic == OVERLAY else "mono8")
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     # and it replays as the bag that it is of
-    again = replay_offline(path, segmenter, topic=IMAGE_TOPIC, label_topic=LABEL_TOPIC)
+    again = replay_offline(path, segmenter, topic=IMAGE_TOPIC, ground_truth=GroundTruth(LABEL_TOPIC))
     assert again.counts.segmented == 4
+
+
+def test_the_accepted_pixels_of_a_model_that_has_any(tmp_path: Path, bag: Path) -> None:
+    model = write_tiny_model(tmp_path / "accepting.onnx", acceptance=ACCEPTANCE)
+    path = tmp_path / "recorded.mcap"
+    with Segmenter.open(model.path, "onnxruntime") as segmenter:
+        acceptance = segmenter.manifest.accepted_pixels()
+        replay_offline(bag, segmenter, record=path)
+    assert acceptance is not None
+    pictures: dict[str, list[np.ndarray]] = {}
+    with AnyReader([path]) as reader:
+        for connection, _, raw in reader.messages():
+            if connection.topic.startswith("/segment/"):
+                message = reader.deserialize(raw, connection.msgtype)
+                pictures.setdefault(connection.topic, []).append(message.data.reshape(48, message.step))
+    assert len(pictures[ACCEPTED]) == 4
+    for label, uncertainty, accepted in zip(*(pictures[t] for t in (LABEL, UNCERTAINTY, ACCEPTED)), strict=True):
+        assert np.array_equal(accepted, acceptance.accepted(label, uncertainty))
+        assert set(np.unique(accepted)) == {0, 255}
 
 
 def test_an_error_leaves_the_file_that_was_there(tmp_path: Path, bag: Path, segmenter: Segmenter) -> None:

@@ -7,12 +7,15 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
 
-def replay_or_die(bag: Path, segmenter: Segmenter, *, folder: Path, deaths: dict[str, int]) -> ReplayResult:
+def replay_or_die(
+    bag: Path, segmenter: Segmenter, *, folder: Path, deaths: dict[str, int], ground_truth: GroundTruth | None = None
+) -> ReplayResult:
     """Replay, but die at the second frame as many times as `deaths` says for the bag; the folder holds the count."""
 
     def progress(total: int) -> Callable[[], object]:
@@ -26,4 +29,4 @@ def replay_or_die(bag: Path, segmenter: Segmenter, *, folder: Path, deaths: dict
 
         return advance
 
-    return replay_offline(bag, segmenter, num_kept=1, progress=progress)
+    return replay_offline(bag, segmenter, ground_truth=ground_truth, num_kept=1, num_extreme=1, progress=progress)

@@ -6,6 +6,7 @@ Its classes have the colours below; a region painted in a class's colour gets th
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,13 +22,23 @@ CLASSES = (
     ClassInfo(3, "car", (20, 10, 120)),
     ClassInfo(4, "sign", (230, 210, 40)),
 )
+ACCEPTANCE = {
+    "level": 0.1,
+    "confidence": 0.9,
+    "thresholds": [254, 20, 0, None, 60],
+    "normal": {"accepted_share": [0.4, None], "uncertainty_spread": [None, 90.0], "brightness": [60.0, 180.0]},
+}
+"""What a tiny model's manifest may say of accepted pixels."""
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
 SHARPNESS = 40.0
 
 
 def tiny_manifest(
-    size_hw: tuple[int, int] = (48, 64), precision: str = "fp32", dataset: str = "painted colours"
+    size_hw: tuple[int, int] = (48, 64),
+    precision: str = "fp32",
+    dataset: str = "painted colours",
+    acceptance: dict[str, Any] | None = None,
 ) -> Manifest:
     """Return the manifest that belongs to `tiny_graph`."""
     return Manifest(
@@ -43,6 +54,7 @@ def tiny_manifest(
         ignore_id=255,
         training={"recipe": "none: weights set by hand"},
         validation={},
+        acceptance=acceptance or {},
     )
 
 
@@ -124,10 +136,14 @@ def tiny_graph(size_hw: tuple[int, int] = (48, 64), precision: str = "fp32") -> 
 
 
 def write_tiny_model(
-    path: Path, size_hw: tuple[int, int] = (48, 64), precision: str = "fp32", dataset: str = "painted colours"
+    path: Path,
+    size_hw: tuple[int, int] = (48, 64),
+    precision: str = "fp32",
+    dataset: str = "painted colours",
+    acceptance: dict[str, Any] | None = None,
 ) -> ModelFile:
     """Write a tiny model file and return it loaded."""
-    return save_model(tiny_graph(size_hw, precision), tiny_manifest(size_hw, precision, dataset), path)
+    return save_model(tiny_graph(size_hw, precision), tiny_manifest(size_hw, precision, dataset, acceptance), path)
 
 
 def painted_image(size_hw: tuple[int, int], seed: int = 0, noise: float = 12.0) -> tuple[np.ndarray, np.ndarray]:

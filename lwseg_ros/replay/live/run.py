@@ -14,10 +14,12 @@ from lwseg_ros.files import temporary_folder
 from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import evaluate_bag
+from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.live.process_group import LiveReplayError, image_bytes, require_rclpy
 from lwseg_ros.replay.live.recording import LiveRecording, check_spool, spool_bytes
 from lwseg_ros.replay.live.session import LiveOptions, LiveSession
-from lwseg_ros.replay.pairing import Frame, ambiguities
+from lwseg_ros.replay.paired_truth import PairedTruth
+from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.prediction_recorder import PredictionRecorder
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult, interruption_warning
 
@@ -29,8 +31,9 @@ def replay_live(
     options: LiveOptions,
     *,
     topic: str | None = None,
-    label_topic: str | None = None,
+    ground_truth: GroundTruth | None = None,
     num_kept: int = 0,
+    num_extreme: int = 0,
     record: Path | None = None,
     on_event: Callable[[str, int], object] = lambda kind, count: None,
     progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
@@ -40,8 +43,9 @@ def replay_live(
 
     Args:
         topic: the image topic; None takes the only one.
-        label_topic: the ground truth; None takes the only topic called `label`, if there is one.
-        num_kept: how many frames to keep for the report.
+        ground_truth: what to judge by; None takes the camera's own labels, if there are any.
+        num_kept: how many frames, evenly spread, to keep for the report.
+        num_extreme: how many more of the worst, of the most uncertain and of the most confidently wrong ones each.
         record: an MCAP file that gets the predictions beside the originals, see `PredictionRecorder`.
         on_event: called with `published` or `label` and how many there are by now.
         progress: for the evaluation; gets the number of frames and returns what to call after each.
@@ -51,6 +55,7 @@ def replay_live(
     Raises:
         BagError: the bag or a topic in it cannot be used.
         RecordError: the file to record to cannot be written.
+        DatasetError: label map or mask do not fit.
         KeyboardInterrupt: interrupted before any label came.
         ModelFileError: the model file cannot be used.
         LiveReplayError: ROS is not there, a process died, or the node did not get ready.
@@ -58,10 +63,11 @@ def replay_live(
     require_rclpy(", or replay without ROS (--offline)")
     model = load_model(options.model)
     with temporary_folder("lwseg_replay_", options.spool) as folder, Bag(path) as bag, ExitStack() as stack:
-        truth = bag.label_topic(label_topic)
-        image = bag.image_topic(topic, exclude=truth.name if truth else None)
-        recording = LiveRecording(folder / "spool.bin")
+        wanted = ground_truth or GroundTruth()
+        image = bag.image_topic(topic, exclude=wanted.topic)
         check_spool(folder, spool_bytes(bag, image))
+        truth = PairedTruth(bag, image, wanted, model.manifest)
+        recording = LiveRecording(folder / "spool.bin")
         session = LiveSession(path, image, image_bytes(bag, image), options, folder, recording, on_event, interrupted)
         warnings = [*bag.warnings, *session.run()]
         recording.index()
@@ -77,41 +83,42 @@ def replay_live(
                 )
             return prediction
 
-        evaluated = 0
-
-        def ends_before(index: int) -> bool:
-            nonlocal evaluated
-            if index >= num_published or (interrupted() and not was_interrupted):
-                return True
-            evaluated = index + 1
-            return False
-
-        evaluator, kept, _ = evaluate_bag(
+        latencies_ms = recording.latencies_ms
+        evaluation = evaluate_bag(
             bag,
-            image,
             truth,
             model.manifest,
             predict,
+            latencies_ms=latencies_ms,
             num_kept=num_kept,
+            num_extreme=num_extreme,
             progress=progress(num_published),
-            until=ends_before,
+            until=lambda index: index >= num_published or (interrupted() and not was_interrupted),
             on_prediction=recorder.add if recorder else lambda *_: None,
         )
+        evaluated = len(evaluation.rows)
         interruption = [] if evaluated == image.count else [interruption_warning(evaluated, image.count)]
         return ReplayResult(
             source=str(path),
             image_topic=image.name,
-            label_topic=truth.name if truth else None,
+            label_topic=truth.topic.name if truth.topic else None,
             mode="live node, " + ("as fast as it answers" if options.rate is None else f"rate {options.rate:g}"),
             model=model,
             engine=_engine(recording),
             counts=_counts(recording),
             rate_hz=recording.rate_hz,
-            latencies_ms=tuple(recording.latencies_ms),
+            latencies_ms=tuple(latencies_ms),
             inference_ms=tuple(recording.inference_ms),
-            evaluator=evaluator,
-            kept=tuple(kept),
-            warnings=(*interruption, *warnings, *ambiguities(bag, image, truth)),
+            evaluator=evaluation.evaluator,
+            kept=tuple(evaluation.kept),
+            rows=tuple(evaluation.rows),
+            truth=truth.counts(evaluation.evaluator.confusion),
+            warnings=(
+                *interruption,
+                *warnings,
+                *truth.warnings,
+                *truth.review(evaluation.evaluator.confusion, evaluated),
+            ),
             partial=bool(interruption),
         )
 
@@ -129,7 +136,15 @@ def _engine(recording: LiveRecording) -> Engine:
 
 
 def _counts(recording: LiveRecording) -> FrameCounts:
+    """Count what became of the images: the node says what it dropped and why, the rest was lost on the way."""
     published, segmented = len(recording.published), recording.num_answered
+    values = recording.last_diagnostics()
+    said = {key.removeprefix("dropped_"): int(count) for key, count in values.items() if key.startswith("dropped_")}
     # after an interruption the node may have counted some that came later
-    bad = min(int(recording.last_diagnostics()["dropped_bad"]), published - segmented)
-    return FrameCounts(published, segmented, published - segmented - bad, bad)
+    bad = min(said.pop("bad"), published - segmented)
+    dropped = published - segmented - bad
+    by_cause = {f"{cause} in the node": count for cause, count in said.items() if count}
+    lost = dropped - sum(by_cause.values())
+    if lost > 0:
+        by_cause["lost on the way"] = lost
+    return FrameCounts(published, segmented, dropped, bad, by_cause if lost >= 0 else {})

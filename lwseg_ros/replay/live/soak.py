@@ -77,8 +77,7 @@ def run_soak(
     require_rclpy()
     model = load_model(options.model)
     with temporary_folder("lwseg_soak_") as folder, Bag(bag) as opened:
-        truth = opened.label_topic()
-        image = opened.image_topic(exclude=truth.name if truth else None)
+        image = opened.image_topic()
         soak = _Soak(bag, image, image_bytes(opened, image), options, folder, interrupted, on_sample)
         soak.run()
         return SoakResult(

@@ -1,196 +1,147 @@
-"""The report's charts and frames: plots as inline SVG, frames as data URIs. Nothing here needs a network or a file."""
+"""The report's charts as geometry: SVG paths in a square of 100 x 100 that the page stretches, with their labels beside.
+
+A path is stretched with its chart, a text is not: so a chart is readable at any width.
+"""
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import cv2
 import numpy as np
 
-from lwseg_ros.evaluation.metrics import UncertaintyMetrics
-from lwseg_ros.imaging import drawing
-from lwseg_ros.imaging.resizing import resize_image
-from lwseg_ros.model.model_file import Manifest
-from lwseg_ros.replay.evaluation import KeptFrame
-
-JPEG_QUALITY = 85
-OVERLAY_ALPHA = 0.55
-MAX_IMAGE_WIDTH = 640
-WRONG_BGR = (60, 60, 235)
-IGNORED_BGR = (120, 120, 120)
-
-WIDTH, HEIGHT = 1000, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 128, 14, 34
+MAX_POINTS = 400  # more columns than this no screen shows apart
 
 
 @dataclass(frozen=True)
-class StripFrame:
-    """One row of the strip: images as data URIs; errors is None without ground truth."""
+class Tick:
+    """A label at an axis: where, from 0 to 100, and its text."""
 
-    index: int
-    image: str
-    overlay: str
-    uncertainty: str | None
-    errors: str | None
-    accuracy: float | None
+    at: float
+    text: str
 
 
-def strip(frames: Sequence[KeptFrame], manifest: Manifest) -> list[StripFrame]:
-    """Draw image, overlay, uncertainty and errors of every frame."""
-    palette = manifest.palette_bgr
-    rows = []
-    for frame in frames:
-        label, uncertainty, truth = frame.prediction.label, frame.prediction.uncertainty, frame.ground_truth
-        errors, accuracy = None, None
-        if truth is not None:
-            errors = data_uri(error_map(frame.image, label, truth, manifest.ignore_id))
-            counted = np.ones(label.shape, bool) if manifest.ignore_id is None else truth != manifest.ignore_id
-            accuracy = float((truth == label)[counted].mean()) if counted.any() else None
-        rows.append(
-            StripFrame(
-                index=frame.index,
-                image=data_uri(frame.image),
-                overlay=data_uri(drawing.overlay(frame.image, label, palette, OVERLAY_ALPHA)),
-                uncertainty=None if uncertainty is None else data_uri(drawing.heat_map(uncertainty)),
-                errors=errors,
-                accuracy=accuracy,
-            )
-        )
-    return rows
+@dataclass(frozen=True)
+class Chart:
+    """One chart; y grows downwards as in SVG, so that 0 is the top.
+
+    Attributes:
+        title: what is shown, with its unit.
+        paths: CSS class and path, the lowest first.
+        y_ticks, x_ticks: at 0 to 100 from the bottom and the left.
+        guides: horizontal lines with a name, from the bottom.
+        marks: from the left, with a text: frames without a label.
+        key: name of the values in the page's data, for what a pointer shows; empty where there are none.
+    """
+
+    title: str
+    paths: Sequence[tuple[str, str]]
+    y_ticks: Sequence[Tick]
+    x_ticks: Sequence[Tick] = ()
+    guides: Sequence[Tick] = ()
+    marks: Sequence[Tick] = ()
+    key: str = ""
 
 
-def error_map(image: np.ndarray, label: np.ndarray, truth: np.ndarray, ignore_id: int | None) -> np.ndarray:
-    """Mark wrong pixels red and ignored ones grey on a faded image.
+@dataclass(frozen=True)
+class Series:
+    """A figure of every frame, None where it was not measured.
+
+    Attributes:
+        key, title, unit: `%` shows shares in percent.
+        guides: values that a line is drawn at, by name.
+        is_share: the axis ends at 1 and begins where the values do; else it begins at 0.
+    """
+
+    key: str
+    title: str
+    unit: str
+    values: Sequence[float | None]
+    guides: Mapping[str, float | None] = field(default_factory=dict)
+    is_share: bool = True
+
+
+def timeline(series: Series, lost: Sequence[int] = ()) -> Chart | None:
+    """Draw a figure over the frames; None where none was measured.
+
+    Up to MAX_POINTS frames are drawn one by one, with gaps. More are drawn as an envelope: least to greatest value of each of
+    MAX_POINTS stretches, and their medians as a line.
 
     Args:
-        image: uint8 BGR [H, W, 3].
-        label: uint8 [H, W], predicted.
-        truth: uint8 [H, W].
-
-    Returns:
-        uint8 BGR [H, W, 3].
+        lost: numbers of the frames without a label, which are marked.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    faded = cv2.cvtColor((150 + grey.astype(np.float32) * 0.41).astype(np.uint8), cv2.COLOR_GRAY2BGR)
-    ignored = np.zeros(truth.shape, bool) if ignore_id is None else truth == ignore_id
-    faded[(label != truth) & ~ignored] = WRONG_BGR
-    faded[ignored] = IGNORED_BGR
-    return faded
-
-
-def data_uri(image: np.ndarray) -> str:
-    """Encode uint8 BGR [H, W, 3] as a JPEG data URI, made smaller where it is very wide."""
-    if image.shape[1] > MAX_IMAGE_WIDTH:
-        height = round(image.shape[0] * MAX_IMAGE_WIDTH / image.shape[1])
-        image = resize_image(image, (height, MAX_IMAGE_WIDTH))
-    ok, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not ok:
-        raise ValueError(f"OpenCV cannot encode an image of shape {image.shape} as JPEG")
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
-
-
-def latency_svg(latencies_ms: Sequence[float | None], engine_p50_ms: float | None) -> str:
-    """Plot latency over the frames as a line with gaps and red marks where no label came."""
-    known = [value for value in latencies_ms if value is not None]
-    if not known:
-        return ""
-    top_ms = round_up(max(known) * 1.05)
-    count = max(len(latencies_ms) - 1, 1)
-
-    def x(index: int) -> float:
-        return LEFT + index / count * (WIDTH - LEFT - RIGHT)
-
-    def y(value: float) -> float:
-        return HEIGHT - BOTTOM - value / top_ms * (HEIGHT - TOP - BOTTOM)
-
-    parts = [_axes(top_ms, y, "ms")]
-    p50, p95 = np.percentile(known, (50, 95))  # not percentiles(), which allows for no values
-    guides = [(f"p95 {p95:.1f} ms", p95, "guide"), (f"p50 {p50:.1f} ms", p50, "guide")]
-    if engine_p50_ms is not None:
-        guides.append((f"engine p50 {engine_p50_ms:.1f} ms", engine_p50_ms, "guide engine"))
-    previous_y = -math.inf
-    for text, value, css in sorted(guides, key=lambda guide: -guide[1]):
-        text_y = max(y(value) + 4, previous_y + 15)  # texts of close lines go below each other
-        previous_y = text_y
-        parts.append(f'<line class="{css}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
-        parts.append(f'<text class="{css}" x="{WIDTH - RIGHT + 6}" y="{text_y:.1f}">{text}</text>')
-    path, pen_down = [], False
-    for index, value in enumerate(latencies_ms):
-        if value is None:
-            parts.append(f'<circle class="lost" cx="{x(index):.1f}" cy="{y(0):.1f}" r="3"/>')
-            pen_down = False
-            continue
-        path.append(f"{'L' if pen_down else 'M'}{x(index):.1f} {y(value):.1f}")
-        pen_down = True
-        parts.append(f'<circle class="dot" cx="{x(index):.1f}" cy="{y(value):.1f}" r="2"/>')
-    parts.append(f'<path class="curve" d="{"".join(path)}"/>')
-    parts += [_tick_x(x(index), str(index)) for index in _ticks(len(latencies_ms))]
-    return _svg(parts, "latency of every frame")
-
-
-def reliability_svg(metrics: UncertaintyMetrics, num_bins: int = 10) -> str:
-    """Plot accuracy over confidence in bins, with the diagonal that a calibrated model follows."""
-    if not math.isfinite(metrics.ece):
-        return ""
-    confidence = 1 - np.arange(256) / 255 * (metrics.num_classes - 1) / metrics.num_classes
-    bins = np.clip((confidence * num_bins).astype(int), 0, num_bins - 1)
-    right = np.bincount(bins, metrics.counts[:, 0], num_bins)
-    pixels = np.bincount(bins, metrics.counts.sum(axis=1), num_bins)
-    side, left = 220, 36
-
-    def at(value: float) -> float:
-        return left + value * side
-
-    def y(value: float) -> float:
-        return 10 + (1 - value) * side
-
-    parts = [f'<rect class="frame" x="{left}" y="10" width="{side}" height="{side}"/>']
-    for index in range(num_bins):
-        if pixels[index]:
-            accuracy = right[index] / pixels[index]
-            share = pixels[index] / pixels.sum()
-            parts.append(
-                f'<rect class="bar" x="{at(index / num_bins) + 1:.1f}" y="{y(accuracy):.1f}" '
-                f'width="{side / num_bins - 2:.1f}" height="{accuracy * side:.1f}">'
-                f"<title>accuracy {accuracy:.3f}, {share:.1%} of the pixels</title></rect>"
-            )
-    parts.append(f'<line class="guide" x1="{at(0)}" y1="{y(0)}" x2="{at(1)}" y2="{y(1)}"/>')
-    for value in (0, 0.5, 1):
-        parts.append(f'<text x="{at(value)}" y="{y(0) + 16}" text-anchor="middle">{value:g}</text>')
-        parts.append(f'<text x="{left - 6}" y="{y(value) + 4}" text-anchor="end">{value:g}</text>')
-    parts.append(f'<text x="{at(0.5)}" y="{y(0) + 32}" text-anchor="middle">confidence</text>')
-    return (
-        f'<svg viewBox="0 0 {left + side + 14} {side + 48}" role="img" aria-label="accuracy over confidence" '
-        f'style="max-width:300px">{"".join(parts)}</svg>'
+    values = np.array([math.nan if value is None else value for value in series.values], float)
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return None
+    guides = {name: value for name, value in series.guides.items() if value is not None}
+    low, high = _range(series, min(known), max(*known, *guides.values()) if guides else max(known))
+    scaled = 100 - (values - low) / (high - low) * 100
+    groups = np.array_split(scaled, min(len(scaled), MAX_POINTS))
+    centers = (np.arange(len(groups)) + 0.5) / len(groups) * 100
+    paths = []
+    if len(groups) < len(scaled):
+        spans = [(np.nanmin(group), np.nanmax(group)) if np.isfinite(group).any() else None for group in groups]
+        paths.append(("band", _band(centers, spans)))
+    medians = [float(np.nanmedian(group)) if np.isfinite(group).any() else None for group in groups]
+    paths.append(("line", line(centers, medians)))
+    shown = 100 if series.unit == "%" else 1
+    step = (high - low) / 2
+    return Chart(
+        title=f"{series.title}, {series.unit}",
+        paths=paths,
+        y_ticks=[Tick(index * 50, f"{(low + step * index) * shown:.4g}") for index in range(3)],
+        x_ticks=[Tick((index + 0.5) / len(values) * 100, str(index)) for index in _ticks(len(values))],
+        guides=_apart([Tick((value - low) / (high - low) * 100, name) for name, value in guides.items()]),
+        marks=_marks(lost, len(values)),
+        key=series.key,
     )
 
 
-def _svg(parts: Sequence[str], label: str) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+def reliability(bins: Sequence[Mapping[str, Any]]) -> Chart:
+    """Draw accuracy over confidence in the bins of the ECE, with the diagonal that a calibrated model follows."""
+    bars = ""
+    for each in bins:
+        if each["pixels"]:
+            left, right, top = each["low"] * 100 + 0.4, each["high"] * 100 - 0.4, 100 - each["accuracy"] * 100
+            bars += f"M{left:.2f} 100V{top:.2f}H{right:.2f}V100Z"
+    expected = [(each["confidence"], each["confidence"]) for each in bins if each["pixels"]]
+    dots = "".join(f"M{x * 100 - 1.6:.2f} {100 - y * 100:.2f}h3.2" for x, y in expected)
+    return Chart(
+        "accuracy over confidence, %",
+        [("bars", bars), ("diagonal", "M0 100L100 0"), ("expected", dots)],
+        _SHARES,
+        _SHARES,
+    )
 
 
-def _axes(top: float, y: Callable[[float], float], unit: str) -> str:
-    parts = []
-    for step in range(5):
-        value = top * step / 4
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
-        text = f"{value:g}" + (f" {unit}" if step == 4 else "")
-        parts.append(f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{text}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 2}" text-anchor="middle">frame</text>')
-    return "".join(parts)
+def risk_coverage(points: Sequence[Sequence[float]], oracle: Sequence[Sequence[float]] = ()) -> Chart | None:
+    """Draw the error rate of the most certain pixels over their share, and what an all-knowing order of them would give."""
+    if not points:
+        return None
+    top = round_up(max(risk for _, risk in (*points, *oracle)) or 0.01)
+    paths = []
+    for css, curve in (("diagonal", oracle), ("line", points)):
+        if curve:
+            xs, ys = zip(*curve, strict=True)
+            paths.append((css, line([x * 100 for x in xs], [100 - y / top * 100 for y in ys])))
+    ticks = [Tick(index * 50, f"{top * index * 50:.3g}") for index in range(3)]
+    return Chart("error rate over share of pixels kept, %", paths, ticks, _SHARES)
 
 
-def _tick_x(x: float, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{text}</text>'
-
-
-def _ticks(count: int) -> list[int]:
-    """Choose about ten round frame numbers."""
-    step = max(1, int(round_up(count / 10)))
-    return list(range(0, count, step))
+def line(xs: Sequence[float] | np.ndarray, ys: Sequence[float | None]) -> str:
+    """Return a path through the points, with gaps where y is None."""
+    path, pen = [], "M"
+    for x, y in zip(xs, ys, strict=True):
+        if y is None:
+            pen = "M"
+            continue
+        # a point between two gaps is seen by its round end
+        path.append(f"{pen}{x:.2f} {y:.2f}" + ("h0" if pen == "M" else ""))
+        pen = "L"
+    return "".join(path)
 
 
 def round_up(value: float) -> float:
@@ -199,3 +150,57 @@ def round_up(value: float) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(factor * power for factor in (1, 2, 4, 5, 10) if value <= factor * power * (1 + 1e-9))
+
+
+_SHARES = tuple(Tick(value, str(value)) for value in (0, 50, 100))
+
+
+def _range(series: Series, least: float, most: float) -> tuple[float, float]:
+    if series.is_share:
+        return min(math.floor(least * 10) / 10, 0.9), 1.0
+    return 0.0, round_up(most * 1.02)
+
+
+def _band(xs: np.ndarray, spans: Sequence[tuple[float, float] | None]) -> str:
+    """Return closed shapes between the ends, one for each stretch without a gap."""
+    path, start = "", 0
+    for end in range(len(spans) + 1):
+        if end == len(spans) or spans[end] is None:
+            stretch = [(x, *span) for x, span in zip(xs[start:end], spans[start:end], strict=True) if span is not None]
+            outline = [(x, high) for x, high, _ in stretch] + [(x, low) for x, _, low in reversed(stretch)]
+            if outline:
+                path += "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in outline) + "Z"
+            start = end + 1
+    return path
+
+
+def _marks(lost: Sequence[int], num_frames: int) -> list[Tick]:
+    """Mark frames that are lost; those that would lie on each other become one mark with their number."""
+    num_places = min(num_frames, MAX_POINTS)
+    counts: dict[int, list[int]] = {}
+    for index in lost:
+        counts.setdefault(index * num_places // num_frames, []).append(index)
+    return [
+        Tick(
+            (place + 0.5) / num_places * 100,
+            f"frame {each[0]}: no label" if len(each) == 1 else f"{len(each)} frames without a label from {each[0]} on",
+        )
+        for place, each in counts.items()
+    ]
+
+
+def _ticks(count: int) -> list[int]:
+    """Choose about six round frame numbers."""
+    step = max(1, int(round_up(count / 6)))
+    return list(range(0, count, step))
+
+
+def _apart(guides: list[Tick]) -> list[Tick]:
+    """Join the names of lines that would lie on each other."""
+    joined: list[Tick] = []
+    for guide in sorted(guides, key=lambda guide: guide.at):
+        if joined and guide.at - joined[-1].at < 14:
+            joined[-1] = Tick(joined[-1].at, f"{joined[-1].text}, {guide.text}")
+        else:
+            joined.append(guide)
+    return joined

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from support.bag_files import (
     IMAGE_TOPIC,
     TYPES,
     header,
+    image_message,
     jpeg_message,
     painted_messages,
     stamp_ns,
@@ -29,6 +31,7 @@ from support.bag_files import (
 )
 from support.child_processes import children
 
+from lwseg_ros.errors import BagError
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.live import recording, run
 from lwseg_ros.replay.live.recording import LiveRecording, SpoolError
@@ -54,7 +57,13 @@ def test_every_frame_comes_back_and_live_equals_offline(
     events: list[tuple[str, int]] = []
     live = replay_live(bag, options(tiny_model), num_kept=2, on_event=lambda *event: events.append(event))
     figures = live.figures()
-    assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {
+        "published": NUM_FRAMES,
+        "segmented": NUM_FRAMES,
+        "dropped": 0,
+        "bad": 0,
+        "dropped_by_cause": {},
+    }
     assert figures["rate_hz"] == pytest.approx(15.0, rel=0.2)
     assert 0 < figures["engine_ms"]["p50"] < figures["latency_ms"]["p50"] <= figures["latency_ms"]["max"] < 1000
     assert len(live.latencies_ms) == len(live.inference_ms) == NUM_FRAMES
@@ -64,10 +73,23 @@ def test_every_frame_comes_back_and_live_equals_offline(
         offline = replay_offline(bag, segmenter, num_kept=2)
     assert np.array_equal(live.evaluator.confusion.counts, offline.evaluator.confusion.counts)
     assert np.array_equal(live.evaluator.uncertainty.counts, offline.evaluator.uncertainty.counts)
+    assert [row.latency_ms for row in live.rows] == list(live.latencies_ms)
+    assert [replace(row, latency_ms=None) for row in live.rows] == list(offline.rows)
     for one, other in zip(live.kept, offline.kept, strict=True):
         assert np.array_equal(one.prediction.label, other.prediction.label)
         assert one.prediction.uncertainty is not None
         assert np.array_equal(one.prediction.uncertainty, other.prediction.uncertainty)
+    assert not children()
+
+
+def test_ground_truth_is_checked_before_anything_is_started(tmp_path: Path, tiny_model: ModelFile) -> None:
+    messages = painted_messages(3)
+    topic, log_ns, _ = messages[-1]
+    strange = image_message(np.full((48, 64), 200, np.uint8), log_ns)
+    bag = write_messages(tmp_path / "bag", [*messages[:-1], (topic, log_ns, strange)])
+    # a node that was started could not be ready in this time, and would be the error
+    with pytest.raises(BagError, match=r"frame 2: label on /cam/label at \d+ ns holds the values \[200\]"):
+        replay_live(bag, options(tiny_model, startup_timeout_s=0.0))
     assert not children()
 
 
@@ -95,7 +117,7 @@ def test_it_stays_on_this_machine(tmp_path: Path, tiny_model: ModelFile) -> None
 def test_large_raw_images_arrive(tmp_path: Path, tiny_model: ModelFile) -> None:
     messages = painted_messages(8, size_hw=(1024, 2048), labels=False, compressed=False)
     live = replay_live(write_messages(tmp_path / "bag", messages), options(tiny_model, rate=0.3))
-    assert live.figures()["frames"] == {"published": 8, "segmented": 8, "dropped": 0, "bad": 0}
+    assert live.figures()["frames"] == {"published": 8, "segmented": 8, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
 
 
 def test_rate_max_waits_for_each_answer_and_a_corrupt_jpeg_is_counted_as_bad(
@@ -107,7 +129,13 @@ def test_rate_max_waits_for_each_answer_and_a_corrupt_jpeg_is_counted_as_bad(
     messages[broken] = (IMAGE_TOPIC, stamp_ns(6), TYPES[COMPRESSED_IMAGE](header(stamp_ns(6)), "jpeg", data))
     result = replay_live(write_messages(tmp_path / "bag", messages), options(tiny_model, rate=None))
     figures = result.figures()
-    assert figures["frames"] == {"published": NUM_FRAMES, "segmented": NUM_FRAMES - 1, "dropped": 0, "bad": 1}
+    assert figures["frames"] == {
+        "published": NUM_FRAMES,
+        "segmented": NUM_FRAMES - 1,
+        "dropped": 0,
+        "bad": 1,
+        "dropped_by_cause": {},
+    }
     assert [index for index, latency in enumerate(result.latencies_ms) if latency is None] == [6]
     assert figures["miou"] > 0.8
 
@@ -253,7 +281,7 @@ def test_jumps_of_log_time_are_not_waited_for_and_illegal_names_are_replaced(
     result = replay_live(bag, options(tiny_model))
     assert time.monotonic() - start_s < 60
     figures = result.figures()
-    assert figures["frames"] == {"published": 7, "segmented": 7, "dropped": 0, "bad": 0}
+    assert figures["frames"] == {"published": 7, "segmented": 7, "dropped": 0, "bad": 0, "dropped_by_cause": {}}
     assert figures["miou"] > 0.8
     middleware, name, jumps = figures["warnings"]
     assert middleware.startswith("RMW_IMPLEMENTATION=rmw_of_a_vehicle_cpp is not installed")

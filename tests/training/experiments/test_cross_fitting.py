@@ -83,6 +83,10 @@ def test_export_takes_the_temperature_and_tells_the_figures(
     fitted = cross_fit(state, [runs / sequence for sequence in SEQUENCES], miniature)
     assert manifest.temperature == fitted.calibration.temperature
     assert manifest.held_out == fitted.held_out
+    assert manifest.acceptance == json.loads(json.dumps(fitted.acceptance))
+    assert manifest.acceptance["blocks"] == {"0006R0": 1, "0001TP": 1}
+    assert "accepted are uncertainties up to: none; of them at most 10% wrong, with a confidence of 90%" in printed
+    assert "fitted on 2 blocks of images; never accepted: sky, building, " in printed
     assert manifest.validation["split"] == "val"
     assert "on held out 0006R0, 0001TP)" in printed
     miou = fitted.held_out["sequences"]["0001TP"]["miou"]
@@ -91,7 +95,21 @@ def test_export_takes_the_temperature_and_tells_the_figures(
 
     plain, calibration, _ = export_checkpoint(state, miniature, tmp_path / "plain.onnx")
     assert plain.manifest.held_out == {}
+    assert plain.manifest.acceptance == {}
     assert calibration.temperature != fitted.calibration.temperature
+
+
+def test_pixels_are_accepted_to_the_level_asked_for(
+    miniature: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of such few blocks only a very weak claim can be made."""
+    state, given = load_checkpoint(runs / "all" / "last.pt"), [runs / sequence for sequence in SEQUENCES]
+    acceptance = cross_fit(state, given, miniature, level=0.9, confidence=0.3).acceptance
+    assert (acceptance["level"], acceptance["confidence"]) == (0.9, 0.3)
+    assert {*acceptance["thresholds"]} > {None}
+    wrong = ["export", "last.pt", "-o", str(tmp_path / "model.onnx"), "--accept-level", "10"]
+    assert main(wrong) == 2
+    assert "'10' is not a number between 0 and 1, such as 0.1" in capsys.readouterr().err
 
 
 def changed(path: Path, runs: Path, **changes: Any) -> Path:

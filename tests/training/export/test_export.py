@@ -259,7 +259,5 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     state: dict[str, Any], miniature: Path, tmp_path: Path
 ) -> None:
     for path in (tmp_path / "nowhere" / "model.onnx", tmp_path):
-        with pytest.raises(
-            ModelFileError, match="it has to be a file in a folder that exists; choose another --output"
-        ):
+        with pytest.raises(ModelFileError, match="it has to be a file in a folder that exists; choose another path"):
             export_checkpoint(state, miniature, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from lwseg_training.config.recipe import LossSection
@@ -50,3 +51,15 @@ def test_a_batch_of_whole_labels_alone_has_a_finite_gradient() -> None:
     loss.backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+def test_class_weights_move_no_probability_that_partial_labels_ask_for() -> None:
+    settings = LossSection.model_validate({"class_weights": "inverse_log"})
+    frequencies = np.array([0.7, 0.2, 0.1])
+    loss = SegmentationLoss(settings, frequencies, unlabelled=[2])
+    assert loss.weights is not None
+    logits = torch.randn(1, 3, 4, 4)
+    label = torch.randint(0, 3, (1, 4, 4)) + PARTIAL
+    weighted = logits + loss.weights.log()[:, None, None]  # what weighted cross-entropy makes of the same probabilities
+    expected = SegmentationLoss(LossSection(), None, unlabelled=[2])(logits, label)
+    assert loss(weighted, label).item() == pytest.approx(expected.item(), rel=1e-5)

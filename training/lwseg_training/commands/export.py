@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from lwseg_ros.commands.arguments import parse_size_hw
 from lwseg_ros.errors import RecipeError
-from lwseg_ros.model.model_file import UNCERTAINTY_KINDS
+from lwseg_ros.evaluation.acceptance import accepted_in_words
+from lwseg_ros.model.model_file import UNCERTAINTY_KINDS, Manifest
 from lwseg_training.distributed import training_process
 from lwseg_training.engine.checkpoint import load_checkpoint
 from lwseg_training.experiments.cross_fitting import cross_fit
+from lwseg_training.export.acceptance import CONFIDENCE, LEVEL
 from lwseg_training.export.export import export_checkpoint
 from lwseg_training.networks import DEFAULT_LOW_SCALE
 
@@ -38,6 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="folders of finished runs of the same recipe without one sequence each, as `lwseg compare` leaves them: the "
         "temperature is fitted to what each had not seen, and the manifest has their figures there",
+    )
+    parser.add_argument(
+        "--accept-level",
+        type=parse_share,
+        default=LEVEL,
+        metavar="RATE",
+        help="with --cross-fit: error rate that the accepted pixels of a class are to stay under (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--accept-confidence",
+        type=parse_share,
+        default=CONFIDENCE,
+        metavar="SHARE",
+        help="with --cross-fit: the confidence with which they do (default: %(default)s)",
     )
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="of the network (default: fp32)")
     parser.add_argument(
@@ -77,12 +94,16 @@ def run(args: argparse.Namespace) -> int:
     options = {"uncertainty_kind": args.uncertainty, "size_hw": args.size, "low_scale": low_scale}
     with training_process(args.device) as process:
         options["device"] = process.device
+        fitted = None
+        if args.cross_fit:
+            accept = {"level": args.accept_level, "confidence": args.accept_confidence}
+            fitted = cross_fit(checkpoint, args.cross_fit, args.data, **accept, **options)
         model, calibration, parity = export_checkpoint(
             checkpoint,
             args.data,
             args.output,
             precision=args.precision,
-            cross_fit=cross_fit(checkpoint, args.cross_fit, args.data, **options) if args.cross_fit else None,
+            cross_fit=fitted,
             **options,
         )
     manifest = model.manifest
@@ -95,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
             "parity": vars(parity),
             "validation": manifest.validation,
             "held_out": manifest.held_out,
+            "acceptance": manifest.acceptance,
         }
         print(json.dumps(report, indent=2))
         return 0
@@ -111,8 +133,35 @@ def run(args: argparse.Namespace) -> int:
         print(f"held out {sequence}, by the run that had not seen it: {_in_words(figures)}")
     if sequences:
         print(f"held out, mean: {_in_words(manifest.held_out['mean'])}")
+        print(_acceptance_in_words(manifest))
+    for sequence, figures in manifest.acceptance.get("crossed", {}).items():
+        print(f"fitted on the other sequences, on {sequence}: {accepted_in_words({**manifest.acceptance, **figures})}")
     print(f"{model.path}: {len(model.data) / 1e6:.1f} MB, {args.precision}, SHA-256 {model.sha256[:16]}")
     return 0
+
+
+def parse_share(text: str) -> float:
+    """Read a number between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, such as 0.1")
+    return value
+
+
+def _acceptance_in_words(manifest: Manifest) -> str:
+    """Say which pixels are accepted, and of which classes none."""
+    acceptance = manifest.acceptance
+    by_name = {info.name: acceptance["thresholds"][info.id] for info in manifest.classes}
+    chosen = ", ".join(f"{name} {threshold}" for name, threshold in by_name.items() if threshold is not None)
+    never = ", ".join(name for name, threshold in by_name.items() if threshold is None)
+    return (
+        f"accepted are uncertainties up to: {chosen or 'none'}; of them at most {acceptance['level']:.0%} wrong, with a "
+        f"confidence of {acceptance['confidence']:.0%}, fitted on {sum(acceptance['blocks'].values())} blocks of images"
+        + (f"; never accepted: {never}" if never else "")
+    )
 
 
 def _in_words(figures: dict[str, Any]) -> str:

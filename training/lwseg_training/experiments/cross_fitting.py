@@ -16,7 +16,9 @@ from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.engine.checkpoint import load_checkpoint
 from lwseg_training.experiments.cross_validation import without_sequence
+from lwseg_training.export.acceptance import CONFIDENCE, LEVEL, ImageCounts, count_image, fit_acceptance
 from lwseg_training.export.calibration import fit_temperature, pixels_per_image, sample_logits
+from lwseg_training.export.crossed_acceptance import check_on_each
 from lwseg_training.export.export import CPU, CrossFit, calibrated, input_size, uncalibrated_graph
 from lwseg_training.export.prediction import FIGURES, predict, progress, rounded_figures
 
@@ -29,15 +31,19 @@ def cross_fit(
     uncertainty_kind: str = "least_confidence",
     size_hw: tuple[int, int] | None = None,
     low_scale: float | None = None,
+    level: float = LEVEL,
+    confidence: float = CONFIDENCE,
     device: torch.device = CPU,
 ) -> CrossFit:
     """Fit one temperature to what held-out runs of a checkpoint's recipe had not seen, every sequence weighing alike, and
-    evaluate each run with it on its sequence. Shows progress on stderr.
+    evaluate each run with it on its sequence; then fit which pixels are accepted there, and judge each sequence by what the others
+    give (`crossed`; the one temperature is of all). Shows progress on stderr.
 
     Args:
         state: from `load_checkpoint`, the run that the temperature is for.
         runs: folders of the held-out runs, whose last.pt is taken, or such checkpoints themselves.
         data_root: folder of the data set.
+        level, confidence: of the accepted pixels, see `fit_thresholds`.
         uncertainty_kind, size_hw, low_scale, device: see `export_checkpoint`.
 
     Raises RecipeError where a run is not finished, is of another recipe, or holds out what another one does; CheckpointError
@@ -55,13 +61,20 @@ def cross_fit(
         [sample_logits(graph, LabelledImages(split, size_hw), device, pixels) for graph, split in of_sequences.values()]
     )
     sequences = {}
+    counts: dict[str, list[ImageCounts]] = {}
     for sequence, (graph, split) in of_sequences.items():
         evaluator = Evaluator(split.classes, IGNORE, uncertainty_kind)
         fitted = calibrated(graph, calibration.temperature, IGNORE)
+        counts[sequence] = []
         for image, label in progress(LabelledImages(split, size_hw), "evaluating"):
-            evaluator.add(predict(fitted, image, device), label)
+            prediction = predict(fitted, image, device)
+            evaluator.add(prediction, label)
+            counts[sequence].append(count_image(image, prediction, label, len(split.classes)))
         sequences[sequence] = {"images": len(split.pairs), **rounded_figures(evaluator)}
-    return CrossFit(calibration, {"sequences": sequences, "mean": _mean(list(sequences.values()))})
+    held_out = {"sequences": sequences, "mean": _mean(list(sequences.values()))}
+    acceptance = fit_acceptance(counts, level, confidence)
+    crossed = check_on_each(counts, [c["name"] for c in state["classes"]], level, confidence)
+    return CrossFit(calibration, held_out, {**acceptance, "crossed": crossed})
 
 
 def _by_sequence(recipe: Recipe, runs: Sequence[Path]) -> dict[str, dict[str, Any]]:

@@ -28,15 +28,17 @@ from lwseg_training.networks.normalization import MEAN_RGB, STD_RGB, Normalize
 from lwseg_training.networks.onnx_graph import onnx_graph
 
 CPU = torch.device("cpu")
+NUM_SIZED_IMAGES = 8  # that are looked at for the size at which a recipe evaluates
 
 
 @dataclass(frozen=True)
 class CrossFit:
-    """A temperature that was fitted on what held-out runs of a recipe had not seen, and their figures with it, as the manifest's
-    `held_out` has them (experiments/cross_fitting.py)."""
+    """What was fitted on what held-out runs of a recipe had not seen (experiments/cross_fitting.py): the temperature, the runs'
+    figures with it, as the manifest's `held_out` has them, and its `acceptance`."""
 
     calibration: Calibration
     held_out: dict[str, Any]
+    acceptance: dict[str, Any]
 
 
 def export_checkpoint(
@@ -61,20 +63,17 @@ def export_checkpoint(
         precision: of the network inside the graph.
         uncertainty_kind: see InferenceGraph. The temperature is fitted to the logits that the uncertainty is made of: for
             ``low_scale`` to those of the low scale.
-        size_hw: input size; by default that at which the recipe evaluates, or that of its crops where it evaluates images of many
-            sizes by one side. The figures are those at this size.
+        size_hw: input size; by default that at which the recipe evaluates, or that of its crops where the images, as far as eight
+            of them tell, are evaluated at many sizes. The figures are those at this size.
         low_scale: export not the network itself but the multi-scale synergy of it, with a low scale of this share.
-        cross_fit: of the held-out runs of the recipe; its temperature is taken and its figures are the manifest's `held_out`.
+        cross_fit: of the held-out runs of the recipe; the manifest has its temperature, figures and accepted pixels.
         device: where PyTorch runs.
 
     Raises ParityError, and writes nothing, where the exported graph disagrees with PyTorch; ModelFileError where there is
     no folder for the model file; RecipeError where the network has no low scale whose uncertainty could be exported, or a
     low scale already.
     """
-    if not path.parent.is_dir() or path.is_dir():
-        raise ModelFileError(
-            f"cannot write {path}: it has to be a file in a folder that exists; choose another --output"
-        )
+    check_writable(path)
     recipe, graph = uncalibrated_graph(state, uncertainty_kind, low_scale)
     _, validation = load_splits(recipe.dataset, data_root)
     size_hw = size_hw or input_size(recipe, data_root)
@@ -110,8 +109,15 @@ def export_checkpoint(
         training=_provenance(state, recipe),
         validation={"split": validation.split, "images": len(images), **rounded_figures(evaluator)},
         held_out=cross_fit.held_out if cross_fit is not None else {},
+        acceptance=cross_fit.acceptance if cross_fit is not None else {},
     )
     return save_model(model, manifest, path), calibration, parity
+
+
+def check_writable(path: Path) -> None:
+    """Refuse, with a ModelFileError, a path of a model file that has no folder."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise ModelFileError(f"cannot write {path}: it has to be a file in a folder that exists; choose another path")
 
 
 def uncalibrated_graph(
@@ -143,10 +149,10 @@ def calibrated(graph: InferenceGraph, temperature: float, ignore_id: int) -> Inf
 
 def input_size(recipe: Recipe, data_root: Path) -> tuple[int, int]:
     """Return the input size that a recipe's model has by default, see `export_checkpoint`."""
-    if recipe.inference.short_side is not None or recipe.inference.long_side is not None:
-        return recipe.augmentation.crop_hw
-    _, evaluated = load_splits(recipe.dataset, data_root)
-    return inference_size(LabelledImages(evaluated)[0][1].shape, recipe.inference)
+    images = LabelledImages(load_splits(recipe.dataset, data_root)[1])
+    drawn = range(0, len(images), -(-len(images) // NUM_SIZED_IMAGES))
+    sizes = {inference_size(images[index][1].shape, recipe.inference) for index in drawn}
+    return sizes.pop() if len(sizes) == 1 else recipe.augmentation.crop_hw
 
 
 def to_onnx(graph: InferenceGraph, size_hw: tuple[int, int], precision: Precision = "fp32") -> onnx.ModelProto:

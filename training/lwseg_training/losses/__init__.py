@@ -78,7 +78,9 @@ class SegmentationLoss(nn.Module):
         loss = self._of_labels(
             logits, label.masked_fill(partial, IGNORE), batch_label.masked_fill(batch_partial, IGNORE)
         )
-        nll = partial_label_nll(logits.movedim(1, -1)[partial], label[partial] - PARTIAL, self.unlabelled)
+        # Of the probabilities without the weights' preference, which sums of classes cannot be weighed by (logit_adjustment.py).
+        unweighted = logits.movedim(1, -1)[partial] - (0 if self.weights is None else self.weights.log())
+        nll = partial_label_nll(unweighted, label[partial] - PARTIAL, self.unlabelled)
         counted = sum_over_processes(batch_partial.sum(), self.world_size)
         return loss + self.auxiliary_weight * self.world_size * nll.sum() / counted.clamp(min=1)
 

@@ -1,0 +1,44 @@
+"""What a report is of: the bag by its digest, the versions that took part."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from lwseg_ros.evaluation.machine import library_versions, machine
+from lwseg_ros.files import open_regular
+from lwseg_ros.replay.storage.files import find_files
+
+_READ_BYTES = 1 << 20
+
+
+def describe_bag(path: Path) -> dict[str, Any]:
+    """Return path, size in bytes and SHA-256 of a bag.
+
+    The digest of a bag of one file is the file's; that of several is the digest of the lines `DIGEST  NAME` that `sha256sum`
+    writes for them, in the order of their names. Metadata and indexes beside them, which decide nothing, are left out.
+
+    Raises:
+        BagError: there is no bag.
+        OSError: a file cannot be read.
+    """
+    files = sorted(find_files(path).paths, key=lambda file: file.name)
+    digests = [_sha256(file) for file in files]
+    lines = "".join(f"{digest}  {file.name}\n" for digest, file in zip(digests, files, strict=True))
+    digest = digests[0] if len(files) == 1 else hashlib.sha256(lines.encode()).hexdigest()
+    return {"path": str(path), "bytes": sum(file.stat().st_size for file in files), "sha256": digest}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of lwseg_ros, Python and the libraries that take part."""
+    here = machine()
+    return {"lwseg_ros": here["lwseg_ros"], "python": here["python"], **library_versions()}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        while data := file.read(_READ_BYTES):
+            digest.update(data)
+    return digest.hexdigest()

@@ -1,0 +1,64 @@
+"""One row a published image: what became of it and how good its label is. `frames.csv` is made of these."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+CAUSE_BAD = "bad image"  # nobody can decode it
+CAUSE_NO_LABEL = "no label"  # none came back, and nothing says why
+COLUMNS = (
+    "index",
+    "stamp_ns",
+    "latency_ms",
+    "cause",
+    "pixel_accuracy",
+    "miou",
+    "mean_uncertainty",
+    "accepted_share",
+)
+
+
+@dataclass(frozen=True)
+class FrameRow:
+    """What is known of one published image; what was not measured is None. A few hundred bytes.
+
+    Attributes:
+        index: number of the image in its bag; in a replay of several, numbered on from bag to bag.
+        stamp_ns: of its header.
+        latency_ms: from publishing it to receiving its label in another process.
+        cause: why there is no label; None where there is one.
+        pixel_accuracy: share of the pixels with ground truth whose label is right, in [0, 1].
+        miou: mean IoU of the classes that are in this image's ground truth, in [0, 1].
+        mean_uncertainty: over all pixels of the image, in [0, 1], 1 for level 255.
+        accepted_share: share of the pixels that the model vouches for, in [0, 1].
+        confident_error: share of the pixels with ground truth that are wrong, each counted by its certainty, 1 less its
+            uncertainty.
+        bag: number of the recording in a replay of several, whose stamps have nothing to do with each other.
+        confusion: the counts of this image as `ConfusionMatrix.sparse` gives them, uint32 [K, 2]; None without ground truth.
+    """
+
+    index: int
+    stamp_ns: int
+    latency_ms: float | None = None
+    cause: str | None = None
+    pixel_accuracy: float | None = None
+    miou: float | None = None
+    mean_uncertainty: float | None = None
+    accepted_share: float | None = None
+    confident_error: float | None = None
+    bag: int = 0
+    confusion: np.ndarray | None = field(default=None, compare=False)  # arrays have no truth value to compare by
+
+
+def frames_csv(rows: Iterable[FrameRow]) -> str:
+    """Write the rows as CSV (RFC 4180) under the names of COLUMNS; a field is empty where nothing was measured."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows([getattr(row, column) for column in COLUMNS] for row in rows)
+    return text.getvalue()

@@ -1,0 +1,144 @@
+"""Two runs side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lwseg_ros.errors import LwsegError
+from lwseg_ros.evaluation.metrics import ConfusionMatrix
+from lwseg_ros.replay.comparison import compare
+from lwseg_ros.replay.rows import FrameRow
+from lwseg_ros.replay.run_folder import Run, pack_rows, read_run
+
+CLASSES = ("road", "car")
+
+
+def frames_of(right: list[list[int]], *, first: int = 0, period_s: float = 0.5) -> list[FrameRow]:
+    """Frames of 10 true pixels a class, of which so many are right; what is wrong is predicted as the other class."""
+    rows = []
+    for index, hits in enumerate(right, first):
+        confusion = ConfusionMatrix(2)
+        confusion.counts += [[hits[0], 10 - hits[0]], [10 - hits[1], hits[1]]]
+        rows.append(FrameRow(index, int(index * period_s * 1e9), confusion=confusion.sparse))
+    return rows
+
+
+def write_run(
+    folder: Path, frames: list[FrameRow], *, bag: str = "aa", topic: str = "/cam/image", **other: object
+) -> Path:
+    folder.mkdir()
+    figures = {
+        "schema": 1,
+        "bags": [{"path": "bag", "bytes": 1, "sha256": bag}],
+        "topics": {"image": topic, "truth": "/cam/label"},
+        "model": f"{folder.name}.onnx",
+        "model_sha256": "00",
+        "per_class_iou": dict.fromkeys(CLASSES),
+        **other,
+    }
+    (folder / "report.json").write_text(json.dumps(figures))
+    (folder / "rows.npz").write_bytes(pack_rows(frames))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Run]:
+    def write(name: str, *arguments: object, **options: object) -> Run:
+        return read_run(write_run(tmp_path / name, *arguments, **options))  # type: ignore[arg-type]
+
+    return write
+
+
+def test_differences_by_hand(run: Callable[..., Run]) -> None:
+    base = run("old", frames_of([[10, 10], [10, 5], [0, 10]]))
+    new = run("new", frames_of([[10, 10], [10, 10], [0, 4], [10, 10]]))  # one more, which the old one has not judged
+    against = compare(new, base)
+    assert (against["run"], against["model"], against["unpaired_because"]) == (base.name, "old.onnx", None)
+    assert against["frames"] == {"run": 3, "base": 3}
+    # three frames are too few blocks for an interval
+    accuracy = {"difference": pytest.approx((44 - 45) / 60), "low": None, "high": None}
+    assert against["differences"]["pixel_accuracy"] == accuracy
+    assert [(change["index"], change["before"], change["after"]) for change in against["changed"]] == [
+        (2, 0.5, 0.2),
+        (1, 0.75, 1.0),
+    ]
+
+
+def test_iou_by_hand(run: Callable[..., Run]) -> None:
+    differences = compare(run("new", frames_of([[10, 10]])), run("old", frames_of([[10, 5]])))["differences"]
+    # road: 10 right of 10 true, 15 predicted; car: 5 right of 10 true, 5 predicted
+    assert differences["per_class_iou"]["road"]["difference"] == pytest.approx(1 - 10 / 15)
+    assert differences["per_class_iou"]["car"]["difference"] == pytest.approx(1 - 5 / 10)
+    assert differences["miou"]["difference"] == pytest.approx(1 - (10 / 15 + 5 / 10) / 2)
+
+
+def test_what_is_hard_for_both_does_not_widen_a_paired_interval(run: Callable[..., Run]) -> None:
+    random = np.random.default_rng(1)
+    hard = random.integers(2, 10, (60, 2))  # from frame to frame much differs, between the runs one pixel of road
+    base, new = frames_of(hard.tolist()), frames_of((hard + np.array([1, 0])).tolist())
+    paired = compare(run("new", new), run("old", base))["differences"]["pixel_accuracy"]
+    other = run("other", frames_of(random.permutation(hard).tolist()), bag="bb")
+    against = compare(run("new2", new), other)
+    unpaired = against["differences"]["pixel_accuracy"]
+    assert (against["unpaired_because"], against["changed"]) == ("the bags differ", [])
+    assert paired["difference"] == pytest.approx(unpaired["difference"]) == pytest.approx(0.05)
+    assert paired["high"] - paired["low"] < 1e-9
+    assert unpaired["low"] < 0.04
+    assert unpaired["high"] > 0.06
+
+
+def test_a_class_that_nobody_has_is_of_no_iou(run: Callable[..., Run]) -> None:
+    confusion = ConfusionMatrix(2)
+    confusion.counts[0, 0] = 5
+    frames = [FrameRow(index, index * 10**9, confusion=confusion.sparse) for index in range(12)]
+    differences = compare(run("new", frames), run("old", frames))["differences"]
+    assert differences["per_class_iou"]["car"] == {"difference": None, "low": None, "high": None}
+    assert differences["miou"] == {"difference": 0, "low": 0, "high": 0}
+
+
+def test_many_changes_are_cut_to_the_greatest(run: Callable[..., Run]) -> None:
+    random = np.random.default_rng(2)
+    base, new = (run(name, frames_of(random.integers(0, 11, (60, 2)).tolist())) for name in ("old", "new"))
+    changes = [row["after"] - row["before"] for row in compare(new, base)["changed"]]
+    assert len(changes) == 20
+    assert changes == sorted(changes)
+    assert changes[9] < 0 < changes[10]
+
+
+def test_other_topics_are_not_paired(run: Callable[..., Run]) -> None:
+    frames = frames_of([[10, 10]])
+    against = compare(run("new", frames, topic="/rear"), run("old", frames))
+    assert against["unpaired_because"] == "the image topics differ, /rear and /cam/image"
+
+
+def test_what_cannot_be_compared_is_refused(run: Callable[..., Run]) -> None:
+    frames = frames_of([[10, 10]])
+    base = run("old", frames)
+    with pytest.raises(LwsegError, match=r"are of different classes \(road, bus; road, car\)"):
+        compare(run("new", frames, per_class_iou=dict.fromkeys(("road", "bus"))), base)
+    with pytest.raises(LwsegError, match=r"late and .*old have no judged frame in common"):
+        compare(run("late", frames_of([[10, 10]], first=7)), base)
+    with pytest.raises(LwsegError, match=r"none holds no frame with ground truth; there is nothing to compare"):
+        compare(run("none", [], bag="bb"), base)
+
+
+def test_folders_that_hold_no_run(tmp_path: Path) -> None:
+    with pytest.raises(LwsegError, match=r"no run at .*nowhere: report.json is missing; name the folder that"):
+        read_run(tmp_path / "nowhere")
+    frames = frames_of([[10, 10]])
+    folder = write_run(tmp_path / "run", frames)
+    (folder / "rows.npz").write_bytes(b"PK damaged")
+    with pytest.raises(LwsegError, match=r"the run at .*run cannot be read \("):
+        read_run(folder)
+    (folder / "rows.npz").unlink()
+    with pytest.raises(LwsegError, match=r"no run at .*run: rows.npz is missing"):
+        read_run(folder)
+    with pytest.raises(LwsegError, match=r"is of schema 0, read is 1"):
+        read_run(write_run(tmp_path / "older", frames, schema=0))
+    with pytest.raises(LwsegError, match=r"mixed cannot be read \(ValueError: "):
+        read_run(write_run(tmp_path / "mixed", frames, per_class_iou={"road": None}))
