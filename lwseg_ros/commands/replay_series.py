@@ -11,7 +11,7 @@ from pathlib import Path
 from lwseg_ros.commands.replay_common import NUM_EXTREME, NUM_KEPT, Terms, finish, noted
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.replay.fleet import BagOutcome
-from lwseg_ros.replay.merging import merge_results
+from lwseg_ros.replay.merging import merge_results, thin_out
 from lwseg_ros.replay.report.document import describe
 from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.results import ReplayResult
@@ -39,7 +39,8 @@ def finish_series(
     """
     folders = dict(zip(bags, report_folders(bags), strict=True))
     required = [requirement for requirement in terms.requirements if not requirement.is_of_comparison]
-    done: dict[Path, ReplayResult] = {}
+    places = {bag: place for place, bag in enumerate(bags)}
+    done: dict[int, ReplayResult] = {}
     failed: dict[Path, str] = {}
     for outcome in outcomes:
         bag, result, error = outcome.bag, outcome.result, outcome.error
@@ -49,7 +50,7 @@ def finish_series(
             except (BagError, OSError) as gone:  # which only its digest needs, but a figure has to say what it is of
                 error = str(gone)
             else:
-                done[bag] = result
+                done = thin_out(done | {places[bag]: result}, len(bags), NUM_KEPT, NUM_EXTREME)
                 print(f"{bag}: {write_report(report, folder / folders[bag])}", file=sys.stderr)
                 continue
         failed[bag] = error
@@ -59,9 +60,9 @@ def finish_series(
         if bag in failed
         else f"interrupted: {bag} was not replayed and is not in these figures"
         for bag in bags
-        if bag not in done
+        if places[bag] not in done
     ]
-    results = [noted(done[bag]) for bag in bags if bag in done]
+    results = [noted(done[place]) for place in sorted(done)]
     if not results:
         print(f"lwseg replay: none of the {len(bags)} bags was replayed", file=sys.stderr)
         return 1

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, chain
 
 import numpy as np
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.replay.kept_frames import FrameSelection, KeptFrame
 from lwseg_ros.replay.results import FrameCounts, ReplayResult
+from lwseg_ros.replay.rows import FrameRow
 from lwseg_ros.replay.truth_counts import TruthCounts
 
 
@@ -43,7 +45,6 @@ def merge_results(results: Sequence[ReplayResult], num_kept: int = 0, num_extrem
     evaluator = copy.deepcopy(first.evaluator)
     for result in results[1:]:
         evaluator.merge(result.evaluator)
-    numbered = [_numbered_on(result, number, results[:number]) for number, result in enumerate(results)]
     return replace(
         first,
         source=", ".join(result.source for result in results),
@@ -54,8 +55,12 @@ def merge_results(results: Sequence[ReplayResult], num_kept: int = 0, num_extrem
         latencies_ms=tuple(latency for result in results for latency in result.latencies_ms),
         inference_ms=tuple(milliseconds for result in results for milliseconds in result.inference_ms),
         evaluator=evaluator,
-        kept=_choose([frame for result in numbered for frame in result.kept], num_kept, num_extreme),
-        rows=tuple(row for result in numbered for row in result.rows),
+        kept=_choose(list(chain.from_iterable(_numbered_kept(results))), num_kept, num_extreme),
+        rows=tuple(
+            _numbered_on(row, start, bag)
+            for bag, (start, result) in enumerate(zip(_starts(results), results, strict=True))
+            for row in result.rows
+        ),
         truth=TruthCounts.total([result.truth for result in results]),
         note=" ".join(f"{result.source}: {result.note}" for result in results if result.note),
         warnings=tuple(f"{result.source}: {warning}" for result in results for warning in result.warnings),
@@ -64,17 +69,21 @@ def merge_results(results: Sequence[ReplayResult], num_kept: int = 0, num_extrem
     )
 
 
-def _numbered_on(result: ReplayResult, number: int, before: Sequence[ReplayResult]) -> ReplayResult:
-    """Number the frames of the bag `number` on from all images of the bags before, replayed or not."""
-    start = sum(other.truth.images for other in before)
-    return replace(
-        result,
-        rows=tuple(replace(row, index=start + row.index, bag=number) for row in result.rows),
-        kept=tuple(
-            replace(frame, index=start + frame.index, row=replace(frame.row, index=start + frame.index, bag=number))
-            for frame in result.kept
-        ),
-    )
+def _starts(results: Sequence[ReplayResult]) -> list[int]:
+    """Return the number of each bag's first frame, counted on from all images of the bags before, replayed or not."""
+    return [0, *accumulate(result.truth.images for result in results[:-1])]
+
+
+def _numbered_kept(results: Sequence[ReplayResult]) -> list[list[KeptFrame]]:
+    """Return the kept frames of each result, numbered on."""
+    return [
+        [replace(frame, index=start + frame.index, row=_numbered_on(frame.row, start, bag)) for frame in result.kept]
+        for bag, (start, result) in enumerate(zip(_starts(results), results, strict=True))
+    ]
+
+
+def _numbered_on(row: FrameRow, start: int, bag: int) -> FrameRow:
+    return replace(row, index=start + row.index, bag=bag)
 
 
 def _choose(kept: Sequence[KeptFrame], num_kept: int, num_extreme: int) -> tuple[KeptFrame, ...]:
@@ -93,6 +102,33 @@ def _sum_counts(counts: Sequence[FrameCounts]) -> FrameCounts:
         sum(getattr(count, name) for count in counts) for name in ("published", "segmented", "dropped", "bad")
     )
     return FrameCounts(published, segmented, dropped, bad, dict(by_cause))
+
+
+def thin_out(
+    results: Mapping[int, ReplayResult], num_results: int, num_kept: int, num_extreme: int
+) -> dict[int, ReplayResult]:
+    """Drop kept frames that need not be among those of all, so that what is held does not grow with the number of bags.
+
+    Whatever the order in which the results come, what `merge_results` keeps of them in the end is the same.
+
+    Args:
+        results: those that are there so far, by their place among all `num_results`.
+        num_kept: of evenly spread frames of all; of more bags than these, only those of as many evenly spread bags are left.
+        num_extreme: as for `merge_results`.
+    """
+    spread_bags = set(np.linspace(0, num_results - 1, min(num_kept, num_results)).round().astype(int).tolist())
+    places = sorted(results)
+    numbered = _numbered_kept([results[place] for place in places])
+    shown = {frame.index for frame in _choose(list(chain.from_iterable(numbered)), 0, num_extreme)}
+
+    def thinned(place: int, renamed: Sequence[KeptFrame]) -> ReplayResult:
+        pairs = zip(results[place].kept, renamed, strict=True)
+        needed = [
+            frame for frame, other in pairs if (place in spread_bags if frame.why == "spread" else other.index in shown)
+        ]
+        return replace(results[place], kept=tuple(needed))
+
+    return {place: thinned(place, renamed) for place, renamed in zip(places, numbered, strict=True)}
 
 
 def _common_rate(results: Sequence[ReplayResult]) -> float:

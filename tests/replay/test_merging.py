@@ -11,7 +11,7 @@ from support.bag_files import painted_messages, write_messages
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.model.model_file import ModelFile
-from lwseg_ros.replay.merging import merge_results
+from lwseg_ros.replay.merging import merge_results, thin_out
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.results import FrameCounts, ReplayResult
 from lwseg_ros.replay.truth_counts import TruthCounts
@@ -72,6 +72,24 @@ def test_the_worst_of_all_bags_are_kept_and_numbered_on(results: list[ReplayResu
     assert worst.row == rows[worst.index]
     assert worst.row.miou == min(row.miou for row in rows.values() if row.miou is not None)
     assert len({frame.index for frame in merged.kept}) == len(merged.kept) <= 3
+
+
+def test_pictures_that_no_report_of_all_needs_are_dropped_as_results_come(results: list[ReplayResult]) -> None:
+    several = [replace(result, source=f"{number}") for number in range(3) for result in results]
+
+    def kept_of(order: list[int]) -> list[tuple[int, str]]:
+        held: dict[int, ReplayResult] = {}
+        for place in order:
+            held = thin_out(held | {place: several[place]}, len(several), 2, 1)
+            kept = [frame for result in held.values() for frame in result.kept]
+            assert sum(frame.why != "spread" for frame in kept) <= 3
+            assert sum(frame.why == "spread" for frame in kept) <= 2 * 2
+        merged = merge_results([held[place] for place in sorted(held)], 2, 1)
+        return [(frame.index, frame.why) for frame in merged.kept]
+
+    order = list(range(len(several)))
+    whole = [(frame.index, frame.why) for frame in merge_results(several, 2, 1).kept]
+    assert kept_of(order) == kept_of(order[::-1]) == kept_of([3, 0, 5, 1, 4, 2]) == whole
 
 
 def test_windows_are_apart_and_frames_that_were_not_replayed_have_numbers(results: list[ReplayResult]) -> None:
