@@ -38,11 +38,11 @@ $(STAMP): setup.py constraints.txt
 	  { echo "$(PYTHON) is not Python 3.10 to 3.12; name one that is: make PYTHON=python3.12 setup" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(PIP) -e '.[ros,cpu,dev]'
+	$(PIP) -e '.[ros,cpu,fleet,dev]'
 	@touch $(STAMP)
 
 $(STAMP_ALL): $(STAMP) training/pyproject.toml
-	$(PIP) -e '.[ros,cpu,dev,rtx,colcon]' -e './training[imagenet,tensorboard,test]'
+	$(PIP) -e '.[ros,cpu,fleet,dev,rtx,colcon]' -e './training[imagenet,tensorboard,test]'
 	@touch $(STAMP_ALL)
 
 # For the test of the report's page, which is skipped where there is none.

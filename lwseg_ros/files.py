@@ -1,4 +1,7 @@
-"""Files that are there whole or not at all, and files of others, which are data: reading one neither waits nor explodes."""
+"""Files that are there whole or not at all, folders that go with their process, and files of others.
+
+Those are data: reading one neither waits nor explodes.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import stat
+import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +45,26 @@ def write_atomically(path: Path, data: bytes | memoryview, mode: int | None = No
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """Make a folder that is gone after the `with` block, and also where this process is killed within it.
+
+    A shell waits for the end of its input, which ends with this process however that ends, and removes the folder. It goes on
+    until nobody fills the folder any more, since processes that write to it may end a little later. Raises OSError.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    command = ["/bin/sh", "-c", 'read -r _; until rm -rf "$1"; do sleep 0.1; done', "remove", str(folder)]
+    try:
+        remover = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    except OSError:
+        shutil.rmtree(folder)
+        raise
+    try:
+        yield folder
+    finally:
+        remover.communicate()
 
 
 def open_regular(path: Path) -> IO[bytes]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lwseg_ros.files import load_yaml, open_regular, parse_yaml, write_atomically
+from lwseg_ros.files import load_yaml, open_regular, parse_yaml, temporary_folder, write_atomically
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -118,3 +121,27 @@ def test_bags_of_a_thousand_files_have_metadata_that_is_read() -> None:
     entry = "  - {path: drive_%d.mcap, starting_time: {nanoseconds_since_epoch: 5}, duration: {nanoseconds: 1}, message_count: 5}\n"
     text = "files:\n" + "".join(entry % number for number in range(1000))
     assert len(parse_yaml(text)["files"]) == 1000
+
+
+def test_a_temporary_folder_is_gone_after_its_block_also_after_an_error(tmp_path: Path) -> None:
+    def fail_within() -> None:
+        with temporary_folder("some_", tmp_path) as folder:
+            assert folder.parent == tmp_path
+            (folder / "below").mkdir()
+            (folder / "below" / "file").touch()
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail_within()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_temporary_folder_is_gone_when_its_process_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from lwseg_ros.files import temporary_folder\n"
+        "with temporary_folder('some_', Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'file').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -signal.SIGKILL
+    while list(tmp_path.iterdir()):
+        time.sleep(0.01)

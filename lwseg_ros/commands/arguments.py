@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 
 
@@ -14,6 +15,17 @@ def positive_int(text: str) -> int:
 def natural_int(text: str) -> int:
     """Read a whole number of at least 0; argparse turns the error into wrong usage."""
     return _int_from(text, 0)
+
+
+def positive_float(text: str) -> float:
+    """Read a number above 0; argparse turns the error into wrong usage."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
 
 
 def parse_size_hw(text: str) -> tuple[int, int]:

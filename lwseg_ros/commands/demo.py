@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lwseg_ros.commands.replay_common import Terms, add_common_arguments, finish, run_live
+from lwseg_ros.commands.replay_common import Terms, add_common_arguments, ends_in_order, finish, run_live
 from lwseg_ros.model.model_file import resolve_model
 from lwseg_ros.replay.live.run import LiveOptions
 from lwseg_ros.replay.sample import SAMPLE_BAG
@@ -25,4 +25,6 @@ def run(args: argparse.Namespace) -> int:
     """Replay the sample bag at its recorded rate and write the report."""
     terms = Terms.of(args)
     options = LiveOptions(resolve_model(args.model), args.backend)
-    return finish(run_live(SAMPLE_BAG, options), args.output, terms, as_json=args.json)
+    with ends_in_order() as interrupted:
+        result = run_live(SAMPLE_BAG, options, interrupted=interrupted)
+    return finish(result, args.output, terms, as_json=args.json)

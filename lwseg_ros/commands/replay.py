@@ -1,21 +1,29 @@
-"""`lwseg replay`: a bag through the live node, or straight through the segmenter, into a report."""
+"""`lwseg replay`: bags through the live node, or straight through the segmenter, into reports."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from lwseg_ros.commands.arguments import milliseconds, stored_number
+from lwseg_ros.commands.arguments import milliseconds, positive_float, positive_int, stored_number
 from lwseg_ros.commands.replay_common import (
     NUM_EXTREME,
     NUM_KEPT,
     Terms,
     add_common_arguments,
+    ends_in_order,
     finish,
     progress_bars,
     run_live,
 )
+from lwseg_ros.commands.replay_series import finish_series, one_after_another
+from lwseg_ros.errors import UsageError
 from lwseg_ros.model.model_file import resolve_model
+from lwseg_ros.replay.fleet import BagOutcome, Fleet, replay_fleet
 from lwseg_ros.replay.ground_truth import GroundTruth, read_mask
 from lwseg_ros.replay.label_map import load_label_map
 from lwseg_ros.replay.live.run import LiveOptions
@@ -40,8 +48,21 @@ def rate(text: str) -> float | None:
     return value
 
 
+def mcap_file(text: str) -> Path:
+    """Read the path of a file that is to be an MCAP."""
+    if not text.endswith(".mcap"):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end with .mcap, which is what is written")
+    return Path(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bag", type=Path, help="rosbag2 folder, or one .mcap or .db3 file")
+    parser.add_argument(
+        "bags",
+        type=Path,
+        nargs="+",
+        metavar="BAG",
+        help="rosbag2 folder, or one .mcap, .db3 or ROS 1 .bag file; several get a report each, and one together",
+    )
     parser.add_argument("--topic", help="image topic (default: the bag's only one)")
     parser.add_argument("--label-topic", help="ground truth, mono8 (default: the camera's .../label, if any)")
     parser.add_argument(
@@ -59,13 +80,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=rate, default="1.0", help="factor on the recorded rate, or `max`: as fast as the node answers"
     )
+    parser.add_argument(
+        "--pace",
+        choices=["log", "stamps"],
+        default="log",
+        help="what the rate follows: the times of the log, or the stamps",
+    )
+    parser.add_argument(
+        "--max-gap",
+        type=positive_float,
+        default=10.0,
+        metavar="S",
+        help="cut longer gaps between images (default: %(default)g s)",
+    )
+    parser.add_argument(
+        "--spool",
+        type=Path,
+        metavar="DIR",
+        help="where the node's answers lie until they are evaluated (default: TMPDIR)",
+    )
     parser.add_argument("--offline", action="store_true", help="straight through the segmenter, without ROS")
+    fleet = parser.add_mutually_exclusive_group()
+    fleet.add_argument(
+        "--workers",
+        type=positive_int,
+        metavar="N",
+        help="offline: that many bags at a time, each in a process of its own",
+    )
+    fleet.add_argument(
+        "--scheduler", metavar="ADDRESS", help="offline: by the workers of a Dask scheduler that is there"
+    )
+    parser.add_argument(
+        "--record",
+        type=mcap_file,
+        metavar="FILE.mcap",
+        help="write predictions beside the images, for RViz and Foxglove",
+    )
     add_common_arguments(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the report")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay, write the report, and print the key figures."""
+    """Replay, write the reports, and print the key figures."""
+    _check_usage(args)
     terms = Terms.of(args)
     ground_truth = GroundTruth(
         args.label_topic,
@@ -74,23 +131,80 @@ def run(args: argparse.Namespace) -> int:
         args.ignore_id,
         read_mask(args.mask) if args.mask else None,
     )
-    if args.offline:
-        result = run_offline(args, ground_truth)
-    else:
-        options = LiveOptions(resolve_model(args.model), args.backend, args.rate)
-        result = run_live(args.bag, options, args.topic, ground_truth)
-    return finish(result, args.output, terms, as_json=args.json)
+    with ends_in_order() as interrupted, ExitStack() as stack:
+        if args.workers or args.scheduler:
+            outcomes = _over_fleet(args, ground_truth, interrupted)
+            return finish_series(outcomes, args.bags, args.output, terms, as_json=args.json)
+        one = partial(_offline, stack=stack) if args.offline else _live
+        replay = one(args, ground_truth, interrupted)
+        if len(args.bags) == 1:
+            return finish(replay(args.bags[0]), args.output, terms, as_json=args.json)
+        outcomes = one_after_another(args.bags, replay, interrupted)
+        return finish_series(outcomes, args.bags, args.output, terms, as_json=args.json)
 
 
-def run_offline(args: argparse.Namespace, ground_truth: GroundTruth) -> ReplayResult:
-    """Replay through the segmenter, with a progress bar."""
-    with Segmenter.open(args.model, args.backend) as segmenter, progress_bars() as bar:
-        return replay_offline(
-            args.bag,
-            segmenter,
-            topic=args.topic,
-            ground_truth=ground_truth,
-            num_kept=NUM_KEPT,
-            num_extreme=NUM_EXTREME,
-            progress=lambda total: bar("segmenting", total),
+def _check_usage(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that do not go together."""
+    given = [bag.resolve() for bag in args.bags]
+    twice = [bag for index, bag in enumerate(args.bags) if bag.resolve() in given[:index]]
+    if twice:
+        raise UsageError(f"{twice[0]} is given twice, and would count twice; give each bag once")
+    if (args.workers or args.scheduler) and not args.offline:
+        raise UsageError(
+            "--workers and --scheduler go with --offline: nodes that share a machine take each other's time"
         )
+    if args.record and (len(args.bags) > 1 or args.workers or args.scheduler):
+        raise UsageError("--record writes the predictions of one bag; give one bag, without --workers and --scheduler")
+
+
+def _live(
+    args: argparse.Namespace, ground_truth: GroundTruth, interrupted: Callable[[], bool]
+) -> Callable[[Path], ReplayResult]:
+    options = LiveOptions(
+        resolve_model(args.model),
+        args.backend,
+        args.rate,
+        pace=args.pace,
+        max_gap_s=args.max_gap,
+        spool=args.spool,
+    )
+    return partial(
+        run_live,
+        options=options,
+        topic=args.topic,
+        ground_truth=ground_truth,
+        record=args.record,
+        interrupted=interrupted,
+    )
+
+
+def _offline(
+    args: argparse.Namespace, ground_truth: GroundTruth, interrupted: Callable[[], bool], stack: ExitStack
+) -> Callable[[Path], ReplayResult]:
+    segmenter = stack.enter_context(Segmenter.open(args.model, args.backend))
+
+    def replay(bag: Path) -> ReplayResult:
+        with progress_bars() as bar:
+            return replay_offline(
+                bag,
+                segmenter,
+                **_what(args, ground_truth),
+                record=args.record,
+                progress=lambda total: bar("segmenting", total),
+                interrupted=interrupted,
+            )
+
+    return replay
+
+
+def _over_fleet(
+    args: argparse.Namespace, ground_truth: GroundTruth, interrupted: Callable[[], bool]
+) -> Iterator[BagOutcome]:
+    fleet = Fleet(args.workers or 0, args.scheduler)
+    replay = partial(replay_offline, **_what(args, ground_truth))
+    return replay_fleet(args.bags, fleet, args.model, args.backend, replay, interrupted=interrupted)
+
+
+def _what(args: argparse.Namespace, ground_truth: GroundTruth) -> dict[str, Any]:
+    """Collect what every offline replay is told, wherever it runs."""
+    return {"topic": args.topic, "ground_truth": ground_truth, "num_kept": NUM_KEPT, "num_extreme": NUM_EXTREME}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.model.model_file import DEFAULT_MODEL, load_model, resolve_model
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.ground_truth import GroundTruth
+from lwseg_ros.replay.live.recording import spool_bytes
 from lwseg_ros.replay.live.run import LiveOptions, replay_live
 from lwseg_ros.replay.report.document import describe
 from lwseg_ros.replay.report.report import write_report
@@ -30,6 +32,7 @@ from lwseg_ros.replay.sample import SAMPLE_BAG, SAMPLE_NOTE
 
 NUM_KEPT = 6
 NUM_EXTREME = 3
+TOLD_SPOOL_BYTES = 10**8  # what a disk has anyway needs no mention
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,14 +105,24 @@ def class_names(model: str) -> list[str]:
 
 
 def run_live(
-    bag: Path, options: LiveOptions, topic: str | None = None, ground_truth: GroundTruth | None = None
+    bag: Path,
+    options: LiveOptions,
+    topic: str | None = None,
+    ground_truth: GroundTruth | None = None,
+    *,
+    record: Path | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> ReplayResult:
-    """Replay through the node as `replay_live` does, with progress bars, leaving no process behind when interrupted."""
+    """Replay through the node as `replay_live` does, with progress bars."""
     # checked here too, so that a wrong topic costs no start of the node
     with Bag(bag) as opened:
-        total = opened.image_topic(topic, exclude=ground_truth.topic if ground_truth else None).count
-    print("starting the node, the player and the collector ...", file=sys.stderr)
-    with progress_bars() as bar, _terminate_as_interrupt():
+        image = opened.image_topic(topic, exclude=ground_truth.topic if ground_truth else None)
+        total, num_bytes = image.count, spool_bytes(opened, image)
+    room = (
+        f"; its answers take about {num_bytes / 1e9:.1f} GB of disk meanwhile" if num_bytes >= TOLD_SPOOL_BYTES else ""
+    )
+    print(f"starting the node, the player and the collector{room} ...", file=sys.stderr)
+    with progress_bars() as bar:
         advance = bar("labels received", total)
 
         def on_event(kind: str, count: int) -> None:
@@ -123,16 +136,16 @@ def run_live(
             ground_truth=ground_truth,
             num_kept=NUM_KEPT,
             num_extreme=NUM_EXTREME,
+            record=record,
             on_event=on_event,
             progress=lambda total: bar("evaluating", total),
+            interrupted=interrupted,
         )
 
 
 def finish(result: ReplayResult, folder: Path, terms: Terms, *, as_json: bool) -> int:
-    """Write the report, print the figures, and return the exit code: 3 where a requirement is not met."""
-    if Path(result.source).resolve() == SAMPLE_BAG.resolve():
-        result = replace(result, note=SAMPLE_NOTE)
-    report = describe(result, terms.requirements, terms.against)
+    """Write the report, print the figures, and return the exit code: 1 for a partial result, 3 where a requirement is not met."""
+    report = describe(noted(result), terms.requirements, terms.against)
     page = write_report(report, folder, terms.junit)
     figures = report.figures
     for warning in report.result.warnings:
@@ -141,10 +154,16 @@ def finish(result: ReplayResult, folder: Path, terms: Terms, *, as_json: bool) -
         print(json.dumps(figures, indent=2))
     else:
         print(summary(figures))
-        if result.note:
-            print(result.note)
+        if report.result.note:
+            print(report.result.note)
     print(f"report: {page}", file=sys.stderr if as_json else sys.stdout)
-    return print_verdict(report.outcomes)
+    refused = print_verdict(report.outcomes)
+    return 1 if result.partial else refused
+
+
+def noted(result: ReplayResult) -> ReplayResult:
+    """Add what has to be known of the figures of the shipped sample bag."""
+    return replace(result, note=SAMPLE_NOTE) if Path(result.source).resolve() == SAMPLE_BAG.resolve() else result
 
 
 def print_verdict(outcomes: Sequence[Outcome]) -> int:
@@ -176,7 +195,7 @@ def summary(figures: dict[str, Any]) -> str:
         ("frames", ", ".join(f"{counts[name]} {name}" for name in ("published", "segmented", "dropped", "bad"))),
         *([("dropped", ", ".join(f"{count} {cause}" for cause, count in by_cause.items()))] if by_cause else []),
         ("truth", _judged(figures["truth"])),
-        ("rate", f"{show(figures['rate_hz'])} Hz"),
+        ("rate", f"{show(figures['rate_hz'])} Hz, the engine alone {show(figures['engine_hz'])} Hz"),
         ("latency", f"p50 {show(latency['p50'])}, p95 {show(latency['p95'])}, p99 {show(latency['p99'])} ms"),
         ("engine", f"p50 {show(engine['p50'])}, p95 {show(engine['p95'])} ms"),
         *(
@@ -234,14 +253,19 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[], object]]]:
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM unwind like Ctrl-C, so that the child processes are stopped."""
+def ends_in_order() -> Iterator[Callable[[], bool]]:
+    """Let the first SIGINT or SIGTERM be asked for, and further ones interrupt."""
+    caught: list[int] = []
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def catch(number: int, _: object) -> None:
+        caught.append(number)
+        os.write(2, b"\nending with what there is; once more to end at once\n")
+        if len(caught) > 1:
+            raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield lambda: bool(caught)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

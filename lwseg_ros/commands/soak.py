@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from lwseg_ros.commands.replay_common import add_common_arguments
+from lwseg_ros.commands.arguments import positive_float
+from lwseg_ros.commands.replay_common import add_common_arguments, ends_in_order
 from lwseg_ros.model.model_file import resolve_model
 from lwseg_ros.replay.live.soak import SoakOptions, run_soak
 from lwseg_ros.replay.report.soak import write_soak
@@ -25,22 +22,11 @@ EXAMPLE = "lwseg soak --minutes 30 --rate 15 -o out/soak"
 BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} s{postfix}"
 
 
-def positive(text: str) -> float:
-    """Read a number above 0; argparse turns the error into wrong usage."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--minutes", type=positive, default=30.0, metavar="N", help="default: %(default)g")
+    parser.add_argument("--minutes", type=positive_float, default=30.0, metavar="N", help="default: %(default)g")
     parser.add_argument(
-        "--rate", type=positive, default=15.0, metavar="HZ", help="images a second (default: %(default)g)"
+        "--rate", type=positive_float, default=15.0, metavar="HZ", help="images a second (default: %(default)g)"
     )
     add_common_arguments(parser)
     parser.add_argument(
@@ -59,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         bar.set_postfix_str(f"{sample.labels} labels, {sample.rss_mb:.1f} MB", refresh=False)
         bar.update(max(0, round(sample.time_s) - bar.n))
 
-    with bar, _ends_in_order() as interrupted:
+    with bar, ends_in_order() as interrupted:
         result = run_soak(options, interrupted=interrupted, on_sample=show)
     picture = write_soak(result, args.output)
     for warning in result.warnings:
@@ -97,21 +83,3 @@ def summary(result: SoakResult) -> str:
         f"({'slope not measured' if slope is None else f'{slope:+.2f} MB/hour'}), threads {since_warm_up('threads')}, "
         f"handles {since_warm_up('handles')}"
     )
-
-
-@contextmanager
-def _ends_in_order() -> Iterator[Callable[[], bool]]:
-    """Let the first SIGINT or SIGTERM be asked for, and further ones interrupt."""
-    caught: list[int] = []
-
-    def catch(number: int, _: object) -> None:
-        caught.append(number)
-        if len(caught) > 1:
-            raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

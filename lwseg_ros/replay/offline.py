@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from lwseg_ros.replay.evaluation import evaluate_bag
 from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.paired_truth import PairedTruth
 from lwseg_ros.replay.pairing import Frame
-from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
+from lwseg_ros.replay.prediction_recorder import PredictionRecorder
+from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult, interruption_warning
 from lwseg_ros.segmenter import Segmenter
 
 
@@ -26,7 +28,9 @@ def replay_offline(
     ground_truth: GroundTruth | None = None,
     num_kept: int = 0,
     num_extreme: int = 0,
+    record: Path | None = None,
     progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> ReplayResult:
     """Segment every frame of a bag and evaluate it.
 
@@ -35,13 +39,16 @@ def replay_offline(
         ground_truth: what to judge by; None takes the camera's own labels, if there are any.
         num_kept: how many frames, evenly spread, to keep for the report.
         num_extreme: how many more of the worst, of the most uncertain and of the most confidently wrong ones each.
+        record: an MCAP file that gets the predictions beside the originals, see `PredictionRecorder`.
         progress: gets the number of frames and returns what to call after each.
+        interrupted: asked before each frame; once it is true, the result is partial and of the frames before.
 
     Raises:
         BagError: the bag or a topic in it cannot be used.
+        RecordError: the file to record to cannot be written.
         DatasetError: label map or mask do not fit.
     """
-    with Bag(path) as bag:
+    with Bag(path) as bag, ExitStack() as stack:
         wanted = ground_truth or GroundTruth()
         image = bag.image_topic(topic, exclude=wanted.topic)
         truth = PairedTruth(bag, image, wanted, segmenter.manifest)
@@ -52,6 +59,7 @@ def replay_offline(
             inference_ms.append(segmentation.inference_ms)
             return Prediction(segmentation.label, segmentation.uncertainty)
 
+        recorder = stack.enter_context(PredictionRecorder(record, bag, image, segmenter.manifest)) if record else None
         start_s = time.monotonic()
         evaluation = evaluate_bag(
             bag,
@@ -61,8 +69,12 @@ def replay_offline(
             num_kept=num_kept,
             num_extreme=num_extreme,
             progress=progress(image.count),
+            until=lambda _: interrupted(),
+            on_prediction=recorder.add if recorder else lambda *_: None,
         )
         elapsed_s = time.monotonic() - start_s
+        num_frames = len(evaluation.rows)
+        interruption = [] if num_frames == image.count else [interruption_warning(num_frames, image.count)]
         backend, choice = segmenter.backend, segmenter.choice
         return ReplayResult(
             source=str(path),
@@ -78,7 +90,7 @@ def replay_offline(
                 choice.reason,
                 choice.fallback_reason,
             ),
-            counts=FrameCounts(image.count, len(inference_ms), 0, evaluation.num_bad),
+            counts=FrameCounts(num_frames, len(inference_ms), 0, evaluation.num_bad),
             rate_hz=len(inference_ms) / elapsed_s,
             latencies_ms=(),
             inference_ms=tuple(inference_ms),
@@ -86,5 +98,11 @@ def replay_offline(
             kept=tuple(evaluation.kept),
             rows=tuple(evaluation.rows),
             truth=truth.counts(evaluation.evaluator.confusion),
-            warnings=(*bag.warnings, *truth.warnings, *truth.review(evaluation.evaluator.confusion)),
+            warnings=(
+                *interruption,
+                *bag.warnings,
+                *truth.warnings,
+                *truth.review(evaluation.evaluator.confusion, num_frames),
+            ),
+            partial=bool(interruption),
         )

@@ -117,16 +117,17 @@ class PairedTruth:
             ignore_id=self._wanted.ignore_id,
         )
 
-    def review(self, confusion: ConfusionMatrix) -> list[str]:
-        """Say, once all frames are judged, what a reader of the figures has to know."""
+    def review(self, confusion: ConfusionMatrix, num_replayed: int) -> list[str]:
+        """Say, once the first `num_replayed` frames are judged, what a reader of the figures has to know."""
         if self.topic is None:
             return []
-        counts, said = self.counts(confusion), []
-        if counts.judged < MOST * counts.images:
-            said.append(f"only {counts.judged} of {counts.images} images were judged: the figures are of these alone")
-        if counts.judged < counts.matched:
+        said = []
+        if self._judged < MOST * num_replayed:
+            said.append(f"only {self._judged} of {num_replayed} images were judged: the figures are of these alone")
+        num_matched = sum(frame.ground_truth is not None for frame in self.frames[:num_replayed])
+        if self._judged < num_matched:
             said.append(
-                f"{counts.matched - counts.judged} of {counts.matched} images with ground truth were not judged: they were dropped "
+                f"{num_matched - self._judged} of {num_matched} images with ground truth were not judged: they were dropped "
                 "or cannot be decoded, or none of their pixels counts"
             )
         hint = permutation_hint(confusion, [info.name for info in self._classes])

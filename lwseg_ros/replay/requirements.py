@@ -43,6 +43,7 @@ FIGURES: dict[str, str] = {
     **{f"latency_ms.{name}": MILLISECONDS for name in ("p50", "p95", "p99", "max")},
     **{f"engine_ms.{name}": MILLISECONDS for name in ("p50", "p95")},
     "rate_hz": NUMBER,
+    "engine_hz": NUMBER,
     **{f"frames.{name}": "frames.published" for name in ("published", "segmented", "dropped", "bad")},
     **{f"truth.{name}": "frames.published" for name in ("matched", "judged")},
     **{f"truth.{name}": "truth.messages" for name in ("messages", "unmatched", "ambiguous")},
@@ -94,14 +95,23 @@ class Requirement:
     bound: float
     whole: str | None = None
 
+    @property
+    def is_of_comparison(self) -> bool:
+        """Whether it is about the difference from another run."""
+        return self.figure.startswith("against.")
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """A requirement and what the figures say to it; value is None where it was not measured."""
+    """A requirement and what the figures say to it; value is None where it was not measured.
+
+    is_partial: the figures are of a part of what was to be replayed, and so meet nothing.
+    """
 
     requirement: Requirement
     value: float | None
     met: bool
+    is_partial: bool = False
 
     @property
     def said(self) -> str:
@@ -109,6 +119,10 @@ class Outcome:
         bound = f"{self.requirement.compare} {_shown(self.requirement.bound, self.requirement)}"
         if self.value is None:
             return f"not measured, so it is not known to be {bound}"
+        if self.is_partial:
+            return (
+                f"{_shown(self.value, self.requirement)}, but the replay is partial, so it is not known to be {bound}"
+            )
         return f"{_shown(self.value, self.requirement)} is {'' if self.met else 'not '}{bound}"
 
     def as_json(self) -> dict[str, Any]:
@@ -169,20 +183,23 @@ def check(requirements: Sequence[Requirement], class_names: Collection[str], *, 
             raise RequirementError(
                 f"the model has no class {name!r}, which {requirement.text!r} is about; it has {', '.join(class_names)}"
             )
-        if pattern.startswith("against.") and not is_compared:
+        if requirement.is_of_comparison and not is_compared:
             raise RequirementError(f"{requirement.text!r} is about a comparison; name the other run with --against")
 
 
 def judge(requirements: Sequence[Requirement], figures: Mapping[str, Any]) -> list[Outcome]:
-    """Compare the figures of `report.json` with what is required of them; what was not measured does not meet anything."""
-    outcomes = []
+    """Compare the figures of `report.json` with what is required of them.
+
+    What was not measured does not meet anything, and neither does what was measured on a part alone, since the rest may be worse.
+    """
+    outcomes, is_partial = [], bool(figures.get("partial"))
     for requirement in requirements:
         value = _look_up(figures, requirement.figure)
         if requirement.whole is not None:
             whole = _look_up(figures, requirement.whole)
             value = value / whole if value is not None and whole else None
         met = value is not None and bool(_COMPARE[requirement.compare](value, requirement.bound))
-        outcomes.append(Outcome(requirement, value, met))
+        outcomes.append(Outcome(requirement, value, met and not is_partial, is_partial))
     return outcomes
 
 

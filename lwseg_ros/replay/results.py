@@ -56,10 +56,11 @@ class ReplayResult:
         inference_ms: the runtime's own time per inference.
         evaluator: the metrics.
         kept: some frames to look at.
-        rows: one a published image, in the order of the bag.
+        rows: one an evaluated image, in the order of the bag.
         truth: how much of the ground truth was judged.
         note: what a reader of the figures has to know, or empty.
         warnings: what of the bag was left out or changed, as sentences.
+        partial: whether it ended before all that was asked for was replayed; the first warning says where.
         bags: the paths, where several bags were put together.
     """
 
@@ -79,10 +80,11 @@ class ReplayResult:
     truth: TruthCounts = field(default_factory=TruthCounts)
     note: str = ""
     warnings: tuple[str, ...] = ()
+    partial: bool = False
     bags: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Any]:
-        """Collect the figures for `report.json`; one that was not measured is None, `warnings` is there if there are any."""
+        """Collect the figures for `report.json`; one not measured is None; `partial` and `warnings` are there where needed."""
         return {
             "model": self.model.path.name,
             "backend": self.engine.backend,
@@ -95,9 +97,11 @@ class ReplayResult:
                 "max": max(self.answered_latencies_ms, default=None),
             },
             "engine_ms": percentiles(self.inference_ms, (50, 95)),
+            "engine_hz": self.engine_hz,
             **self.evaluator.metrics(),
             "windows": windows(self.rows, self.evaluator),
             "intervals": intervals(self.rows, self.evaluator),
+            **({"partial": True} if self.partial else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
@@ -105,3 +109,13 @@ class ReplayResult:
     def answered_latencies_ms(self) -> list[float]:
         """The latencies of the frames whose label came."""
         return [latency for latency in self.latencies_ms if latency is not None]
+
+    @property
+    def engine_hz(self) -> float | None:
+        """Inferences per second of the runtime's own time, whatever else takes time around it; None without any."""
+        return 1e3 * len(self.inference_ms) / sum(self.inference_ms) if self.inference_ms else None
+
+
+def interruption_warning(num_frames: int, total: int) -> str:
+    """Say of a partial result which frames it is of, as its first warning."""
+    return f"interrupted: this is of the first {num_frames} of {total} images only"

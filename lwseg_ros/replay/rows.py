@@ -28,7 +28,7 @@ class FrameRow:
     """What is known of one published image; what was not measured is None. A few hundred bytes.
 
     Attributes:
-        index: number of the image in its bag.
+        index: number of the image in its bag; in a replay of several, numbered on from bag to bag.
         stamp_ns: of its header.
         latency_ms: from publishing it to receiving its label in another process.
         cause: why there is no label; None where there is one.

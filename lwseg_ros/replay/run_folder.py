@@ -23,7 +23,7 @@ SCHEMA = 1
 class Run:
     """A run: where it lies, or what it is called, the figures of its `report.json`, and the rows of its frames.
 
-    Of frames read from a folder there are only those with ground truth, with index, stamp_ns, pixel_accuracy and confusion.
+    Of frames read from a folder there are only those with ground truth, with index, stamp_ns, bag, pixel_accuracy and confusion.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Run:
 def pack_rows(rows: Sequence[FrameRow]) -> bytes:
     """Return the content of `rows.npz`.
 
-    index, stamp_ns: int64 [N], of the frames with ground truth. cells: uint32 [K, 2], the counts of one after another as
+    index, stamp_ns, bag: int64 [N], of the frames with ground truth. cells: uint32 [K, 2], the counts of one after another as
     `ConfusionMatrix.sparse` gives them. ends: int64 [N], where in `cells` each frame's end.
     """
     judged = [(row, row.confusion) for row in rows if row.confusion is not None]
@@ -53,6 +53,7 @@ def pack_rows(rows: Sequence[FrameRow]) -> bytes:
         file,
         index=np.array([row.index for row, _ in judged], np.int64),
         stamp_ns=np.array([row.stamp_ns for row, _ in judged], np.int64),
+        bag=np.array([row.bag for row, _ in judged], np.int64),
         cells=np.concatenate([np.zeros((0, 2), np.uint32), *(cells for _, cells in judged)]),
         ends=np.cumsum([len(cells) for _, cells in judged], dtype=np.int64),
     )
@@ -72,10 +73,10 @@ def read_run(folder: Path) -> Run:
         if version != SCHEMA:
             raise LwsegError(f"{folder}/report.json is of schema {version}, read is {SCHEMA}; {remedy}")
         with np.load(folder / "rows.npz", allow_pickle=False) as file:
-            index, stamp_ns, ends = (file[name].tolist() for name in ("index", "stamp_ns", "ends"))
+            index, stamp_ns, bag, ends = (file[name].tolist() for name in ("index", "stamp_ns", "bag", "ends"))
             cells = np.split(file["cells"], ends[:-1]) if ends else []
         num_classes = len(figures["per_class_iou"])
-        rows = tuple(_row(*row, num_classes) for row in zip(index, stamp_ns, cells, strict=True))
+        rows = tuple(_row(*row, num_classes) for row in zip(index, stamp_ns, bag, cells, strict=True))
         return Run(str(folder), figures, rows)
     except FileNotFoundError as error:
         raise LwsegError(f"no run at {folder}: {Path(error.filename).name} is missing; {remedy}") from error
@@ -85,7 +86,8 @@ def read_run(folder: Path) -> Run:
         raise LwsegError(f"the run at {folder} cannot be read ({type(error).__name__}: {error}); {remedy}") from error
 
 
-def _row(index: int, stamp_ns: int, cells: np.ndarray, num_classes: int) -> FrameRow:
+def _row(index: int, stamp_ns: int, bag: int, cells: np.ndarray, num_classes: int) -> FrameRow:
     confusion = ConfusionMatrix(num_classes)
     confusion.add_sparse(cells)
-    return FrameRow(index, stamp_ns, pixel_accuracy=finite_or_none(confusion.pixel_accuracy), confusion=cells)
+    accuracy = finite_or_none(confusion.pixel_accuracy)
+    return FrameRow(index, stamp_ns, pixel_accuracy=accuracy, bag=bag, confusion=cells)

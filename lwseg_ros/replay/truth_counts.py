@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,15 @@ class TruthCounts:
     tolerance_ms: float = 0.0
     label_map: str | None = None
     ignore_id: int | None = None
+
+    @classmethod
+    def total(cls, parts: Sequence[TruthCounts]) -> TruthCounts:
+        """Sum up what was judged in several bags by the same options; raises ValueError where these differ."""
+        options = [{name: getattr(part, name) for name in _OPTIONS} for part in parts]
+        if any(each != options[0] for each in options):
+            raise ValueError(f"cannot add up what was judged by different options: {options}")
+        counts = {name: sum(getattr(part, name) for part in parts) for name in asdict(parts[0]) if name not in _OPTIONS}
+        return cls(**counts | options[0] | {"max_distance_ms": max(part.max_distance_ms for part in parts)})
+
+
+_OPTIONS = ("tolerance_ms", "label_map", "ignore_id")

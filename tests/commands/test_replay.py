@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
+import jsonschema
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 from support.bag_files import LABEL_TOPIC, image_message, mcap_of, painted_messages, write_messages
 
 from lwseg_ros.cli import main
+from lwseg_ros.commands.replay_series import report_folders
 from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.segmenter import Segmentation, Segmenter
 
 
 def test_offline_writes_a_report_and_prints_the_figures(
@@ -218,3 +225,154 @@ def test_a_run_that_is_not_there_is_said_before_anything_runs(
     arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "-o", str(tmp_path / "out")]
     assert main([*arguments, "--against", str(tmp_path / "old")]) == 1
     assert "lwseg replay: no run at" in capsys.readouterr().err
+
+
+def check_schema(figures: object) -> None:
+    schema = Path(__file__).parents[2] / "docs" / "report.schema.json"
+    jsonschema.Draft202012Validator(json.loads(schema.read_text())).validate(figures)
+
+
+def offline(model: ModelFile, *arguments: object) -> list[str]:
+    return ["replay", "--offline", "--model", str(model.path), "--backend", "onnxruntime", *map(str, arguments)]
+
+
+def test_several_bags_get_a_report_each_and_one_together(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bags = [write_messages(tmp_path / folder / "bag", painted_messages(n)) for folder, n in (("a", 2), ("b", 3))]
+    out = tmp_path / "out"
+    assert main(offline(tiny_model, *bags, "--json", "-o", out)) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures == json.loads((out / "report.json").read_text())
+    parts = [json.loads((out / name / "report.json").read_text()) for name in ("bag", "bag-2")]
+    assert [part["frames"]["segmented"] for part in parts] == [2, 3]
+    assert figures["frames"]["segmented"] == figures["truth"]["judged"] == 5
+    assert "partial" not in figures
+    assert [bag["path"] for bag in figures["bags"]] == [str(bag) for bag in bags]
+    check_schema(figures)
+
+
+def test_requirements_are_judged_on_the_whole_and_on_each_bag(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bags = [write_messages(tmp_path / name, painted_messages(n)) for name, n in (("a", 2), ("b", 3))]
+    base, out = tmp_path / "base", tmp_path / "out"
+    assert main(offline(tiny_model, *bags, "-o", base)) == 0
+    required = ["--require", "judged>=3", "against.differences.miou.difference>=0"]
+    assert main(offline(tiny_model, *bags, *required, "--against", base, "-o", out)) == 0
+    figures = json.loads((out / "report.json").read_text())
+    check_schema(figures)
+    assert figures["verdict"] == "met"
+    assert figures["against"]["frames"] == {"run": 5, "base": 5}
+    assert figures["against"]["unpaired_because"] is None
+    parts = [json.loads((out / name / "report.json").read_text()) for name in ("a", "b")]
+    assert [part["verdict"] for part in parts] == ["not met", "met"]
+    assert [len(part["requirements"]) for part in parts] == [1, 1]  # the comparison is of the whole
+    assert 'failures="1"' in (out / "a" / "junit.xml").read_text()
+    capsys.readouterr()
+    assert main(offline(tiny_model, *bags, "--require", "judged>=6", "-o", out)) == 3
+    assert "not met: judged>=6: 5 is not >= 6" in capsys.readouterr().err
+
+
+def test_a_partial_replay_meets_nothing_and_is_no_verdict_on_the_model(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, out = write_messages(tmp_path / "a", painted_messages(2)), tmp_path / "out"
+    for bound in ("0", "0.999"):
+        assert main(offline(tiny_model, bag, tmp_path / "gone", "--require", f"miou>={bound}", "-o", out)) == 1
+        figures = json.loads((out / "report.json").read_text())
+        check_schema(figures)
+        assert figures["verdict"] == "not met"
+        assert "but the replay is partial, so it is not known to be" in capsys.readouterr().err
+    assert json.loads((out / "a" / "report.json").read_text())["requirements"][0]["met"] is False
+
+
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
+def test_a_bag_that_fails_is_named_and_the_others_stand(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str], workers: list[str]
+) -> None:
+    if workers:
+        pytest.importorskip("distributed", reason="Dask is not installed: pip install 'lwseg_ros[fleet]'")
+    bags = [write_messages(tmp_path / name, painted_messages(2)) for name in ("a", "b")]
+    out = tmp_path / "out"
+    assert main(offline(tiny_model, bags[0], tmp_path / "gone", bags[1], *workers, "--json", "-o", out)) == 1
+    captured = capsys.readouterr()
+    figures = json.loads(captured.out)
+    assert f"lwseg replay: {tmp_path / 'gone'} failed: no bag at" in captured.err
+    assert figures["partial"] is True
+    assert figures["frames"]["segmented"] == 4
+    assert figures["warnings"][0].startswith(f"{tmp_path / 'gone'} failed and is not in these figures: no bag at")
+    assert "failed and is not in these figures" in (out / "report.html").read_text()
+    written = ["a", "b", "frames.csv", "report.html", "report.json", "rows.npz"]
+    assert sorted(path.name for path in out.iterdir()) == written
+    check_schema(figures)
+
+
+def test_without_any_bag_there_is_no_report(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(offline(tiny_model, tmp_path / "gone", tmp_path / "lost", "-o", tmp_path / "out")) == 1
+    assert "none of the 2 bags was replayed" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("num_bags", [1, 2])
+def test_an_interrupted_replay_leaves_a_partial_report(
+    tmp_path: Path, tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch, num_bags: int
+) -> None:
+    bags = [write_messages(tmp_path / f"bag{n}", painted_messages(20)) for n in range(num_bags)]
+    segmented: list[object] = []
+    segment = Segmenter.segment
+
+    def interrupt_at_third(self: Segmenter, images: Sequence[np.ndarray], **options: str) -> list[Segmentation]:
+        segmented.append(images)
+        if len(segmented) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return segment(self, images, **options)
+
+    monkeypatch.setattr(Segmenter, "segment", interrupt_at_third)
+    out = tmp_path / "out"
+    record = ["--record", out / "r.mcap"] if num_bags == 1 else []
+    assert main(offline(tiny_model, *bags, *record, "-o", out)) == 1
+    figures = json.loads((out / "report.json").read_text())
+    check_schema(figures)
+    assert figures["partial"] is True
+    assert 3 <= figures["frames"]["published"] == figures["frames"]["segmented"] < 20
+    assert figures["miou"] > 0.8
+    said = f"interrupted: this is of the first {figures['frames']['published']} of 20 images only"
+    page = (out / "report.html").read_text()
+    assert said in page
+    if num_bags == 1:
+        assert figures["warnings"] == [said]
+        with AnyReader([out / "r.mcap"]) as reader:
+            assert reader.topics["/segment/label"].msgcount == figures["frames"]["segmented"]
+    else:
+        assert figures["warnings"] == [
+            f"interrupted: {bags[1]} was not replayed and is not in these figures",
+            f"{bags[0]}: {said}",
+        ]
+
+
+def test_options_that_do_not_go_together_are_wrong_usage(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    cases = {
+        (one, other, "--workers", "2"): "--workers and --scheduler go with --offline",
+        (one, "--scheduler", "tcp://localhost:8786"): "--workers and --scheduler go with --offline",
+        (one, other, "--offline", "--record", "r.mcap"): "--record writes the predictions of one bag",
+        (one, "--record", "r.bag"): "'r.bag' does not end with .mcap",
+        (one, tmp_path / "x" / ".." / "one"): "is given twice, and would count twice",
+        (one, "--max-gap", "0"): "'0' is not a number above 0",
+        (one, "--workers", "0"): "'0' is not a whole number of at least 1",
+        (one, "--workers", "1", "--scheduler", "x"): "not allowed with argument",
+    }
+    for arguments, message in cases.items():
+        assert main(["replay", "--model", str(tiny_model.path), *map(str, arguments), "-o", str(tmp_path / "out")]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_report_folders_are_named_after_their_bags(tmp_path: Path) -> None:
+    paths = [Path("a/drive"), Path("b/drive"), Path("drive.mcap"), Path("x.db3"), Path("drive.bag"), Path("drive-2")]
+    assert report_folders(paths) == ["drive", "drive-2", "drive-3", "x", "drive-4", "drive-2-2"]

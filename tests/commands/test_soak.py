@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -75,17 +74,6 @@ def test_what_is_wrong_ends_in_exit_code_1_with_the_reason_and_the_files(
     assert captured.err.splitlines()[-1] == said
     assert captured.out.startswith("partial: ") == changed.figures()["partial"]
     assert json.loads((tmp_path / "soak.json").read_text())["faults"] == changed.faults
-
-
-def test_the_first_signal_is_asked_for_and_the_second_interrupts() -> None:
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with soak._ends_in_order() as interrupted:
-        assert not interrupted()
-        signal.raise_signal(signal.SIGTERM)
-        assert interrupted()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 @pytest.mark.parametrize("option", ["--minutes", "--rate"])

@@ -59,10 +59,12 @@ def test_what_was_not_answered_is_not_judged_and_said(tmp_path: Path) -> None:
         evaluator = evaluate_bag(
             bag, truth, tiny_manifest(), lambda frame, image: all_road(frame, image) if frame.index in (1, 4) else None
         ).evaluator
-        counts, said = truth.counts(evaluator.confusion), truth.review(evaluator.confusion)
+        counts, said = truth.counts(evaluator.confusion), truth.review(evaluator.confusion, 6)
+        said_of_part = truth.review(evaluator.confusion, 2)
     assert (counts.images, counts.matched, counts.judged, counts.pixels) == (6, 6, 2, 2 * 48 * 64)
     assert said[0] == "only 2 of 6 images were judged: the figures are of these alone"
     assert said[1].startswith("4 of 6 images with ground truth were not judged: they were dropped")
+    assert not [text for text in said_of_part if "judged" in text]  # the others' turn did not come
 
 
 def test_only_neighbours_in_time_are_compared(tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def test_one_that_is_not_met_decides() -> None:
     assert verdict(judge([parse("miou>=0.5"), parse("dropped<3")], FIGURES)) == "not met"
 
 
+def test_a_part_meets_nothing() -> None:
+    outcomes = judge([parse("miou>=0.5"), parse("latency.p99<=80")], FIGURES | {"partial": True})
+    assert verdict(outcomes) == "not met"
+    assert re.fullmatch(r"0\.\d+, but the replay is partial, so it is not known to be >= 0\.5000", outcomes[0].said)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -6,6 +6,7 @@ its kind, place and time of arrival. Nothing is decoded here, so that the collec
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -43,14 +44,19 @@ class Collector(Node):
 
     def destroy_node(self) -> None:
         """Close the spool with the node."""
-        self._spool.close()
+        with contextlib.suppress(OSError):  # what is left of a write that failed, and was told
+            self._spool.close()
         super().destroy_node()
 
     def _callback(self, kind: str) -> Any:
         def receive(raw: bytes) -> None:
             receive_ns = time.monotonic_ns()
-            self._spool.write(raw)
-            self._spool.flush()
+            try:
+                self._spool.write(raw)
+                self._spool.flush()
+            except OSError as error:
+                emit(event="disk full", message=str(error.strerror))
+                raise
             emit(event="received", kind=kind, receive_ns=receive_ns, offset=self._offset, size=len(raw))
             self._offset += len(raw)
 

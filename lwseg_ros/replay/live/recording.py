@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
+from lwseg_ros.errors import ImageError, LwsegError
 from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.imaging import messages
-from lwseg_ros.replay.bag import IMAGE
+from lwseg_ros.replay.bag import IMAGE, Bag, Topic
 from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
+from lwseg_ros.replay.storage.base import MIN_FREE_BYTES
 
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 KINDS = ("label", "uncertainty", "inference_time", "diagnostics")
@@ -34,6 +37,32 @@ class Received:
     receive_ns: int
     offset: int
     size: int
+
+
+def spool_bytes(bag: Bag, image: Topic) -> int:
+    """Estimate what the answers to a topic's images take: label and uncertainty, a byte a pixel each, of images like the first.
+
+    Raises BagError; 0 where that image cannot be decoded.
+    """
+    try:
+        height, width, _ = bag.image(next(bag.messages(image))).shape
+    except ImageError:
+        return 0
+    return 2 * height * width * image.count
+
+
+def check_spool(folder: Path, num_bytes: int) -> None:
+    """Raise SpoolError where a folder has no room for so many bytes."""
+    free = shutil.disk_usage(folder).free
+    if free - num_bytes < MIN_FREE_BYTES:
+        raise SpoolError(
+            f"the node's answers take about {num_bytes / 1e9:.1f} GB until they are evaluated, and {folder.parent} has "
+            f"{free / 1e9:.1f} GB free, of which {MIN_FREE_BYTES / 1e9:.1f} GB are to stay so; name a larger folder with --spool"
+        )
+
+
+class SpoolError(LwsegError):
+    """There is no room for what a node answers."""
 
 
 class LiveRecording:

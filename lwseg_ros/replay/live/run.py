@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.evaluation.evaluator import Prediction
+from lwseg_ros.files import temporary_folder
 from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import evaluate_bag
 from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.live.process_group import LiveReplayError, image_bytes, require_rclpy
-from lwseg_ros.replay.live.recording import LiveRecording
+from lwseg_ros.replay.live.recording import LiveRecording, check_spool, spool_bytes
 from lwseg_ros.replay.live.session import LiveOptions, LiveSession
 from lwseg_ros.replay.paired_truth import PairedTruth
 from lwseg_ros.replay.pairing import Frame
-from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
+from lwseg_ros.replay.prediction_recorder import PredictionRecorder
+from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult, interruption_warning
 
 __all__ = ["LiveOptions", "LiveReplayError", "replay_live"]
 
@@ -32,8 +34,10 @@ def replay_live(
     ground_truth: GroundTruth | None = None,
     num_kept: int = 0,
     num_extreme: int = 0,
+    record: Path | None = None,
     on_event: Callable[[str, int], object] = lambda kind, count: None,
     progress: Callable[[int], Callable[[], object]] = lambda total: lambda: None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> ReplayResult:
     """Play a bag through the node over DDS, and evaluate what came back once all of it has.
 
@@ -42,25 +46,33 @@ def replay_live(
         ground_truth: what to judge by; None takes the camera's own labels, if there are any.
         num_kept: how many frames, evenly spread, to keep for the report.
         num_extreme: how many more of the worst, of the most uncertain and of the most confidently wrong ones each.
+        record: an MCAP file that gets the predictions beside the originals, see `PredictionRecorder`.
         on_event: called with `published` or `label` and how many there are by now.
         progress: for the evaluation; gets the number of frames and returns what to call after each.
+        interrupted: asked while it plays and before each frame is evaluated; once it is true, the result is partial and of what
+            was played, or evaluated, by then.
 
     Raises:
         BagError: the bag or a topic in it cannot be used.
+        RecordError: the file to record to cannot be written.
         DatasetError: label map or mask do not fit.
+        KeyboardInterrupt: interrupted before any label came.
         ModelFileError: the model file cannot be used.
         LiveReplayError: ROS is not there, a process died, or the node did not get ready.
     """
     require_rclpy(", or replay without ROS (--offline)")
     model = load_model(options.model)
-    with tempfile.TemporaryDirectory(prefix="lwseg_replay_") as folder, Bag(path) as bag:
+    with temporary_folder("lwseg_replay_", options.spool) as folder, Bag(path) as bag, ExitStack() as stack:
         wanted = ground_truth or GroundTruth()
         image = bag.image_topic(topic, exclude=wanted.topic)
+        check_spool(folder, spool_bytes(bag, image))
         truth = PairedTruth(bag, image, wanted, model.manifest)
-        recording = LiveRecording(Path(folder) / "spool.bin")
-        session = LiveSession(path, image, image_bytes(bag, image), options, Path(folder), recording, on_event)
+        recording = LiveRecording(folder / "spool.bin")
+        session = LiveSession(path, image, image_bytes(bag, image), options, folder, recording, on_event, interrupted)
         warnings = [*bag.warnings, *session.run()]
         recording.index()
+        num_published, was_interrupted = len(recording.published), interrupted()
+        recorder = stack.enter_context(PredictionRecorder(record, bag, image, model.manifest)) if record else None
 
         def predict(frame: Frame, image: np.ndarray) -> Prediction | None:
             prediction = recording.prediction(frame.index)
@@ -80,8 +92,12 @@ def replay_live(
             latencies_ms=latencies_ms,
             num_kept=num_kept,
             num_extreme=num_extreme,
-            progress=progress(image.count),
+            progress=progress(num_published),
+            until=lambda index: index >= num_published or (interrupted() and not was_interrupted),
+            on_prediction=recorder.add if recorder else lambda *_: None,
         )
+        evaluated = len(evaluation.rows)
+        interruption = [] if evaluated == image.count else [interruption_warning(evaluated, image.count)]
         return ReplayResult(
             source=str(path),
             image_topic=image.name,
@@ -97,7 +113,13 @@ def replay_live(
             kept=tuple(evaluation.kept),
             rows=tuple(evaluation.rows),
             truth=truth.counts(evaluation.evaluator.confusion),
-            warnings=(*warnings, *truth.warnings, *truth.review(evaluation.evaluator.confusion)),
+            warnings=(
+                *interruption,
+                *warnings,
+                *truth.warnings,
+                *truth.review(evaluation.evaluator.confusion, evaluated),
+            ),
+            partial=bool(interruption),
         )
 
 
@@ -118,10 +140,11 @@ def _counts(recording: LiveRecording) -> FrameCounts:
     published, segmented = len(recording.published), recording.num_answered
     values = recording.last_diagnostics()
     said = {key.removeprefix("dropped_"): int(count) for key, count in values.items() if key.startswith("dropped_")}
-    bad = said.pop("bad")
+    # after an interruption the node may have counted some that came later
+    bad = min(said.pop("bad"), published - segmented)
     dropped = published - segmented - bad
     by_cause = {f"{cause} in the node": count for cause, count in said.items() if count}
     lost = dropped - sum(by_cause.values())
     if lost > 0:
         by_cause["lost on the way"] = lost
-    return FrameCounts(published, segmented, dropped, bad, by_cause)
+    return FrameCounts(published, segmented, dropped, bad, by_cause if lost >= 0 else {})

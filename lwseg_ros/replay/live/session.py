@@ -14,7 +14,7 @@ from lwseg_ros.errors import BagError
 from lwseg_ros.replay.bag import IMAGE, Topic
 from lwseg_ros.replay.live.process_group import NODE, LiveReplayError, ProcessGroup
 from lwseg_ros.replay.live.processes import interrupts_deferred
-from lwseg_ros.replay.live.recording import DIAGNOSTICS, LiveRecording, Published, Received
+from lwseg_ros.replay.live.recording import DIAGNOSTICS, LiveRecording, Published, Received, SpoolError
 from lwseg_ros.replay.live.topic_names import legal_topic
 
 # The node's message for durations: that of the Autoware ecosystem where it is installed.
@@ -36,6 +36,9 @@ class LiveOptions:
         model: path of the model file.
         backend: `auto` or the name of one.
         rate: factor on the recorded rate; None sends the next image when the previous one is answered.
+        pace: what the images follow, `stamps` of their headers or times of the `log`.
+        max_gap_s: a longer gap between two images is cut to the interval before it.
+        spool: the folder in which the node's answers lie until they are evaluated; None takes the system's for temporary files.
         startup_timeout_s: until the node answers on the network; building a TensorRT engine may take minutes.
         parameters: further parameters of the node.
     """
@@ -43,6 +46,9 @@ class LiveOptions:
     model: Path
     backend: str = "auto"
     rate: float | None = 1.0
+    pace: str = "log"
+    max_gap_s: float = 10.0
+    spool: Path | None = None
     startup_timeout_s: float = 600.0
     parameters: dict[str, str | int | float | bool] = field(default_factory=dict)
 
@@ -59,8 +65,10 @@ class LiveSession:
         folder: Path,
         recording: LiveRecording,
         on_event: Callable[[str, int], object],
+        interrupted: Callable[[], bool],
     ) -> None:
         """Prepare; an image takes so many bytes on its way, and the folder is for the processes' configuration and logs."""
+        self._interrupted = interrupted
         self._bag = bag
         self._image_topic = image_topic
         self._options = options
@@ -77,7 +85,8 @@ class LiveSession:
     def run(self) -> list[str]:
         """Start all, wait until they are ready, play, and wait until every frame is answered or known to be dropped.
 
-        Whatever happens, all processes have ended afterwards.
+        Where it is interrupted while it plays, what was published by then is what was played. Whatever happens, all
+        processes have ended afterwards.
 
         Returns:
             What was played otherwise than it was recorded, as sentences.
@@ -85,6 +94,8 @@ class LiveSession:
         Raises:
             LiveReplayError: a process died, or the node did not get ready.
             BagError: the bag cannot be read to its end.
+            SpoolError: the disk is full.
+            KeyboardInterrupt: interrupted before any label came.
         """
         name, played_name = self._image_topic.name, legal_topic(self._image_topic.name)
         if played_name != name:
@@ -92,17 +103,27 @@ class LiveSession:
         with self._group:
             with interrupts_deferred():
                 self._start_all()
-            if not self._wait_until(lambda: self._ready >= READY, self._options.startup_timeout_s):
+            if not self._wait_until(
+                lambda: self._ready >= READY or self._interrupted(), self._options.startup_timeout_s
+            ):
                 missing = ", ".join(sorted(READY - self._ready))
                 raise LiveReplayError(
                     f"not ready within {self._options.startup_timeout_s:g} s: {missing}. The node said:\n"
                     + self._group.children["node"].last_words()
                 )
+            if self._interrupted():
+                raise KeyboardInterrupt
             self._num_asked = 1
             self._group.children["player"].send("go")
-            self._wait_until(lambda: self._done)
+            self._wait_until(lambda: self._done or self._interrupted())
+            num_played = len(
+                self._recording.published
+            )  # answers come in order, so what is published later disturbs none
             # a frame that the node neither answered nor counted as dropped was lost on its way
-            self._wait_until(self._all_settled, SILENCE_S)
+            self._wait_until(lambda: self._num_settled() >= num_played, SILENCE_S)
+            del self._recording.published[num_played:]
+        if self._interrupted() and not self._recording.received["label"]:
+            raise KeyboardInterrupt
         return self._group.warnings
 
     def _start_all(self) -> None:
@@ -115,13 +136,19 @@ class LiveSession:
             {"kind": "diagnostics", "name": "/diagnostics", "msgtypes": [DIAGNOSTICS]},
         ]
         self._group.start("collector", {"spool": str(self._recording.spool), "topics": topics})
-        config = {"bag": str(self._bag), "image_topic": self._image_topic.name, "rate": options.rate}
+        config = {
+            "bag": str(self._bag),
+            "image_topic": self._image_topic.name,
+            "rate": options.rate,
+            "pace": options.pace,
+            "max_gap_ns": round(options.max_gap_s * 1e9),
+        }
         self._group.start("player", config)
 
-    def _all_settled(self) -> bool:
+    def _num_settled(self) -> int:
         received = self._recording.received
         num_complete = min(len(received[kind]) for kind in ("label", "uncertainty", "inference_time"))
-        return num_complete + self._num_dropped >= len(self._recording.published)
+        return num_complete + self._num_dropped
 
     def _wait_until(self, condition: Callable[[], bool], quiet_s: float | None = None) -> bool:
         """Handle events until the condition holds; give up after `quiet_s` in which no image came or went."""
@@ -160,6 +187,11 @@ class LiveSession:
             self._done = True
         elif event["event"] == "warning":
             self._group.warnings.append(event["message"])
+        elif event["event"] == "disk full":
+            raise SpoolError(
+                f"the node's answers cannot be written to {self._recording.spool}: {event['message']}; name a larger folder with "
+                "--spool"
+            )
         elif event["event"] == "failed":
             raise BagError(event["message"])
 

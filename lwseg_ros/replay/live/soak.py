@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import tempfile
 import time
 from array import array
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import Any
 
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.evaluation.percentiles import percentiles
+from lwseg_ros.files import temporary_folder
 from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag, Topic
 from lwseg_ros.replay.live.process_group import LiveReplayError, ProcessGroup, image_bytes, require_rclpy
@@ -76,9 +76,9 @@ def run_soak(
     """
     require_rclpy()
     model = load_model(options.model)
-    with tempfile.TemporaryDirectory(prefix="lwseg_soak_") as folder, Bag(bag) as opened:
+    with temporary_folder("lwseg_soak_") as folder, Bag(bag) as opened:
         image = opened.image_topic()
-        soak = _Soak(bag, image, image_bytes(opened, image), options, Path(folder), interrupted, on_sample)
+        soak = _Soak(bag, image, image_bytes(opened, image), options, folder, interrupted, on_sample)
         soak.run()
         return SoakResult(
             source=str(bag),

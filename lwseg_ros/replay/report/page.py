@@ -196,7 +196,9 @@ def _timelines(report: Report) -> list[Chart]:
 def _data(rows: Sequence[FrameRow]) -> str:
     """Return what the page's script knows of the frames, as JSON; columns, since names in every row would be most of it."""
     step = math.ceil(len(rows) / MAX_SHOWN_ROWS) or 1
-    first_ns = rows[0].stamp_ns if rows else 0
+    first_ns: dict[int, int] = {}
+    for row in rows:
+        first_ns.setdefault(row.bag, row.stamp_ns)
 
     def rounded(value: float | None, digits: int) -> float | None:
         return None if value is None else round(value, digits)
@@ -205,7 +207,7 @@ def _data(rows: Sequence[FrameRow]) -> str:
     columns: dict[str, Any] = {
         "count": len(rows),
         "step": step,
-        "time_s": [rounded((row.stamp_ns - first_ns) / 1e9, 2) for row in shown],
+        "time_s": [rounded((row.stamp_ns - first_ns[row.bag]) / 1e9, 2) for row in shown],
         "cause": {index: row.cause for index, row in enumerate(shown) if row.cause is not None},
     }
     for name, digits in (

@@ -7,19 +7,18 @@ import re
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import yaml
 
 from lwseg_ros.errors import BagError
-from lwseg_ros.files import load_yaml
-from lwseg_ros.replay.storage import mcap, sqlite
+from lwseg_ros.files import load_yaml, temporary_folder
+from lwseg_ros.replay.storage import mcap, ros1, sqlite
 from lwseg_ros.replay.storage.base import Storage, check_room
 from lwseg_ros.replay.storage.compression import ZSTD_MAGIC, open_zstd
 
 METADATA = "metadata.yaml"
-SUFFIXES = re.compile(r"\.(mcap|db3)(\.zstd?)?$")
+SUFFIXES = re.compile(r"\.(mcap|db3|bag)(\.zstd?)?$")
 COPY_BYTES = 16 << 20
 MAX_PACKING = 1000  # nothing that a sensor records becomes smaller than this part of itself
 
@@ -81,8 +80,6 @@ def open_storage(path: Path, msgtypes: Collection[str], stack: ExitStack) -> Sto
         magic = file.read(16)
     if magic.startswith(ZSTD_MAGIC):
         return open_storage(_unpacked(path, stack), msgtypes, stack)
-    if magic.startswith(b"#ROSBAG"):
-        raise BagError(f"{path} is a ROS 1 bag; convert it with `rosbags-convert --src {path} --dst DIR`")
     if not magic:
         raise BagError(f"{path.name} is empty: nothing of the recording was written")
     storage: Storage
@@ -90,8 +87,10 @@ def open_storage(path: Path, msgtypes: Collection[str], stack: ExitStack) -> Sto
         storage = mcap.McapStorage(path, msgtypes)
     elif magic == sqlite.MAGIC:
         storage = sqlite.SqliteStorage(path, msgtypes)
+    elif magic.startswith(ros1.MAGIC):
+        storage = ros1.Ros1Storage(path, msgtypes)
     else:
-        raise BagError(f"{path.name} is neither an MCAP file nor an SQLite database: it begins with {magic[:8]!r}")
+        raise BagError(f"{path.name} is no MCAP file, SQLite database or ROS 1 bag: it begins with {magic[:8]!r}")
     stack.callback(storage.close)
     return storage
 
@@ -118,7 +117,7 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:
     """Unpack a zstd-compressed file as far as it goes into a folder that goes with the stack."""
-    target = Path(stack.enter_context(TemporaryDirectory(prefix="lwseg_bag_"))) / path.with_suffix("").name
+    target = stack.enter_context(temporary_folder("lwseg_bag_")) / path.with_suffix("").name
     max_bytes = MAX_PACKING * path.stat().st_size
     with open_zstd(path) as packed, target.open("wb") as unpacked:
         while unpacked.tell() <= max_bytes:

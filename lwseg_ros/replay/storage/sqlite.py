@@ -9,9 +9,9 @@ from collections.abc import Collection
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lwseg_ros.errors import BagError
+from lwseg_ros.files import temporary_folder
 from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
 from lwseg_ros.replay.storage.base import MAX_BYTES, Entry, Stream, Streams, check_room
 from lwseg_ros.replay.storage.compression import unpack_message
@@ -58,7 +58,7 @@ class SqliteStorage:
         try:
             return _open(self._path, "mode=ro", stack)
         except sqlite3.OperationalError as error:  # SQLite has to write beside the database, or into it
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="lwseg_bag_")))
+            folder = stack.enter_context(temporary_folder("lwseg_bag_"))
             files = (self._path, *journals)
             check_room(folder, sum(file.stat().st_size for file in files), f"a copy of {self._path.name}")
             for file in files:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 from support.bag_files import (
     COMPRESSED_IMAGE,
     IMAGE_TOPIC,
     TYPES,
     header,
     image_message,
+    jpeg_message,
     painted_messages,
     stamp_ns,
     write_messages,
@@ -28,6 +33,8 @@ from support.child_processes import children
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.replay.live import recording, run
+from lwseg_ros.replay.live.recording import LiveRecording, SpoolError
 from lwseg_ros.replay.live.run import LiveOptions, LiveReplayError, replay_live
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.segmenter import Segmenter
@@ -140,49 +147,109 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path, tiny_model: ModelFile
     assert not children()
 
 
-def test_a_node_that_dies_ends_the_replay_at_once(tmp_path: Path, tiny_model: ModelFile) -> None:
-    bag = write_messages(tmp_path / "bag", painted_messages(200))
+@pytest.mark.parametrize("name", ["node", "replay.live.player", "replay.live.collector"])
+def test_a_process_that_dies_ends_the_replay_at_once(
+    tmp_path: Path, tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    bag, temporary = write_messages(tmp_path / "bag", painted_messages(200)), tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     killed_s: list[float] = []
 
-    def kill_node(kind: str, count: int) -> None:
+    def kill(kind: str, count: int) -> None:
         if kind == "label" and count == 3:
-            node = next(pid for pid, command in children().items() if "lwseg_ros.node" in command)
-            os.kill(node, signal.SIGKILL)
+            os.kill(next(pid for pid, command in children().items() if f"lwseg_ros.{name}" in command), signal.SIGKILL)
             killed_s.append(time.monotonic())
 
-    with pytest.raises(LiveReplayError, match="the node process ended with exit code -9 before the replay was over"):
-        replay_live(bag, options(tiny_model), on_event=kill_node)
+    with pytest.raises(LiveReplayError, match=r"the .* process ended with exit code -9 before the replay was over"):
+        replay_live(bag, options(tiny_model), on_event=kill)
     assert time.monotonic() - killed_s[0] < 8
     assert not children()
+    assert not list(temporary.iterdir())
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.005, 1.5])  # while they start, and later
-def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path, tiny_model: ModelFile, delay_s: float) -> None:
-    bag = write_messages(tmp_path / "bag", painted_messages(400))
+@pytest.mark.parametrize("moment", ["start", "work"])
+def test_an_interrupted_command_leaves_no_process_behind_and_says_what_its_report_is_of(
+    tmp_path: Path, tiny_model: ModelFile, moment: str
+) -> None:
+    bag, temporary = write_messages(tmp_path / "bag", painted_messages(400)), tmp_path / "temporary"
+    temporary.mkdir()
     command = [sys.executable, "-m", "lwseg_ros.cli", "replay", str(bag), "--model", str(tiny_model.path)]
-    process = subprocess.Popen([*command, "-o", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--backend", "onnxruntime", "-o", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    assert process.stderr is not None
     try:
-        deadline_s = time.monotonic() + 60
-        while len(started := children(process.pid)) < 3:
+        deadline_s, said = time.monotonic() + 60, ""
+        while len(started := children(process.pid)) < 4:  # three, and the shell that removes their folder
             assert time.monotonic() < deadline_s, "the three processes did not start"
-            time.sleep(0.05)
-        time.sleep(delay_s)
+            time.sleep(0.02)
+        while moment == "work" and not re.search(r" [1-9]\d*/400 ", said):
+            said += process.stderr.read(1)
+            assert process.poll() is None, said
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
     assert process.returncode == 1
-    assert "lwseg replay: interrupted" in errors
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
-    assert not (tmp_path / "out").exists()
+    assert not list(temporary.iterdir())
+    if moment == "start":
+        assert "lwseg replay: interrupted" in errors
+        assert not (tmp_path / "out").exists()
+        return
+    figures = json.loads((tmp_path / "out" / "report.json").read_text())
+    frames = figures["frames"]
+    assert figures["partial"] is True
+    assert figures["warnings"][0] == f"interrupted: this is of the first {frames['published']} of 400 images only"
+    assert 0 < frames["segmented"] <= frames["published"] < 400
+    assert frames["published"] == frames["segmented"] + frames["dropped"] + frames["bad"]
+    assert figures["miou"] > 0.8
+
+
+def test_images_follow_their_stamps_where_asked_for_and_long_gaps_are_cut(
+    tmp_path: Path, tiny_model: ModelFile
+) -> None:
+    stamps_ns = [10**9 + seconds * 10**8 for seconds in (0, 2, 4, 64, 66)]  # 0.2 s each, but for one of 6 s
+    messages = [
+        (IMAGE_TOPIC, 10**9 + index, jpeg_message(np.full((48, 64, 3), 128, np.uint8), stamp))
+        for index, stamp in enumerate(stamps_ns)
+    ]
+    bag = write_messages(tmp_path / "bag", messages)
+    result = replay_live(bag, options(tiny_model, pace="stamps", max_gap_s=1.0))
+    assert result.counts.segmented == 5
+    assert result.rate_hz == pytest.approx(5.0, rel=0.3)
+    (cut,) = result.warnings
+    assert cut.startswith("the stamp of /cam/image/compressed jumps, back or by more than 1 s")
+    assert "before 1 of its images" in cut
+
+
+def test_a_disk_without_room_for_the_answers_is_said(
+    tmp_path: Path, tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(5))
+    monkeypatch.setattr(run, "LiveRecording", lambda path: LiveRecording(Path("/dev/full")))
+    with pytest.raises(SpoolError, match=r"cannot be written to /dev/full: No space left on device; .* with --spool"):
+        replay_live(bag, options(tiny_model))
+    assert not children()
+    usage = shutil.disk_usage(tmp_path)._replace(free=(1 << 30) + 2 * 48 * 64 * 5 - 1)
+    monkeypatch.setattr(recording.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(SpoolError, match=rf"take about 0\.0 GB .* and {tmp_path} has 1\.1 GB free"):
+        replay_live(bag, options(tiny_model, spool=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["bag"]
 
 
 def test_the_command_writes_the_report(tmp_path: Path, tiny_model: ModelFile) -> None:
     bag = write_messages(tmp_path / "bag", painted_messages(NUM_FRAMES))
+    record = tmp_path / "recorded.mcap"
     command = [sys.executable, "-m", "lwseg_ros.cli", "replay", str(bag), "--model", str(tiny_model.path), "--json"]
     done = subprocess.run(
-        [*command, "--backend", "onnxruntime", "--rate", "2.0", "-o", str(tmp_path / "out")],
+        [*command, "--backend", "onnxruntime", "--rate", "2.0", "--record", str(record), "-o", str(tmp_path / "out")],
         capture_output=True,
         text=True,
         timeout=90,
@@ -193,7 +260,9 @@ def test_the_command_writes_the_report(tmp_path: Path, tiny_model: ModelFile) ->
     assert figures == json.loads((tmp_path / "out" / "report.json").read_text())
     assert figures["frames"]["segmented"] == NUM_FRAMES
     assert figures["rate_hz"] == pytest.approx(30.0, rel=0.2)
-    assert "<h2>Latency</h2>" in (tmp_path / "out" / "report.html").read_text()
+    with AnyReader([record]) as reader:
+        assert reader.topics["/segment/label"].msgcount == reader.topics[IMAGE_TOPIC].msgcount == NUM_FRAMES
+    assert "latency, median" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_jumps_of_log_time_are_not_waited_for_and_illegal_names_are_replaced(

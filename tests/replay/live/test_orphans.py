@@ -1,4 +1,4 @@
-"""What becomes of the processes of a replay or soak whose own process is killed: none outlives it."""
+"""What becomes of the processes of a replay or soak whose own process is killed: none outlives it, and their folder neither."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def wait_until(condition: Callable[[], bool], what: str = "") -> None:
 def test_no_process_outlives_a_parent_that_is_killed(
     tmp_path: Path, tiny_model: ModelFile, adopted: set[int], command: str, moment: str
 ) -> None:
-    bag = write_messages(tmp_path / "bag", painted_messages(200))
+    bag, temporary = write_messages(tmp_path / "bag", painted_messages(200)), tmp_path / "temporary"
+    temporary.mkdir()
     arguments = [command, *([str(bag)] if command == "replay" else ["--minutes", "30"])]
     arguments += ["--model", str(tiny_model.path), "--backend", "onnxruntime", "-o", str(tmp_path / "out")]
     parent = subprocess.Popen(
@@ -61,11 +62,12 @@ def test_no_process_outlives_a_parent_that_is_killed(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(temporary)},
     )
     assert parent.stderr is not None
     try:
-        wait_until(lambda: len(children(parent.pid)) == (3 if command == "replay" else 2) or parent.poll() is not None)
+        # and the shell that removes their folder
+        wait_until(lambda: len(children(parent.pid)) == (4 if command == "replay" else 3) or parent.poll() is not None)
         adopted |= set(children(parent.pid))
         assert adopted
         if moment == "work":
@@ -77,3 +79,5 @@ def test_no_process_outlives_a_parent_that_is_killed(
         parent.kill()
         parent.communicate()
     wait_until(lambda: not any(map(runs, adopted)), str(adopted))
+    assert not list(temporary.iterdir())
+    assert not list((tmp_path / "out").glob("*"))

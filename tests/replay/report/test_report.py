@@ -15,6 +15,7 @@ from support.bag_files import painted_messages, write_messages
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.replay.merging import merge_results
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.report.document import describe
 from lwseg_ros.replay.report.report import write_report
@@ -196,6 +197,25 @@ def test_what_was_left_out_of_the_bag_is_said(result: ReplayResult, tmp_path: Pa
     assert "Warning: bag.mcap has no end." in text
     assert "Warning: &lt;b&gt; was played as /_b_." in text
     assert json.loads((tmp_path / "report.json").read_text())["warnings"] == list(warned.warnings)
+
+
+def test_a_report_of_several_bags(result: ReplayResult, tmp_path: Path) -> None:
+    years = 10**17
+    earlier = replace(result, rows=tuple(replace(row, stamp_ns=row.stamp_ns - years) for row in result.rows))
+    merged = replace(merge_results([result, earlier], 3), partial=True)
+    report = describe(merged, [parse("miou>=0")])
+    check_schema(report.figures)
+    assert len(report.figures["bags"]) == 2
+    assert report.is_refused
+    text = write_report(report, tmp_path).read_text()
+    found = re.search(r'id="rows"[^>]*>(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    times_s = json.loads(found[1])["time_s"]
+    assert times_s[:5] == times_s[5:]
+    assert times_s[0] == 0.0
+    assert "but the replay is partial" in text
+    read = read_run(tmp_path)
+    assert [(row.index, row.bag) for row in read.rows] == [(index, index // 5) for index in range(10)]
 
 
 def test_a_report_that_cannot_be_written(result: ReplayResult, tmp_path: Path) -> None:

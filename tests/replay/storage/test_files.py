@@ -170,7 +170,7 @@ def test_the_content_tells_the_storage(tmp_path: Path) -> None:
     path = mcap_of(tmp_path / "bag.db3", painted_messages(2))
     assert image_indices(path) == ([0, 1], [])
     path.write_bytes(b"something else, of some length")
-    with pytest.raises(BagError, match=r"bag\.db3 is neither an MCAP file nor an SQLite database"), Bag(path):
+    with pytest.raises(BagError, match=r"bag\.db3 is no MCAP file, SQLite database or ROS 1 bag"), Bag(path):
         pass
 
 
