@@ -68,7 +68,7 @@ BLOCK_PARTS = {
 
 
 class SamePad(nn.Module):
-    """Pad as TensorFlow's "same" pads even sizes, which the published weights were trained with at every stage: at stride 2 one pixel
+    """Pad as TensorFlow's "same" pads even sizes, which the published weights were trained with throughout: at stride 2 one pixel
     more at the right and at the bottom than at the left and at the top.
 
     TensorFlow pads odd sizes evenly, and so takes other pixels for the centres; here they stay where the weights want them.
