@@ -28,7 +28,7 @@ from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.requirements import Outcome, Requirement, RequirementError, check, parse
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.replay.run_folder import Run, read_run
-from lwseg_ros.replay.sample import SAMPLE_BAG, SAMPLE_NOTE
+from lwseg_ros.replay.sample import SAMPLE_BAG, sample_note
 
 NUM_KEPT = 6
 NUM_EXTREME = 3
@@ -163,7 +163,9 @@ def finish(result: ReplayResult, folder: Path, terms: Terms, *, as_json: bool) -
 
 def noted(result: ReplayResult) -> ReplayResult:
     """Add what has to be known of the figures of the shipped sample bag."""
-    return replace(result, note=SAMPLE_NOTE) if Path(result.source).resolve() == SAMPLE_BAG.resolve() else result
+    if Path(result.source).resolve() != SAMPLE_BAG.resolve():
+        return result
+    return replace(result, note=sample_note(result.model.manifest))
 
 
 def print_verdict(outcomes: Sequence[Outcome]) -> int:
