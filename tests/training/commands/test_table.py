@@ -17,6 +17,7 @@ from support.camvid_miniature import write_miniature, write_recipe
 
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.cli import main
+from lwseg_ros.datasets import DATASETS
 from lwseg_ros.model.model_file import load_model
 
 MARKERS = "# A project\n\n<!-- table: by lwseg table -->\nold\n<!-- /table -->\n\nThe end.\n"
@@ -172,8 +173,9 @@ def test_an_unfinished_run_is_a_failure_without_training(
 
 
 def test_refuses_what_makes_no_sense_before_any_work(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(DATASETS, "orchard", DATASETS["folder"])  # one without shipped recipes
     write_recipe(tmp_path / "a.yaml")
     write_recipe(tmp_path / "b.yaml", dataset={"name": "cityscapes"})
     (tmp_path / "README.md").write_text("no markers")
@@ -182,7 +184,7 @@ def test_refuses_what_makes_no_sense_before_any_work(
         (("a", "nowhere"), "no recipe 'nowhere'"),
         (("a", "--models", "nowhere.onnx"), "nowhere"),
         (("a", "b"), "do not belong in one table (a: camvid val; b: cityscapes val)"),
-        (("--dataset", "folder"), "there is nothing to tabulate"),
+        (("--dataset", "orchard"), "there is nothing to tabulate"),
         (
             ("synergy_dwrseg_b_camvid",),
             "synergy_dwrseg_b_camvid starts from runs/dwrseg_b_camvid/last.pt, but runs are put",
