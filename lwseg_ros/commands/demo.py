@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lwseg_ros.commands.replay_common import Terms, add_common_arguments, ends_in_order, finish, run_live
+from lwseg_ros.commands.replay_common import (
+    Terms,
+    add_common_arguments,
+    add_terms_arguments,
+    ends_in_order,
+    finish,
+    run_live,
+)
 from lwseg_ros.model.model_file import resolve_model
 from lwseg_ros.replay.live.run import LiveOptions
 from lwseg_ros.replay.sample import SAMPLE_BAG
@@ -16,6 +23,7 @@ EXAMPLE = "lwseg demo -o out/demo"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser)
+    add_terms_arguments(parser)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s"
     )

@@ -15,6 +15,7 @@ from lwseg_ros.commands.replay_common import (
     NUM_KEPT,
     Terms,
     add_common_arguments,
+    add_terms_arguments,
     ends_in_order,
     finish,
     progress_bars,
@@ -117,6 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write predictions beside the images, for RViz and Foxglove",
     )
     add_common_arguments(parser)
+    add_terms_arguments(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the report")
 
 

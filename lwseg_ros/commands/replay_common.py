@@ -1,4 +1,4 @@
-"""What `lwseg replay` and `lwseg demo` share: options, the live replay with progress bars, report and summary."""
+"""What `lwseg replay`, `demo`, `report` and `soak` share: options, the live replay with progress bars, report and summary."""
 
 from __future__ import annotations
 
@@ -36,10 +36,14 @@ TOLD_SPOOL_BYTES = 10**8  # what a disk has anyway needs no mention
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of both commands."""
+    """Declare the options of every command that runs the node on a bag."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="model file or shipped model (default: %(default)s)")
     parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def add_terms_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `Terms` are made of."""
     add_verdict_arguments(parser)
     parser.add_argument(
         "--against", type=Path, metavar="RUN", help="compare with the run whose report lies in this folder"

@@ -108,3 +108,7 @@ def test_without_ros_it_says_so(
 def test_help_shows_an_example(capsys: Any) -> None:
     assert main(["soak", "--help"]) == 0
     assert "example:\n  lwseg soak" in capsys.readouterr().out
+
+
+def test_a_verdict_that_nobody_would_give_is_not_taken(tiny_model: ModelFile, tmp_path: Path) -> None:
+    assert main([*arguments(tiny_model, tmp_path), "--require", "miou>=0.6"]) == 2
