@@ -29,13 +29,14 @@ class Resampled:
     per_class_iou: np.ndarray
 
 
-def resample(blocks: Sequence[ConfusionMatrix]) -> Resampled:
+def resample(blocks: Sequence[ConfusionMatrix], seed: int = SEED) -> Resampled:
     """Draw as many blocks as there are, with replacement, R = 2000 times, and compute the figures of each draw.
 
-    The draws depend on the number of blocks alone: figures of two runs over the same blocks can be subtracted draw by draw.
+    The draws depend on seed and number of blocks alone: figures of two runs over the same blocks can be subtracted draw by draw.
+    Those of other blocks need another seed, or what has nothing in common would vary together.
     """
     num_blocks = len(blocks)
-    draws = np.random.default_rng(SEED).multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), NUM_RESAMPLES)
+    draws = np.random.default_rng(seed).multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), NUM_RESAMPLES)
     hits = draws @ np.stack([np.diag(block.counts) for block in blocks])
     true = draws @ np.stack([block.true_pixels for block in blocks])
     predicted = draws @ np.stack([block.counts.sum(axis=0) for block in blocks])

@@ -18,7 +18,7 @@ NUM_CHANGED = 10  # frames that lost, and as many that gained
 
 
 def compare(run: Run, base: Run) -> dict[str, Any]:
-    """Compare a run with a base, frame by frame where both are of one bag's images, and else each as a whole.
+    """Compare a run with a base, frame by frame where both are of one bag's images and ground truth, and else each as a whole.
 
     Paired differences are over the frames that both runs judged. Their intervals come from one bootstrap over blocks of time in
     which both runs lose and repeat the same blocks, so that what is hard for both cancels out.
@@ -35,7 +35,7 @@ def compare(run: Run, base: Run) -> dict[str, Any]:
             f"{run.name} and {base.name} are of different classes ({', '.join(run.class_names)}; "
             f"{', '.join(base.class_names)}); only runs of the same classes can be compared"
         )
-    unpaired = _why_unpaired(run, base)
+    unpaired = _why_unpaired(run, base, len(run.class_names))
     ours, theirs = run.judged, base.judged
     if unpaired is None:
         both = {row.index for row in ours} & {row.index for row in theirs}
@@ -67,31 +67,38 @@ def compare(run: Run, base: Run) -> dict[str, Any]:
             [sum_counts(block, num_classes) for block in blocks.values()],
             [sum_counts(block, num_classes) for block in base_blocks],
             run.class_names,
+            paired=unpaired is None,
         ),
         "changed": _changed(ours, theirs) if unpaired is None else [],
     }
 
 
-def _why_unpaired(run: Run, base: Run) -> str | None:
+def _why_unpaired(run: Run, base: Run, num_classes: int) -> str | None:
     """Say why frames of the runs do not belong together, or return None where they do."""
     ours, theirs = run.figures, base.figures
     if [bag["sha256"] for bag in ours["bags"]] != [bag["sha256"] for bag in theirs["bags"]]:
         return "the bags differ"
     if ours["topics"]["image"] != theirs["topics"]["image"]:
         return f"the image topics differ, {ours['topics']['image']} and {theirs['topics']['image']}"
+    # whatever it is that differs, labels, their map, a mask or an ignored id: the pixels of the true classes tell
+    true_pixels = {row.index: sum_counts([row], num_classes).true_pixels for row in base.judged}
+    common = [row for row in run.judged if row.index in true_pixels]
+    if any((sum_counts([row], num_classes).true_pixels != true_pixels[row.index]).any() for row in common):
+        return "their ground truth differs: the same images have other pixels of the classes"
     return None
 
 
 def _differences(
-    blocks: Sequence[ConfusionMatrix], base_blocks: Sequence[ConfusionMatrix], names: Sequence[str]
+    blocks: Sequence[ConfusionMatrix], base_blocks: Sequence[ConfusionMatrix], names: Sequence[str], *, paired: bool
 ) -> dict[str, Any]:
     """Return the differences of miou, pixel_accuracy and per_class_iou with the ends of their intervals."""
     exact, base_exact = (_total(each) for each in (blocks, base_blocks))
     ends: list[list[float] | None] = [None] * (2 + len(names))
     if min(len(blocks), len(base_blocks)) >= MIN_BLOCKS:
+        base_seed = bootstrap.SEED if paired else bootstrap.SEED + 1
         samples, base_samples = (
             np.column_stack([drawn.miou, drawn.pixel_accuracy, drawn.per_class_iou])
-            for drawn in map(bootstrap.resample, (blocks, base_blocks))
+            for drawn in (bootstrap.resample(blocks), bootstrap.resample(base_blocks, base_seed))
         )
         ends = [bootstrap.interval(column) for column in (samples - base_samples).T]
     difference = [

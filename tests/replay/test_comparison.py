@@ -116,6 +116,24 @@ def test_other_topics_are_not_paired(run: Callable[..., Run]) -> None:
     assert against["unpaired_because"] == "the image topics differ, /rear and /cam/image"
 
 
+def test_the_same_images_by_other_ground_truth_are_not_paired(run: Callable[..., Run]) -> None:
+    judged = ConfusionMatrix(2)
+    judged.counts += [[5, 0], [0, 10]]  # half of the road is masked
+    frames = [FrameRow(0, 0, confusion=judged.sparse)]
+    against = compare(run("new", frames), run("old", frames_of([[10, 10]])))
+    assert against["unpaired_because"].startswith("their ground truth differs")
+    assert against["changed"] == []
+
+
+def test_blocks_of_other_drives_do_not_vary_together(run: Callable[..., Run]) -> None:
+    random = np.random.default_rng(3)
+    hits = random.integers(0, 11, (60, 2)).tolist()
+    against = compare(run("new", frames_of(hits)), run("old", frames_of(hits), bag="bb"))
+    difference = against["differences"]["pixel_accuracy"]
+    assert difference["difference"] == 0
+    assert difference["low"] < 0 < difference["high"]  # as many blocks, but not the same ones
+
+
 def test_what_cannot_be_compared_is_refused(run: Callable[..., Run]) -> None:
     frames = frames_of([[10, 10]])
     base = run("old", frames)
