@@ -82,17 +82,18 @@ class PairedTruth:
         if stored is None:
             return None
         label = resize_label(stored, size_hw)
-        self._resized += stored.shape != size_hw
-        unknown = label == self.ignore_id
+        num_masked = 0
         if self._mask is not None:
             masked = resize_label(self._mask.view(np.uint8), size_hw) == 0
             label = np.where(masked, np.uint8(self.ignore_id), label)
-            self._masked += int(masked.sum())
-            unknown &= ~masked
-        self._ignored += int(unknown.sum())
-        if (label == self.ignore_id).all():
+            num_masked = int(masked.sum())
+        num_left_out = int((label == self.ignore_id).sum())
+        if num_left_out == label.size:
             return None
         self._judged += 1
+        self._resized += stored.shape != size_hw
+        self._masked += num_masked
+        self._ignored += num_left_out - num_masked
         return label
 
     def counts(self, confusion: ConfusionMatrix) -> TruthCounts:
