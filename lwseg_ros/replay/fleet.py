@@ -75,7 +75,7 @@ def replay_fleet(
                 bag = queued.popleft()
                 places = bag.resolve(), str(loaded.path.resolve())
                 running[client.submit(_replay_bag, replay, *places, backend, num_threads, pure=False)] = bag
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(distributed.TimeoutError):  # before Python 3.11 not the built-in one
                 distributed.wait(list(running), timeout=POLL_S, return_when="FIRST_COMPLETED")
             for future in [future for future in running if future.done()]:
                 yield _outcome(future, running.pop(future), loaded.sha256)
@@ -124,7 +124,7 @@ def _connect(distributed: Any, fleet: Fleet, stack: contextlib.ExitStack) -> Any
         try:
             client = stack.enter_context(distributed.Client(fleet.scheduler, timeout=CONNECT_TIMEOUT_S))
             client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
-        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        except (OSError, ValueError, distributed.TimeoutError) as error:
             raise LwsegError(
                 f"no Dask scheduler with workers answers at {fleet.scheduler!r}; start `dask worker {fleet.scheduler}` where "
                 f"lwseg_ros is installed, or give the address that `dask scheduler` prints ({error})"
