@@ -63,10 +63,22 @@ def merge_results(results: Sequence[ReplayResult], num_kept: int = 0, num_extrem
         ),
         truth=TruthCounts.total([result.truth for result in results]),
         note=" ".join(f"{result.source}: {result.note}" for result in results if result.note),
-        warnings=tuple(f"{result.source}: {warning}" for result in results for warning in result.warnings),
+        warnings=(
+            *_different_engines(results),
+            *(f"{result.source}: {warning}" for result in results for warning in result.warnings),
+        ),
         partial=any(result.partial for result in results),
         bags=tuple(result.source for result in results),
     )
+
+
+def _different_engines(results: Sequence[ReplayResult]) -> list[str]:
+    """Say so where several engines took part, since the report has room for the first one's name alone."""
+    engines = {
+        f"{engine.backend} {engine.precision} on {engine.device}" for engine in (each.engine for each in results)
+    }
+    named = ", ".join(sorted(engines))
+    return [f"the bags ran on different engines, {named}: their times are mixed here"] if len(engines) > 1 else []
 
 
 def _starts(results: Sequence[ReplayResult]) -> list[int]:

@@ -65,6 +65,14 @@ def test_what_a_merged_result_says_of_its_parts(results: list[ReplayResult]) -> 
     assert "partial" not in one.figures()
 
 
+def test_different_engines_are_said(results: list[ReplayResult]) -> None:
+    other = replace(results[1], engine=replace(results[1].engine, device="another machine"))
+    [said] = merge_results([results[0], other]).warnings
+    assert said.startswith("the bags ran on different engines, ")
+    assert "another machine" in said
+    assert not merge_results(results).warnings
+
+
 def test_the_worst_of_all_bags_are_kept_and_numbered_on(results: list[ReplayResult]) -> None:
     merged = merge_results(results, num_kept=0, num_extreme=1)
     rows = {row.index: row for row in merged.rows}
