@@ -112,21 +112,21 @@ class Truth:
         frames, truth = figures["frames"], figures["truth"]
         published, messages, judged = frames["published"], truth["messages"], truth["judged"]
         steps = (
-            ("photos", published, False),
+            ("images", published, False),
             ("segmented", frames["segmented"], frames["segmented"] < published),
             ("labels in the bag", messages, messages < published),
-            ("of a photo", truth["matched"], truth["matched"] < messages),
-            ("photos judged", judged, judged < published),
+            ("of an image", truth["matched"], truth["matched"] < messages),
+            ("images judged", judged, judged < published),
         )
         said = []
         if judged < published:
             share = judged / published
             said.append(
-                f"Only {judged} of {published} photos were judged ({share:.1%}); the metrics are of these alone."
+                f"Only {judged} of {published} images were judged ({share:.1%}); the metrics are of these alone."
             )
         for count, why in (
-            (truth["unmatched"], "belong to no photo"),
-            (truth["ambiguous"], "may belong to several photos, and are not used"),
+            (truth["unmatched"], "belong to no image"),
+            (truth["ambiguous"], "may belong to several images, and are not used"),
         ):
             if count:
                 said.append(f"{count} of {messages} labels {why}.")
@@ -134,7 +134,7 @@ class Truth:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every photo was judged, and every label used."""
+        """Whether every image was judged, and every label used."""
         return not any(is_short for _, _, is_short in self.steps)
 
 

@@ -1,4 +1,4 @@
-"""Frames as data URIs: the photo once, and what lies on it as small pictures of its size."""
+"""Frames as data URIs: the image once, and what lies on it as small pictures of its size."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ IGNORED_BGR = np.array([120, 120, 120])
 
 @dataclass(frozen=True)
 class Pictures:
-    """A kept frame for the page: its row and data URIs; photo is a JPEG, what lies on it has transparent pixels.
+    """A kept frame for the page: its row and data URIs; image is a JPEG, what lies on it has transparent pixels.
 
     Attributes:
-        size_hw: of the photo as it is shown, pixels.
+        size_hw: of the image as it is shown, pixels.
         truth, errors: None without ground truth; errors are wrong pixels and, grey, those that do not count.
         uncertainty: a JPEG, dark is certain, bright is not; None where the model has none.
     """
@@ -41,7 +41,7 @@ class Pictures:
     row: FrameRow
     why: str
     size_hw: tuple[int, int]
-    photo: str
+    image: str
     label: str
     truth: str | None
     uncertainty: str | None
@@ -50,7 +50,7 @@ class Pictures:
     @property
     def num_bytes(self) -> int:
         """How much of the page the frame takes."""
-        return sum(len(uri or "") for uri in (self.photo, self.label, self.truth, self.uncertainty, self.errors))
+        return sum(len(uri or "") for uri in (self.image, self.label, self.truth, self.uncertainty, self.errors))
 
 
 def pictures(frames: Sequence[KeptFrame], manifest: Manifest) -> list[Pictures]:
@@ -99,7 +99,7 @@ def _draw(frame: KeptFrame, manifest: Manifest, width: int, quality: int) -> Pic
         row=frame.row,
         why=frame.why,
         size_hw=size_hw,
-        photo=_jpeg(resize_image(frame.image, size_hw), quality),
+        image=_jpeg(resize_image(frame.image, size_hw), quality),
         label=_indexed(resize_label(label, size_hw), manifest.palette_bgr, unpainted),
         truth=None if truth is None else _indexed(resize_label(truth, size_hw), manifest.palette_bgr, unpainted),
         uncertainty=None

@@ -18,7 +18,8 @@ def write_report(report: Report, folder: Path, junit: Path | None = None) -> Pat
     """Write a replay's files into the folder, which is made where it is missing, and return the path of the page.
 
     `report.html` is for people, `report.json` and `frames.csv` for programs, `rows.npz` for comparisons to come, `junit.xml`,
-    where something was required, for continuous integration; `junit` is another place for that one.
+    where something was required, for continuous integration; `junit` is another place for that one. An earlier run's `junit.xml`
+    in the folder does not stay.
 
     Raises:
         LwsegError: the folder cannot be written.
@@ -37,6 +38,9 @@ def write_report(report: Report, folder: Path, junit: Path | None = None) -> Pat
         for name, data in files.items():
             places[name].parent.mkdir(parents=True, exist_ok=True)
             write_atomically(places[name], data)
+        earlier = folder / "junit.xml"
+        if earlier.resolve() not in [places[name].resolve() for name in files]:
+            earlier.unlink(missing_ok=True)
     except OSError as error:
         raise LwsegError(f"cannot write {places[name]}: {error.strerror}; choose another place") from error
     return folder / "report.html"

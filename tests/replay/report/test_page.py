@@ -158,10 +158,10 @@ def test_tables_are_sorted_by_a_click(browser: Browser, report: Path, complaints
     page.close()
 
 
-def test_the_photo_shows_through_as_much_as_is_asked_for(browser: Browser, report: Path, complaints: list[str]) -> None:
+def test_the_image_shows_through_as_much_as_is_asked_for(browser: Browser, report: Path, complaints: list[str]) -> None:
     page = opened(browser, report, complaints)
     page.locator("#overlay").fill("0.2")
-    label = page.locator("article .photo:not(.heat):not(.errors) img").first
+    label = page.locator("article .image:not(.heat):not(.errors) img").first
     assert label.evaluate("each => getComputedStyle(each).opacity") == "0.2"
     page.close()
 

@@ -34,7 +34,7 @@ def test_error_levels_by_hand() -> None:
     assert error_levels(label, truth, uncertainty, None)[0, 3] == WRONG + ERROR_STEPS - 1
 
 
-def test_what_lies_on_a_photo_has_its_colours_and_lets_the_rest_through(tiny_model: ModelFile) -> None:
+def test_what_lies_on_an_image_has_its_colours_and_lets_the_rest_through(tiny_model: ModelFile) -> None:
     truth = np.array([[1, 255, 3, 3]], np.uint8)
     (drawn,) = pictures(
         [kept(np.zeros((1, 4, 3), np.uint8), np.array([[1, 2, 3, 4]], np.uint8), truth)], tiny_model.manifest
@@ -46,7 +46,7 @@ def test_what_lies_on_a_photo_has_its_colours_and_lets_the_rest_through(tiny_mod
     assert true[0].tolist() == [20, 140, 30, 255]  # tree
     assert true[1, 3] == 0
     assert np.array(opened(drawn.errors).convert("RGBA"))[0, :, 3].tolist() == [0, 255, 0, 255]
-    assert opened(drawn.photo).size == (4, 1)
+    assert opened(drawn.image).size == (4, 1)
     assert pictures([kept(np.zeros((1, 4, 3), np.uint8), truth)], tiny_model.manifest)[0].truth is None
 
 

@@ -136,12 +136,14 @@ def test_the_verdict_stands_on_top_and_in_junit_xml(result: ReplayResult, tmp_pa
     assert not accepted.is_refused
     assert "All requirements are met" in write_report(accepted, tmp_path).read_text()
     assert 'failures="0"' in (tmp_path / "junit.xml").read_text()
+    write_report(describe(result), tmp_path)
+    assert not (tmp_path / "junit.xml").exists()  # of the run before, of which nothing else is left
 
 
 def test_incomplete_truth_is_said_on_top(result: ReplayResult, tmp_path: Path) -> None:
     truth = replace(result.truth, judged=3)
     text = write_report(describe(replace(result, truth=truth)), tmp_path).read_text()
-    said = "Only 3 of 5 photos were judged (60.0%); the metrics are of these alone."
+    said = "Only 3 of 5 images were judged (60.0%); the metrics are of these alone."
     assert text.index(said) < text.index("mean IoU")
     assert '<div class="steps bad">' in text
 
