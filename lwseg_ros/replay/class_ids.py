@@ -38,7 +38,7 @@ def permutation_hint(confusion: ConfusionMatrix, names: Sequence[str]) -> str | 
 def _pair_classes(confusion: ConfusionMatrix) -> np.ndarray:
     """Return int64 [C]: for each true class a predicted one of its own."""
     counts = confusion.counts
-    union = (counts.sum(axis=1) + confusion.unlabelled)[:, None] + counts.sum(axis=0)[None, :] - counts
+    union = confusion.true_pixels[:, None] + counts.sum(axis=0)[None, :] - counts
     iou = np.divide(counts, union, out=np.zeros(counts.shape), where=union > 0)
     paired = np.full(confusion.num_classes, -1)
     other = 1 - np.eye(confusion.num_classes)  # where nothing tells, a class is itself

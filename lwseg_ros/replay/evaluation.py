@@ -25,7 +25,8 @@ from lwseg_ros.replay.rows import CAUSE_BAD, CAUSE_NO_LABEL, FrameRow
 
 @dataclass(frozen=True)
 class BagEvaluation:
-    """What `evaluate_bag` finds: the metrics, the frames to look at, and a row an image that was evaluated, in the bag's order."""
+    """What `evaluate_bag` finds: the metrics, the frames to look at, and a row an image that was walked through, in
+    the bag's order."""
 
     evaluator: Evaluator
     kept: list[KeptFrame]

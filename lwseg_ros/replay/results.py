@@ -56,7 +56,7 @@ class ReplayResult:
         inference_ms: the runtime's own time per inference.
         evaluator: the metrics.
         kept: some frames to look at.
-        rows: one an evaluated image, in the order of the bag.
+        rows: one a published image, in the order of the bag; of a partial result as far as they were evaluated.
         truth: how much of the ground truth was judged.
         note: what a reader of the figures has to know, or empty.
         warnings: what of the bag was left out or changed, as sentences.

@@ -54,6 +54,11 @@ class FrameRow:
     bag: int = 0
     confusion: np.ndarray | None = field(default=None, compare=False)  # arrays have no truth value to compare by
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether it has a label and ground truth of which at least one pixel counts."""
+        return self.pixel_accuracy is not None
+
 
 def frames_csv(rows: Iterable[FrameRow]) -> str:
     """Write the rows as CSV (RFC 4180) under the names of COLUMNS; a field is empty where nothing was measured."""

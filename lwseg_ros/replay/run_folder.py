@@ -37,8 +37,8 @@ class Run:
 
     @property
     def judged(self) -> list[FrameRow]:
-        """The rows of frames with ground truth of which at least one pixel counts."""
-        return [row for row in self.rows if row.pixel_accuracy is not None]
+        """The rows of the frames that were judged."""
+        return [row for row in self.rows if row.is_judged]
 
 
 def pack_rows(rows: Sequence[FrameRow]) -> bytes:

@@ -40,7 +40,7 @@ def windows(rows: Sequence[FrameRow], evaluator: Evaluator) -> list[dict[str, An
                 "start_s": number * length_s,
                 "end_s": (number + 1) * length_s,
                 "frames": len(inside),
-                "judged": sum(row.pixel_accuracy is not None for row in inside),
+                "judged": sum(row.is_judged for row in inside),
                 "miou": finite_or_none(confusion.miou),
                 "pixel_accuracy": finite_or_none(confusion.pixel_accuracy),
                 "mean_uncertainty": float(np.mean(uncertainties)) if uncertainties else None,
@@ -55,7 +55,7 @@ def intervals(rows: Sequence[FrameRow], evaluator: Evaluator) -> dict[str, Any] 
     Blocks are of 10 s, in recordings of less than 100 s of a tenth of that: too short to be independent, so that the intervals
     are then too narrow.
     """
-    judged = [row for row in rows if row.pixel_accuracy is not None]
+    judged = [row for row in rows if row.is_judged]
     if not judged:
         return None
     length_s = block_length_s(judged)
