@@ -57,14 +57,14 @@ def aurc(histogram: np.ndarray) -> float:
 
 
 def risk_coverage(histogram: np.ndarray) -> list[tuple[float, float]]:
-    """Return (share of the pixels that is accepted, error rate of these), from the most certain level with pixels to the last."""
-    pixels, wrong = _accepted(histogram)
+    """Return (share of the pixels that is kept, error rate of these), from the most certain level with pixels to the last."""
+    pixels, wrong = _kept(histogram)
     return list(zip((pixels / histogram.sum()).tolist(), (wrong / pixels).tolist(), strict=True))
 
 
 def sparsification(histogram: np.ndarray) -> Sparsification:
     """Compare taking away the most uncertain pixels with taking away the wrong ones."""
-    pixels, wrong = (counts[::-1] for counts in _accepted(histogram))
+    pixels, wrong = (counts[::-1] for counts in _kept(histogram))
     right = int(histogram[:, 0].sum())
     total = int(histogram.sum())
     # The oracle still has wrong pixels as long as more remain than are right: R of them are right, k - R wrong, over k = R..n.
@@ -102,7 +102,7 @@ def fpr95(histogram: np.ndarray) -> float:
     return float(wrong[level] / wrong[-1])
 
 
-def _accepted(histogram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _kept(histogram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Count all and the wrong pixels up to each level that has pixels, int64 [K] each."""
     levels = histogram.sum(axis=1) > 0
     pixels, wrong = np.cumsum(histogram.sum(axis=1)), np.cumsum(histogram[:, 1])

@@ -84,7 +84,9 @@ def _why_unpaired(run: Run, base: Run, num_classes: int) -> str | None:
     true_pixels = {row.index: sum_counts([row], num_classes).true_pixels for row in base.judged}
     common = [row for row in run.judged if row.index in true_pixels]
     if any((sum_counts([row], num_classes).true_pixels != true_pixels[row.index]).any() for row in common):
-        return "their ground truth differs: the same images have other pixels of the classes"
+        return (
+            "their ground truth differs (pixels of the same images count as other classes, or in one of the runs alone)"
+        )
     return None
 
 

@@ -31,11 +31,6 @@ class Report:
     against: Run | None
     outcomes: tuple[Outcome, ...]
 
-    @property
-    def is_refused(self) -> bool:
-        """Whether a requirement is not met."""
-        return verdict(self.outcomes) == "not met"
-
 
 def describe(result: ReplayResult, requirements: Sequence[Requirement] = (), against: Run | None = None) -> Report:
     """Collect the figures, say what they are of, compare them with another run, and judge them.

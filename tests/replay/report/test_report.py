@@ -127,13 +127,13 @@ def test_html_is_one_file_that_fetches_nothing(result: ReplayResult, tmp_path: P
 def test_the_verdict_stands_on_top_and_in_junit_xml(result: ReplayResult, tmp_path: Path) -> None:
     report = describe(result, [parse("miou>=0.5"), parse("latency.p99<=20")])
     text = write_report(report, tmp_path, tmp_path / "ci" / "verdict.xml").read_text()
-    assert report.is_refused
+    assert report.figures["verdict"] == "not met"
     assert "29.7 ms is not &lt;= 20 ms" in text
     assert text.index("Not all requirements are met") < text.index("mean IoU")
     assert 'failures="1"' in (tmp_path / "ci" / "verdict.xml").read_text()
     assert not (tmp_path / "junit.xml").exists()
     accepted = describe(result, [parse("miou>=0.5")])
-    assert not accepted.is_refused
+    assert accepted.figures["verdict"] != "not met"
     assert "All requirements are met" in write_report(accepted, tmp_path).read_text()
     assert 'failures="0"' in (tmp_path / "junit.xml").read_text()
     write_report(describe(result), tmp_path)
@@ -154,7 +154,7 @@ def test_a_run_is_compared_with_itself(result: ReplayResult, tmp_path: Path) -> 
     check_schema(report.figures)
     assert report.figures["against"]["differences"]["miou"]["difference"] == 0
     assert report.figures["against"]["frames"] == {"run": 5, "base": 5}
-    assert not report.is_refused
+    assert report.figures["verdict"] != "not met"
     assert "Frame by frame over the 5 frames that both judged" in write_report(report, tmp_path / "run").read_text()
 
 
@@ -165,7 +165,7 @@ def test_a_comparison_that_fails_costs_nothing_but_itself(result: ReplayResult, 
     report = describe(unjudged, [parse("against.differences.miou.low>=0")], read_run(tmp_path / "base"))
     check_schema(report.figures)
     assert report.figures["against"] is None
-    assert report.is_refused
+    assert report.figures["verdict"] == "not met"
     assert "Warning: not compared: " in write_report(report, tmp_path / "run").read_text()
 
 
@@ -208,7 +208,7 @@ def test_a_report_of_several_bags(result: ReplayResult, tmp_path: Path) -> None:
     report = describe(merged, [parse("miou>=0")])
     check_schema(report.figures)
     assert len(report.figures["bags"]) == 2
-    assert report.is_refused
+    assert report.figures["verdict"] == "not met"
     text = write_report(report, tmp_path).read_text()
     found = re.search(r'id="rows"[^>]*>(.*?)</script>', text, re.DOTALL)
     assert found is not None
