@@ -52,7 +52,7 @@ def accepted_in_words(figures: dict[str, Any]) -> str:
     return (
         f"{figures['share']:.1%} of the pixels, {figures['error_rate']:.2%} of them wrong; of a class at most "
         f"{figures['level']:.0%} are claimed to be, with a confidence of {figures['confidence']:.0%}: "
-        + (f"not met by {missed}" if missed else "met by every class")
+        + (f"not met by {missed}" if missed else "met by every class with accepted pixels")
     )
 
 

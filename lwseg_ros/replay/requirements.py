@@ -144,7 +144,8 @@ def parse(text: str) -> Requirement:
     `check` to say.
 
     Raises:
-        RequirementError: it has another form, no figure is called so, or the figure has no percentage.
+        RequirementError: it has another form, no figure is called so, the figure has no percentage, or the bound is of a share
+            and beyond 1.
     """
     found = _FORM.fullmatch(text)
     bound = _number(found["bound"]) if found else None
@@ -161,12 +162,14 @@ def parse(text: str) -> Requirement:
         raise RequirementError(
             f"no figure is called {found['name']!r} in {text!r}; there are, for one, {', '.join(near)}"
         )
-    unit = FIGURES[_pattern(figure)]
-    if not found["percent"]:
-        return Requirement(text.strip(), figure, found["compare"], bound)
-    if unit in (MILLISECONDS, NUMBER):
+    unit, is_percent = FIGURES[_pattern(figure)], bool(found["percent"])
+    if is_percent and unit in (MILLISECONDS, NUMBER):
         raise RequirementError(f"{text!r}: {figure} is no share and no count of frames; write the bound without %")
-    return Requirement(text.strip(), figure, found["compare"], bound / 100, None if unit == SHARE else unit)
+    if is_percent:
+        bound /= 100
+    if (is_percent or unit == SHARE) and abs(bound) > 1:  # `ece<=5` would be met by whatever there is
+        raise RequirementError(f"{text!r}: {figure} is a share; write a bound from 0 to 1, or from 0% to 100%")
+    return Requirement(text.strip(), figure, found["compare"], bound, unit if is_percent and unit != SHARE else None)
 
 
 def check(requirements: Sequence[Requirement], class_names: Collection[str], *, is_compared: bool = True) -> None:

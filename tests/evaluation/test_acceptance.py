@@ -51,7 +51,7 @@ def test_claimed_against_met() -> None:
 def test_a_rate_that_equals_the_level_meets_it() -> None:
     figures = acceptance_figures(counted(), Acceptance(0.25, 0.9, CLAIM.thresholds, {}), NAMES)
     assert figures["not_met"] == []
-    assert accepted_in_words(figures).endswith("met by every class")
+    assert accepted_in_words(figures).endswith("met by every class with accepted pixels")
 
 
 def test_nothing_judged_and_nothing_accepted() -> None:

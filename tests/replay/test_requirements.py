@@ -79,6 +79,8 @@ def test_a_part_meets_nothing() -> None:
         ("miou==0.6", r"is no requirement"),
         ("miou>=0.6.1", r"is no requirement"),
         ("miou>=high", r"is no requirement"),
+        ("ece<=5", r"'ece<=5': uncertainty.ece is a share; write a bound from 0 to 1, or from 0% to 100%"),
+        ("judged>=500%", r"is a share"),
         ("latency.p99<=80%", r"'latency.p99<=80%': latency_ms.p99 is no share and no count of frames"),
     ],
 )
