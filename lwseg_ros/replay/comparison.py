@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ def compare(run: Run, base: Run) -> dict[str, Any]:
         a class is not there, low and high are None.
 
     Raises:
-        LwsegError: the runs are of other classes, or have no judged frame to compare.
+        LwsegError: the runs are of other classes, have no judged frame to compare, or judged other pixels of a frame: by another
+            mask, label map or topic of ground truth. A difference would then be of these, and not of the models.
     """
     if run.class_names != base.class_names:
         raise LwsegError(
@@ -51,6 +52,7 @@ def compare(run: Run, base: Run) -> dict[str, Any]:
     blocks = cut(ours, block_s)
     if unpaired is None:
         base_rows = {row.index: row for row in theirs}
+        _check_same_truth(run, base, ours, base_rows)
         base_blocks = [[base_rows[row.index] for row in block] for block in blocks.values()]
     else:
         base_blocks = list(cut(theirs, block_length_s(theirs)).values())
@@ -76,10 +78,43 @@ def _why_unpaired(run: Run, base: Run) -> str | None:
     """Say why frames of the runs do not belong together, or return None where they do."""
     ours, theirs = run.figures, base.figures
     if [bag["sha256"] for bag in ours["bags"]] != [bag["sha256"] for bag in theirs["bags"]]:
-        return "the bags differ"
-    if ours["topics"]["image"] != theirs["topics"]["image"]:
-        return f"the image topics differ, {ours['topics']['image']} and {theirs['topics']['image']}"
-    return None
+        why = "the bags differ"
+    elif ours["topics"]["image"] != theirs["topics"]["image"]:
+        why = f"the image topics differ, {ours['topics']['image']} and {theirs['topics']['image']}"
+    else:
+        return None
+    options = _other_options(run, base)
+    partial = [f"{each.name} is partial" for each in (run, base) if each.figures.get("partial")]
+    return ", ".join([why, *([f"judged by other options ({options})"] if options else []), *partial])
+
+
+def _check_same_truth(run: Run, base: Run, ours: Sequence[FrameRow], base_rows: Mapping[int, FrameRow]) -> None:
+    """Raise LwsegError unless in every frame both runs judged as many pixels of each true class."""
+    num_classes = len(run.class_names)
+    for row in ours:
+        counts, base_counts = (sum_counts([each], num_classes).true_pixels for each in (row, base_rows[row.index]))
+        if (counts != base_counts).any():
+            options = _other_options(run, base)
+            raise LwsegError(
+                f"{run.name} and {base.name} judged other pixels, in frame {row.index} {counts.sum()} and {base_counts.sum()}"
+                + (f" ({options})" if options else "")
+                + "; replay one of them again with the other's --label-topic, --label-map, --label-tolerance, --ignore-id and "
+                "--mask"
+            )
+
+
+def _other_options(run: Run, base: Run) -> str:
+    """Name the options of the ground truth in which runs differ, with both values; empty where they do not."""
+
+    def options(each: Run) -> dict[str, Any]:
+        truth = each.figures["truth"]
+        named = {option: truth.get(option) for option in ("tolerance_ms", "label_map", "ignore_id")}
+        return {"topic": each.figures["topics"]["truth"], **named, "mask": bool(truth.get("pixels_masked"))}
+
+    theirs = options(base)
+    return ", ".join(
+        f"{name}: {ours} and {theirs[name]}" for name, ours in options(run).items() if ours != theirs[name]
+    )
 
 
 def _differences(

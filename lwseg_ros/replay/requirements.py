@@ -8,6 +8,7 @@ import operator
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from lwseg_ros.errors import UsageError
@@ -144,10 +145,11 @@ def parse(text: str) -> Requirement:
     `check` to say.
 
     Raises:
-        RequirementError: it has another form, no figure is called so, or the figure has no percentage.
+        RequirementError: it has another form, no figure is called so, the figure has no percentage, or no figure of the kind can
+            be as great or as small as the bound, so that it would be met, or missed, whatever is measured.
     """
     found = _FORM.fullmatch(text)
-    bound = _number(found["bound"]) if found else None
+    bound = _number(found["bound"], bool(found["percent"])) if found else None
     if found is None or bound is None:
         raise RequirementError(
             f"{text!r} is no requirement; write a figure, one of >=, <=, >, <, and a number: 'miou>=0.6', 'dropped<=1%'"
@@ -162,11 +164,16 @@ def parse(text: str) -> Requirement:
             f"no figure is called {found['name']!r} in {text!r}; there are, for one, {', '.join(near)}"
         )
     unit = FIGURES[_pattern(figure)]
-    if not found["percent"]:
-        return Requirement(text.strip(), figure, found["compare"], bound)
-    if unit in (MILLISECONDS, NUMBER):
+    if found["percent"] and unit in (MILLISECONDS, NUMBER):
         raise RequirementError(f"{text!r}: {figure} is no share and no count of frames; write the bound without %")
-    return Requirement(text.strip(), figure, found["compare"], bound / 100, None if unit == SHARE else unit)
+    is_share = unit == SHARE or bool(found["percent"])
+    least, most = -1.0 if figure.startswith("against.") else 0.0, 1.0 if is_share else math.inf
+    if not least <= bound <= most:
+        kind = f"a share, {least:g} to 1 or {least * 100:g} % to 100 %" if is_share else "at least 0"
+        raise RequirementError(f"{text!r}: {figure} is {kind}; write a bound of that range")
+    return Requirement(
+        text.strip(), figure, found["compare"], bound, unit if found["percent"] and unit != SHARE else None
+    )
 
 
 def check(requirements: Sequence[Requirement], class_names: Collection[str], *, is_compared: bool = True) -> None:
@@ -191,8 +198,11 @@ def judge(requirements: Sequence[Requirement], figures: Mapping[str, Any]) -> li
     """Compare the figures of `report.json` with what is required of them.
 
     What was not measured does not meet anything, and neither does what was measured on a part alone, since the rest may be worse.
+    Without a topic of ground truth its counts are zeros that measure nothing.
     """
     outcomes, is_partial = [], bool(figures.get("partial"))
+    if figures.get("truth", {}).get("topic", "") is None:
+        figures = {**figures, "truth": None}
     for requirement in requirements:
         value = _look_up(figures, requirement.figure)
         if requirement.whole is not None:
@@ -208,11 +218,13 @@ def verdict(outcomes: Sequence[Outcome]) -> str | None:
     return ("met" if all(outcome.met for outcome in outcomes) else "not met") if outcomes else None
 
 
-def _number(text: str) -> float | None:
+def _number(text: str, is_percent: bool) -> float | None:
+    """Read a finite number, rounded once: 0.7 % is the float nearest to 0.007, as is 7 of 1000 frames. None for what is none."""
     try:
-        return float(text)
-    except ValueError:
+        value = float(Decimal(text) / 100 if is_percent else Decimal(text))
+    except (ArithmeticError, ValueError):
         return None
+    return value if math.isfinite(value) else None
 
 
 def _pattern(figure: str) -> str:

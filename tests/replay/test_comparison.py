@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,20 @@ def write_run(
     folder: Path, frames: list[FrameRow], *, bag: str = "aa", topic: str = "/cam/image", **other: object
 ) -> Path:
     folder.mkdir()
+    total = ConfusionMatrix(len(CLASSES))
+    for frame in frames:
+        assert frame.confusion is not None
+        total.add_sparse(frame.confusion)
     figures = {
         "schema": 1,
+        "frames": {"published": len(frames), "segmented": len(frames), "dropped": 0, "bad": 0},
+        "truth": {"tolerance_ms": 0.0, "label_map": None, "ignore_id": None, "pixels_masked": 0},
+        **{name: {} for name in ("latency_ms", "engine_ms", "boundary_iou", "uncertainty")},
+        "confusion": {
+            "classes": list(CLASSES),
+            "counts": total.counts.tolist(),
+            "unlabelled": total.unlabelled.tolist(),
+        },
         "bags": [{"path": "bag", "bytes": 1, "sha256": bag}],
         "topics": {"image": topic, "truth": "/cam/label"},
         "model": f"{folder.name}.onnx",
@@ -120,7 +133,7 @@ def test_what_cannot_be_compared_is_refused(run: Callable[..., Run]) -> None:
     frames = frames_of([[10, 10]])
     base = run("old", frames)
     with pytest.raises(LwsegError, match=r"are of different classes \(road, bus; road, car\)"):
-        compare(run("new", frames, per_class_iou=dict.fromkeys(("road", "bus"))), base)
+        compare(Run("new", base.figures | {"per_class_iou": dict.fromkeys(("road", "bus"))}, base.rows), base)
     with pytest.raises(LwsegError, match=r"late and .*old have no judged frame in common"):
         compare(run("late", frames_of([[10, 10]], first=7)), base)
     with pytest.raises(LwsegError, match=r"none holds no frame with ground truth; there is nothing to compare"):
@@ -142,3 +155,67 @@ def test_folders_that_hold_no_run(tmp_path: Path) -> None:
         read_run(write_run(tmp_path / "older", frames, schema=0))
     with pytest.raises(LwsegError, match=r"mixed cannot be read \(ValueError: "):
         read_run(write_run(tmp_path / "mixed", frames, per_class_iou={"road": None}))
+
+
+def test_runs_that_judged_other_pixels_are_not_compared(run: Callable[..., Run]) -> None:
+    base, masked = run("old", frames_of([[10, 10], [5, 5]])), frames_of([[10, 10], [5, 5]])
+    confusion = ConfusionMatrix(2)
+    confusion.counts += [[5, 0], [0, 5]]  # what was wrong is masked out
+    masked[1] = replace(masked[1], confusion=confusion.sparse)
+    truth = base.figures["truth"] | {"pixels_masked": 10}
+    message = r"judged other pixels, in frame 1 10 and 20 \(mask: True and False\); replay one of them again"
+    with pytest.raises(LwsegError, match=message):
+        compare(run("masked", masked, truth=truth), base)
+    other = run("other", masked, bag="bb", truth=truth | {"ignore_id": 7}, partial=True)
+    assert compare(other, base)["unpaired_because"] == (
+        f"the bags differ, judged by other options (ignore_id: 7 and None, mask: True and False), {other.name} is partial"
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"cells": np.array([[4_000_000_000, 1]], np.uint32)}, "a cell is of no class"),
+        ({"cells": np.array([[-1, 1]], np.int64)}, "'cells' is no uint32"),
+        ({"cells": np.zeros(4, np.uint32)}, "'cells' is no uint32"),
+        ({"ends": np.array([9, 2])}, "'ends' does not ascend"),
+        ({"ends": np.array([-1, 2])}, "'ends' does not ascend"),
+        ({"ends": np.array([1, 1])}, "'cells' and 'ends' are of different frames"),
+        ({"ends": np.array([[1, 2]])}, "odd columns"),
+        ({"ends": np.array([], np.int64)}, "odd columns"),
+        ({"index": np.array([0.0, 1.0])}, "odd columns"),
+        ({"index": np.array([1, 1])}, "a frame is there twice"),
+        ({"cells": np.array([[0, 10], [0, 11]], np.uint32)}, "rows.npz and report.json are of different runs"),
+        ({"index": np.array([{}, {}], object)}, "allow_pickle"),
+    ],
+)
+def test_rows_that_are_damaged_or_of_another_run(tmp_path: Path, columns: dict[str, np.ndarray], message: str) -> None:
+    confusion = ConfusionMatrix(2)
+    confusion.counts[0, 0] = 10
+    folder = write_run(tmp_path / "run", [FrameRow(index, index, confusion=confusion.sparse) for index in range(2)])
+    assert len(read_run(folder).judged) == 2
+    with np.load(folder / "rows.npz") as file:
+        arrays = dict(file) | columns
+    np.savez(folder / "rows.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(LwsegError, match=f"run cannot be read .*{message}"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bags": []},
+        {"bags": [{"path": "bag"}]},
+        {"bags": "bag"},
+        {"truth": None},
+        {"model": None},
+        {"uncertainty": 3},
+        {"per_class_iou": ["road", "car"]},
+        {"confusion": {"classes": ["car", "road"], "counts": [], "unlabelled": []}},
+        {"confusion": {"classes": ["road", "car"]}},
+        {"miou": float("nan")},
+    ],
+)
+def test_figures_that_are_damaged(tmp_path: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(LwsegError, match=r"run cannot be read \("):
+        read_run(write_run(tmp_path / "run", frames_of([[10, 10]]), **changes))  # type: ignore[arg-type]
