@@ -123,6 +123,8 @@ def _check_figures(figures: dict[str, Any]) -> None:
     _demand(all(isinstance(bag[name], str) for bag in bags for name in ("path", "sha256")), "'bags' names none")
     for name in _COUNTS:
         _demand(isinstance(figures["frames"][name], int), f"'frames' has no count {name!r}")
+    texts = [*(each["requirement"] for each in figures["requirements"]), *figures.get("warnings", [])]
+    _demand(all(isinstance(text, str) for text in texts), "'requirements' or 'warnings' holds no text")
     names = list(figures["per_class_iou"])
     _demand(figures["confusion"]["classes"] == names, "'confusion' and 'per_class_iou' are of different classes")
 
@@ -149,8 +151,8 @@ def _read_rows(path: Path, figures: dict[str, Any]) -> tuple[FrameRow, ...]:
         "rows.npz and report.json are of different runs: their counts of pixels differ",
     )
     split = np.split(cells, ends[:-1]) if len(ends) else []
-    rows = zip(*(column.tolist() for column in columns[:3]), split, strict=True)
-    return tuple(_row(*row, num_classes) for row in rows)
+    frames = zip(*(column.tolist() for column in columns[:3]), strict=True)
+    return tuple(_row(*frame, part, num_classes) for frame, part in zip(frames, split, strict=True))
 
 
 def _demand(holds: bool, otherwise: str) -> None:
