@@ -117,14 +117,16 @@ class Outcome:
     @property
     def said(self) -> str:
         """Say the outcome in a few words."""
-        bound = f"{self.requirement.compare} {_shown(self.requirement.bound, self.requirement)}"
-        if self.value is None:
+        shown = _shown(self.requirement.bound, self.requirement)
+        value = None if self.value is None else _shown(self.value, self.requirement)
+        if value == shown and self.value != self.requirement.bound:  # they differ beyond the digits that are usual
+            shown, value = f"{self.requirement.bound:.10g}", f"{self.value:.10g}"
+        bound = f"{self.requirement.compare} {shown}"
+        if value is None:
             return f"not measured, so it is not known to be {bound}"
         if self.is_partial:
-            return (
-                f"{_shown(self.value, self.requirement)}, but the replay is partial, so it is not known to be {bound}"
-            )
-        return f"{_shown(self.value, self.requirement)} is {'' if self.met else 'not '}{bound}"
+            return f"{value}, but the replay is partial, so it is not known to be {bound}"
+        return f"{value} is {'' if self.met else 'not '}{bound}"
 
     def as_json(self) -> dict[str, Any]:
         """Return what `report.json` holds of it."""

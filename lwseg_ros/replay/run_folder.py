@@ -33,6 +33,7 @@ _OBJECTS = (
     "uncertainty",
     "confusion",
 )
+_NUMBERS = ("rate_hz", "engine_hz", "miou", "miou_present", "pixel_accuracy", "temporal_consistency")
 _COUNTS = ("published", "segmented", "dropped", "bad")
 
 
@@ -116,7 +117,14 @@ def _check_figures(figures: dict[str, Any]) -> None:
     """Check what is used of the figures without a further look; raises ValueError or KeyError."""
     for name in _OBJECTS:
         _demand(isinstance(figures[name], dict), f"{name!r} is no object")
-    for name in ("model", "model_sha256"):
+    for name in ("fallback_reason", "accepted", "intervals", "against"):
+        _demand(
+            figures[name] is None or isinstance(figures[name], str if name == "fallback_reason" else dict),
+            f"{name!r} is odd",
+        )
+    for name in _NUMBERS:
+        _demand(figures[name] is None or isinstance(figures[name], (int, float)), f"{name!r} is no number")
+    for name in ("model", "model_sha256", "backend", "precision"):
         _demand(isinstance(figures[name], str), f"{name!r} is no text")
     bags = figures["bags"]
     _demand(isinstance(bags, list) and len(bags) > 0, "'bags' is no list of bags")
@@ -151,8 +159,11 @@ def _read_rows(path: Path, figures: dict[str, Any]) -> tuple[FrameRow, ...]:
         "rows.npz and report.json are of different runs: their counts of pixels differ",
     )
     split = np.split(cells, ends[:-1]) if len(ends) else []
-    frames = zip(*(column.tolist() for column in columns[:3]), strict=True)
-    return tuple(_row(*frame, part, num_classes) for frame, part in zip(frames, split, strict=True))
+    indices, stamps_ns, bags = (column.tolist() for column in columns[:3])
+    return tuple(
+        _row(number, stamp_ns, bag, part, num_classes)
+        for number, stamp_ns, bag, part in zip(indices, stamps_ns, bags, split, strict=True)
+    )
 
 
 def _demand(holds: bool, otherwise: str) -> None:

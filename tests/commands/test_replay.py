@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import jsonschema
@@ -16,10 +18,11 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 from support.bag_files import LABEL_TOPIC, image_message, mcap_of, painted_messages, write_messages
+from support.tiny_model import tiny_graph, tiny_manifest
 
 from lwseg_ros.cli import main
 from lwseg_ros.commands.replay_series import report_folders
-from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile, save_model
 from lwseg_ros.segmenter import Segmentation, Segmenter
 
 
@@ -106,6 +109,29 @@ def test_without_ground_truth_the_summary_says_so(
     arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "--backend", "onnxruntime"]
     assert main([*arguments, "-o", str(tmp_path / "out")]) == 0
     assert "truth        none: nothing was judged" in capsys.readouterr().out
+
+
+def test_options_of_ground_truth_that_is_not_there(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(1, labels=False))
+    assert main(offline(tiny_model, bag, "--ignore-id", "3", "-o", tmp_path / "out")) == 0
+    assert f"warning: {bag} has no ground truth of /cam/image/compressed: label map, " in capsys.readouterr().err
+
+
+def test_names_in_the_report_are_text(tmp_path: Path) -> None:
+    evil = "</script><img src=x onerror=alert(1)>\"'\x1b"
+    manifest = tiny_manifest()
+    classes = tuple(replace(info, name=info.name + evil) for info in manifest.classes)
+    model = save_model(tiny_graph(), replace(manifest, classes=classes, network=evil), tmp_path / "<b>=1+1.onnx")
+    bag = write_messages(tmp_path / "<img src=x>", painted_messages(2))
+    assert main(offline(model, bag, "--require", "miou>=0", "-o", tmp_path / "out")) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;img src=x" in page
+    assert "<img src=x" not in page
+    assert page.count("</script>") == 2
+    assert "<b>=1+1" not in page
+    ElementTree.parse(tmp_path / "out" / "junit.xml")
 
 
 def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(

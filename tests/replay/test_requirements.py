@@ -31,6 +31,7 @@ FIGURES = {
         ("iou.pedestrian>=0.5", True, "0.5000 is >= 0.5000"),
         ("per_class_iou.traffic light<0.25", False, "0.2500 is not < 0.2500"),
         ("iou.a.b<=0.125", True, "0.1250 is <= 0.1250"),
+        ("miou>=0.60001", False, "0.6 is not >= 0.60001"),
         ("dropped<=1%", False, "1.5 % is not <= 1 %"),
         ("dropped<=3", True, "3 is <= 3"),
         ("judged>=40%", True, "40 % is >= 40 %"),  # of the 200 published
