@@ -21,18 +21,23 @@ SCHEMA = 1
 
 
 MAX_BYTES = 1 << 30  # of each file, `rows.npz` unpacked; 100,000 frames of 20 classes take a tenth of that
-# What is read of `report.json` without asking whether it is there; each is an object.
-_OBJECTS = (
-    "topics",
-    "frames",
-    "truth",
-    "latency_ms",
-    "engine_ms",
-    "per_class_iou",
-    "boundary_iou",
-    "uncertainty",
-    "confusion",
-)
+# What is read of `report.json` without asking whether it is there: objects and what they hold, and those that may be null.
+_OBJECTS = {
+    "topics": ("image", "truth"),
+    "frames": ("dropped_by_cause",),
+    "truth": ("topic", "images", "messages", "matched", "judged", "unmatched", "ambiguous", "pixels"),
+    "latency_ms": ("p50", "p95", "p99"),
+    "engine_ms": ("p50", "p95"),
+    "per_class_iou": (),
+    "boundary_iou": ("mean",),
+    "uncertainty": ("ece", "auroc", "aurc"),
+    "confusion": ("classes", "counts", "unlabelled"),
+}
+_OPTIONAL_OBJECTS = {
+    "accepted": ("share", "error_rate", "level", "confidence", "not_met", "per_class"),
+    "intervals": ("level", "blocks", "block_s", "miou", "pixel_accuracy"),
+    "against": ("run", "differences", "unpaired_because", "frames"),
+}
 _NUMBERS = ("rate_hz", "engine_hz", "miou", "miou_present", "pixel_accuracy", "temporal_consistency")
 _COUNTS = ("published", "segmented", "dropped", "bad")
 
@@ -115,13 +120,13 @@ def _read_figures(path: Path) -> dict[str, Any]:
 
 def _check_figures(figures: dict[str, Any]) -> None:
     """Check what is used of the figures without a further look; raises ValueError or KeyError."""
-    for name in _OBJECTS:
-        _demand(isinstance(figures[name], dict), f"{name!r} is no object")
-    for name in ("fallback_reason", "accepted", "intervals", "against"):
-        _demand(
-            figures[name] is None or isinstance(figures[name], str if name == "fallback_reason" else dict),
-            f"{name!r} is odd",
-        )
+    for name, keys in (_OBJECTS | _OPTIONAL_OBJECTS).items():
+        value = figures[name]
+        if value is None and name in _OPTIONAL_OBJECTS:
+            continue
+        _demand(isinstance(value, dict) and {*keys} <= value.keys(), f"{name!r} is no object with {', '.join(keys)}")
+    for name in ("fallback_reason", "verdict"):
+        _demand(figures[name] is None or isinstance(figures[name], str), f"{name!r} is no text")
     for name in _NUMBERS:
         _demand(figures[name] is None or isinstance(figures[name], (int, float)), f"{name!r} is no number")
     for name in ("model", "model_sha256", "backend", "precision"):

@@ -17,6 +17,7 @@ from lwseg_ros.replay.rows import FrameRow
 from lwseg_ros.replay.run_folder import Run, pack_rows, read_run
 
 CLASSES = ("road", "car")
+TRUTH_COUNTS = ("images", "messages", "matched", "judged", "unmatched", "ambiguous", "pixels")
 
 
 def frames_of(right: list[list[int]], *, first: int = 0, period_s: float = 0.5) -> list[FrameRow]:
@@ -39,9 +40,12 @@ def write_run(
         total.add_sparse(frame.confusion)
     figures = {
         "schema": 1,
-        "frames": {"published": len(frames), "segmented": len(frames), "dropped": 0, "bad": 0},
-        "truth": {"tolerance_ms": 0.0, "label_map": None, "ignore_id": None, "pixels_masked": 0},
-        **{name: {} for name in ("latency_ms", "engine_ms", "boundary_iou", "uncertainty")},
+        "frames": {"published": len(frames), "segmented": len(frames), "dropped": 0, "bad": 0, "dropped_by_cause": {}},
+        "truth": {"topic": "/cam/label", **dict.fromkeys(TRUTH_COUNTS, 0), "pixels_masked": 0, "ignore_id": None},
+        "latency_ms": dict.fromkeys(("p50", "p95", "p99")),
+        "engine_ms": dict.fromkeys(("p50", "p95")),
+        "boundary_iou": {"mean": None},
+        "uncertainty": dict.fromkeys(("ece", "auroc", "aurc")),
         "confusion": {
             "classes": list(CLASSES),
             "counts": total.counts.tolist(),
@@ -52,7 +56,7 @@ def write_run(
         "requirements": [],
         "backend": "onnxruntime",
         "precision": "fp32",
-        **dict.fromkeys(("fallback_reason", "accepted", "intervals", "against", "rate_hz", "engine_hz")),
+        **dict.fromkeys(("fallback_reason", "verdict", "accepted", "intervals", "against", "rate_hz", "engine_hz")),
         **dict.fromkeys(("miou", "miou_present", "pixel_accuracy", "temporal_consistency")),
         "model": f"{folder.name}.onnx",
         "model_sha256": "00",
@@ -216,6 +220,9 @@ def test_rows_that_are_damaged_or_of_another_run(tmp_path: Path, columns: dict[s
         {"model": None},
         {"miou": "0.9"},
         {"accepted": "all"},
+        {"accepted": {}},
+        {"latency_ms": {"p50": 1.0}},
+        {"topics": {}},
         {"requirements": [{}]},
         {"requirements": [{"requirement": 1}]},
         {"warnings": [1]},
