@@ -24,7 +24,20 @@ MAX_YAML_BYTES = 1 << 20
 MAX_YAML_NODES = 1 << 15
 MAX_YAML_DEPTH = 32
 MAX_YAML_SCALAR = 1 << 10  # characters without quotes: numbers take time by the square of their length
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first where PyYAML was built with libyaml
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first where PyYAML was built with libyaml
+
+
+class Loader(_SafeLoader):  # type: ignore[misc]
+    """Plain values, and no key twice, of which PyYAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping; raises yaml.YAMLError for a key that is there twice."""
+        values: dict[Any, Any] = super().construct_mapping(node, deep)
+        if len(values) < len(node.value):
+            keys = [self.construct_object(key) for key, _ in node.value]
+            twice = next(key for index, key in enumerate(keys) if key in keys[:index])
+            raise yaml.YAMLError(f"{twice!r} is there twice{node.start_mark}")
+        return values
 
 
 def write_atomically(path: Path, data: bytes | memoryview, mode: int | None = None) -> None:
@@ -93,8 +106,9 @@ def load_yaml(path: Path) -> Any:
 def parse_yaml(text: str) -> Any:
     """Read one YAML document of plain values.
 
-    Raises yaml.YAMLError, and nothing else, for what is no YAML, and for what a file that somebody wrote has no use for but that
-    costs time and memory without end: aliases, tags, deep nesting, and sizes above the limits of this module.
+    Raises yaml.YAMLError, and nothing else, for what is no YAML, for a key that is there twice, and for what a file that somebody
+    wrote has no use for but that costs time and memory without end: aliases, tags, deep nesting, and sizes above the limits of
+    this module.
     """
     if len(text) > MAX_YAML_BYTES:
         raise yaml.YAMLError(f"it is longer than {MAX_YAML_BYTES} characters")

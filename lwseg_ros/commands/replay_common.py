@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
-from lwseg_ros.errors import LwsegError
+from lwseg_ros.errors import LwsegError, UsageError
 from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.model.model_file import DEFAULT_MODEL, load_model, resolve_model
 from lwseg_ros.replay.bag import Bag
@@ -67,6 +67,12 @@ def add_verdict_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_junit(args: argparse.Namespace) -> None:
+    """Raise UsageError for JUnit XML of no requirement, which continuous integration would take for a success."""
+    if args.junit and not args.require:
+        raise UsageError("--junit writes the verdict, and without --require there is none; require something")
+
+
 def requirement(text: str) -> Requirement:
     """Read a requirement; argparse turns the error into wrong usage."""
     try:
@@ -91,6 +97,7 @@ class Terms:
             UsageError: the model has no class that is asked for, or nothing is compared that is required of a comparison.
             LwsegError: the other run cannot be read, or is of other classes; the model cannot be read.
         """
+        check_junit(args)
         against = read_run(args.against) if args.against else None
         names = class_names(args.model)
         check(args.require, names, is_compared=against is not None)

@@ -42,11 +42,15 @@ def finish_series(
     places = {bag: place for place, bag in enumerate(bags)}
     done: dict[int, ReplayResult] = {}
     failed: dict[Path, str] = {}
+    contents: dict[str, Path] = {}
     for outcome in outcomes:
         bag, result, error = outcome.bag, outcome.result, outcome.error
         if result is not None:
             try:
                 report = describe(noted(result), required)
+                same = contents.setdefault(report.figures["bags"][0]["sha256"], bag)
+                if same != bag:
+                    raise BagError(f"it holds the same as {same}, and would count twice; give each recording once")
             except (BagError, OSError) as gone:  # which only its digest needs, but a figure has to say what it is of
                 error = str(gone)
             else:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lwseg_ros.commands.replay_common import add_verdict_arguments, comparison_in_words, print_verdict, summary
+from lwseg_ros.commands.replay_common import (
+    add_verdict_arguments,
+    check_junit,
+    comparison_in_words,
+    print_verdict,
+    summary,
+)
 from lwseg_ros.errors import LwsegError, UsageError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.replay.comparison import compare
 from lwseg_ros.replay.junit import junit_xml
 from lwseg_ros.replay.report.page import render_comparison
-from lwseg_ros.replay.requirements import Outcome, check, judge, verdict
+from lwseg_ros.replay.requirements import Outcome, Requirement, check, judge, parse, verdict
 from lwseg_ros.replay.run_folder import Run, read_run
 
 HELP = "Judge a finished run by other requirements, or compare runs with the first of them."
@@ -30,8 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures of one run, or how the others differ from the first; judge that one, or those."""
+    check_junit(args)
     runs = [read_run(folder) for folder in args.runs]
     base, others = runs[0], runs[1:]
+    for run in runs:
+        for warning in run.figures.get("warnings", []):
+            print(f"warning: {run.name}: {warning}", file=sys.stderr)
     if args.output and not others:
         raise UsageError("-o is for a comparison; name at least two runs")
     check(args.require, base.class_names, is_compared=bool(others))
@@ -40,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
     figures = [each.figures | {"against": compare(each, base)} for each in others]
     outcomes = [judge(args.require, each) for each in figures]
     if args.output:
-        _write(args.output / "comparison.html", render_comparison(base, others, figures, outcomes).encode())
+        _write(
+            args.output / "comparison.html", render_comparison(base, others, figures, outcomes).encode(errors="replace")
+        )
     if args.json:
         judged = [
             {"run": run.name, **_judged(each), "against": figures["against"]}
@@ -59,10 +72,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _judge_one(run: Run, args: argparse.Namespace) -> int:
-    outcomes = judge(args.require, run.figures)
+    outcomes = judge(args.require or _own_requirements(run), run.figures)
     figures = run.figures | (_judged(outcomes) if outcomes else {})
     print(json.dumps(figures, indent=2) if args.json else summary(figures))
     return _finish(outcomes, args, "replay of " + ", ".join(bag["path"] for bag in figures["bags"]), figures["model"])
+
+
+def _own_requirements(run: Run) -> list[Requirement]:
+    """Read what was required of the run when it was replayed, so that its verdict, which is printed, is the exit code too."""
+    return [parse(each["requirement"]) for each in run.figures["requirements"]]
 
 
 def _judged(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def accepted_in_words(figures: dict[str, Any]) -> str:
     missed = ", ".join(f"{name} ({figures['per_class'][name]['error_rate']:.1%})" for name in figures["not_met"])
     return (
         f"{figures['share']:.1%} of the pixels, {figures['error_rate']:.2%} of them wrong; of a class at most "
-        f"{figures['level']:.0%} are claimed to be, with a confidence of {figures['confidence']:.0%}: "
+        f"{figures['level'] * 100:.3g}% are claimed to be, with a confidence of {figures['confidence'] * 100:.4g}%: "
         + (f"not met by {missed}" if missed else "met by every class with accepted pixels")
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,7 +77,7 @@ class Acceptance:
             "normal",
             normal,
             isinstance(normal, dict) and all(map(_is_range, normal.values())),
-            "names with a [least, largest] each, numbers or null",
+            "names with a [least, largest] each, numbers in this order or null",
         )
         return cls(
             values["level"],
@@ -98,12 +99,15 @@ class Acceptance:
 def _demand(name: str, value: object, accepted: bool, expected: str) -> None:
     if not accepted:
         raise ModelFileError(
-            f"manifest field 'acceptance': {name!r} is {value!r}, expected {expected}; export it again"
+            f"manifest field 'acceptance': {name!r} is {reprlib.repr(value)}, expected {expected}; export it again"
         )
 
 
 def _is_range(entry: Any) -> bool:
-    return isinstance(entry, list) and len(entry) == 2 and all(end is None or _is_number(end) for end in entry)
+    if not (isinstance(entry, list) and len(entry) == 2 and all(end is None or _is_number(end) for end in entry)):
+        return False
+    least, largest = entry
+    return least is None or largest is None or least <= largest
 
 
 def _is_number(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import reprlib
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -122,7 +123,7 @@ class Manifest:
 
     def _demand(self, name: str, accepted: bool, expected: str) -> None:
         if not accepted:
-            raise ModelFileError(f"manifest field {name!r} is {getattr(self, name)!r}, expected {expected}")
+            raise ModelFileError(f"manifest field {name!r} is {reprlib.repr(getattr(self, name))}, expected {expected}")
 
     @property
     def num_classes(self) -> int:

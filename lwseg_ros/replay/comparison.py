@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ NUM_CHANGED = 10  # frames that lost, and as many that gained
 
 
 def compare(run: Run, base: Run) -> dict[str, Any]:
-    """Compare a run with a base, frame by frame where both are of one bag's images and ground truth, and else each as a whole.
+    """Compare a run with a base, frame by frame where both are of one bag's images, and else each as a whole.
 
     Paired differences are over the frames that both runs judged. Their intervals come from one bootstrap over blocks of time in
     which both runs lose and repeat the same blocks, so that what is hard for both cancels out.
@@ -28,14 +28,15 @@ def compare(run: Run, base: Run) -> dict[str, Any]:
         a class is not there, low and high are None.
 
     Raises:
-        LwsegError: the runs are of other classes, or have no judged frame to compare.
+        LwsegError: the runs are of other classes, have no judged frame to compare, or judged other pixels of a frame: by another
+            mask, label map or topic of ground truth. A difference would then be of these, and not of the models.
     """
     if run.class_names != base.class_names:
         raise LwsegError(
             f"{run.name} and {base.name} are of different classes ({', '.join(run.class_names)}; "
             f"{', '.join(base.class_names)}); only runs of the same classes can be compared"
         )
-    unpaired = _why_unpaired(run, base, len(run.class_names))
+    unpaired = _why_unpaired(run, base)
     ours, theirs = run.judged, base.judged
     if unpaired is None:
         both = {row.index for row in ours} & {row.index for row in theirs}
@@ -51,6 +52,7 @@ def compare(run: Run, base: Run) -> dict[str, Any]:
     blocks = cut(ours, block_s)
     if unpaired is None:
         base_rows = {row.index: row for row in theirs}
+        _check_same_truth(run, base, ours, base_rows)
         base_blocks = [[base_rows[row.index] for row in block] for block in blocks.values()]
     else:
         base_blocks = list(cut(theirs, block_length_s(theirs)).values())
@@ -73,21 +75,47 @@ def compare(run: Run, base: Run) -> dict[str, Any]:
     }
 
 
-def _why_unpaired(run: Run, base: Run, num_classes: int) -> str | None:
+def _why_unpaired(run: Run, base: Run) -> str | None:
     """Say why frames of the runs do not belong together, or return None where they do."""
     ours, theirs = run.figures, base.figures
     if [bag["sha256"] for bag in ours["bags"]] != [bag["sha256"] for bag in theirs["bags"]]:
-        return "the bags differ"
-    if ours["topics"]["image"] != theirs["topics"]["image"]:
-        return f"the image topics differ, {ours['topics']['image']} and {theirs['topics']['image']}"
-    # whatever it is that differs, labels, their map, a mask or an ignored id: the pixels of the true classes tell
-    true_pixels = {row.index: sum_counts([row], num_classes).true_pixels for row in base.judged}
-    common = [row for row in run.judged if row.index in true_pixels]
-    if any((sum_counts([row], num_classes).true_pixels != true_pixels[row.index]).any() for row in common):
-        return (
-            "their ground truth differs (pixels of the same images count as other classes, or in one of the runs alone)"
-        )
-    return None
+        why = "the bags differ"
+    elif ours["topics"]["image"] != theirs["topics"]["image"]:
+        why = f"the image topics differ, {ours['topics']['image']} and {theirs['topics']['image']}"
+    else:
+        return None
+    options = _other_options(run, base)
+    partial = [f"{each.name} is partial" for each in (run, base) if each.figures.get("partial")]
+    return ", ".join([why, *([f"judged by other options ({options})"] if options else []), *partial])
+
+
+def _check_same_truth(run: Run, base: Run, ours: Sequence[FrameRow], base_rows: Mapping[int, FrameRow]) -> None:
+    """Raise LwsegError unless in every frame both runs judged as many pixels of each true class."""
+    num_classes = len(run.class_names)
+    for row in ours:
+        counts, base_counts = (sum_counts([each], num_classes).true_pixels for each in (row, base_rows[row.index]))
+        if (counts != base_counts).any():
+            options = _other_options(run, base)
+            raise LwsegError(
+                f"{run.name} and {base.name} judged other pixels, in frame {row.index} {counts.sum()} and {base_counts.sum()}"
+                + (f" ({options})" if options else "")
+                + "; replay one of them again with the other's --label-topic, --label-map, --label-tolerance, --ignore-id and "
+                "--mask"
+            )
+
+
+def _other_options(run: Run, base: Run) -> str:
+    """Name the options of the ground truth in which runs differ, with both values; empty where they do not."""
+
+    def options(each: Run) -> dict[str, Any]:
+        truth = each.figures["truth"]
+        named = {option: truth.get(option) for option in ("tolerance_ms", "label_map", "ignore_id")}
+        return {"topic": each.figures["topics"]["truth"], **named, "mask": bool(truth.get("pixels_masked"))}
+
+    theirs = options(base)
+    return ", ".join(
+        f"{name}: {ours} and {theirs[name]}" for name, ours in options(run).items() if ours != theirs[name]
+    )
 
 
 def _differences(

@@ -86,6 +86,8 @@ def load_label_map(name: str) -> LabelMap:
         raise DatasetError(f"the label map {name}: {kind} is {entries!r}, expected entries such as\n{EXAMPLE}")
     parse = _parse_id if kind == "ids" else _parse_color
     parsed = {parse(key, name): _parse_names(key, entry, name) for key, entry in entries.items()}
+    if len(parsed) < len(entries):  # `1 2 3` and `01 2 3` are one colour
+        raise DatasetError(f"the label map {name} has a colour twice, and only one of them could count; leave one out")
     return LabelMap(name, parsed, {}) if kind == "ids" else LabelMap(name, {}, parsed)  # type: ignore[arg-type]
 
 

@@ -58,6 +58,10 @@ class PairedTruth:
                 "consistency is measured between neighbours in time alone"
             )
         if self.topic is None:
+            if wanted.label_map or wanted.ignore_id is not None or wanted.mask is not None or wanted.tolerance_ms:
+                self.warnings.append(
+                    f"{bag.path} has no ground truth of {image_topic.name}: label map, ignored id, tolerance and mask are of no use"
+                )
             return
         self._code = self._resolve_code(manifest)
         self.warnings += describe(self._pairing, image_topic.name, self.topic.name, wanted.tolerance_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def describe_bag(path: Path) -> dict[str, Any]:
     files = sorted(find_files(path).paths, key=lambda file: file.name)
     digests = [_sha256(file) for file in files]
     lines = "".join(f"{digest}  {file.name}\n" for digest, file in zip(digests, files, strict=True))
-    digest = digests[0] if len(files) == 1 else hashlib.sha256(lines.encode()).hexdigest()
+    digest = digests[0] if len(files) == 1 else hashlib.sha256(os.fsencode(lines)).hexdigest()
     return {"path": str(path), "bytes": sum(file.stat().st_size for file in files), "sha256": digest}
 
 

@@ -8,6 +8,7 @@ import operator
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from lwseg_ros.errors import UsageError
@@ -116,14 +117,16 @@ class Outcome:
     @property
     def said(self) -> str:
         """Say the outcome in a few words."""
-        bound = f"{self.requirement.compare} {_shown(self.requirement.bound, self.requirement)}"
-        if self.value is None:
+        shown = _shown(self.requirement.bound, self.requirement)
+        value = None if self.value is None else _shown(self.value, self.requirement)
+        if value == shown and self.value != self.requirement.bound:  # they differ beyond the digits that are usual
+            shown, value = f"{self.requirement.bound:.10g}", f"{self.value:.10g}"
+        bound = f"{self.requirement.compare} {shown}"
+        if value is None:
             return f"not measured, so it is not known to be {bound}"
         if self.is_partial:
-            return (
-                f"{_shown(self.value, self.requirement)}, but the replay is partial, so it is not known to be {bound}"
-            )
-        return f"{_shown(self.value, self.requirement)} is {'' if self.met else 'not '}{bound}"
+            return f"{value}, but the replay is partial, so it is not known to be {bound}"
+        return f"{value} is {'' if self.met else 'not '}{bound}"
 
     def as_json(self) -> dict[str, Any]:
         """Return what `report.json` holds of it."""
@@ -144,11 +147,11 @@ def parse(text: str) -> Requirement:
     `check` to say.
 
     Raises:
-        RequirementError: it has another form, no figure is called so, the figure has no percentage, or the bound is of a share
-            and beyond 1.
+        RequirementError: it has another form, no figure is called so, the figure has no percentage, or no figure of the kind can
+            be as great or as small as the bound, so that it would be met, or missed, whatever is measured.
     """
     found = _FORM.fullmatch(text)
-    bound = _number(found["bound"]) if found else None
+    bound = _number(found["bound"], bool(found["percent"])) if found else None
     if found is None or bound is None:
         raise RequirementError(
             f"{text!r} is no requirement; write a figure, one of >=, <=, >, <, and a number: 'miou>=0.6', 'dropped<=1%'"
@@ -162,14 +165,17 @@ def parse(text: str) -> Requirement:
         raise RequirementError(
             f"no figure is called {found['name']!r} in {text!r}; there are, for one, {', '.join(near)}"
         )
-    unit, is_percent = FIGURES[_pattern(figure)], bool(found["percent"])
-    if is_percent and unit in (MILLISECONDS, NUMBER):
+    unit = FIGURES[_pattern(figure)]
+    if found["percent"] and unit in (MILLISECONDS, NUMBER):
         raise RequirementError(f"{text!r}: {figure} is no share and no count of frames; write the bound without %")
-    if is_percent:
-        bound /= 100
-    if (is_percent or unit == SHARE) and abs(bound) > 1:  # `ece<=5` would be met by whatever there is
-        raise RequirementError(f"{text!r}: {figure} is a share; write a bound from 0 to 1, or from 0% to 100%")
-    return Requirement(text.strip(), figure, found["compare"], bound, unit if is_percent and unit != SHARE else None)
+    is_share = unit == SHARE or bool(found["percent"])
+    least, most = -1.0 if figure.startswith("against.") else 0.0, 1.0 if is_share else math.inf
+    if not least <= bound <= most:
+        kind = f"a share, {least:g} to 1 or {least * 100:g} % to 100 %" if is_share else "at least 0"
+        raise RequirementError(f"{text!r}: {figure} is {kind}; write a bound of that range")
+    return Requirement(
+        text.strip(), figure, found["compare"], bound, unit if found["percent"] and unit != SHARE else None
+    )
 
 
 def check(requirements: Sequence[Requirement], class_names: Collection[str], *, is_compared: bool = True) -> None:
@@ -194,8 +200,11 @@ def judge(requirements: Sequence[Requirement], figures: Mapping[str, Any]) -> li
     """Compare the figures of `report.json` with what is required of them.
 
     What was not measured does not meet anything, and neither does what was measured on a part alone, since the rest may be worse.
+    Without a topic of ground truth its counts are zeros that measure nothing.
     """
     outcomes, is_partial = [], bool(figures.get("partial"))
+    if figures.get("truth", {}).get("topic", "") is None:
+        figures = {**figures, "truth": None}
     for requirement in requirements:
         value = _look_up(figures, requirement.figure)
         if requirement.whole is not None:
@@ -211,11 +220,13 @@ def verdict(outcomes: Sequence[Outcome]) -> str | None:
     return ("met" if all(outcome.met for outcome in outcomes) else "not met") if outcomes else None
 
 
-def _number(text: str) -> float | None:
+def _number(text: str, is_percent: bool) -> float | None:
+    """Read a finite number, rounded once: 0.7 % is the float nearest to 0.007, as is 7 of 1000 frames. None for what is none."""
     try:
-        return float(text)
-    except ValueError:
+        value = float(Decimal(text) / 100 if is_percent else Decimal(text))
+    except (ArithmeticError, ValueError):
         return None
+    return value if math.isfinite(value) else None
 
 
 def _pattern(figure: str) -> str:

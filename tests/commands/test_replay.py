@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import jsonschema
@@ -16,10 +18,11 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 from support.bag_files import LABEL_TOPIC, image_message, mcap_of, painted_messages, write_messages
+from support.tiny_model import tiny_graph, tiny_manifest
 
 from lwseg_ros.cli import main
 from lwseg_ros.commands.replay_series import report_folders
-from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile, save_model
 from lwseg_ros.segmenter import Segmentation, Segmenter
 
 
@@ -106,6 +109,29 @@ def test_without_ground_truth_the_summary_says_so(
     arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "--backend", "onnxruntime"]
     assert main([*arguments, "-o", str(tmp_path / "out")]) == 0
     assert "truth        none: nothing was judged" in capsys.readouterr().out
+
+
+def test_options_of_ground_truth_that_is_not_there(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_messages(tmp_path / "bag", painted_messages(1, labels=False))
+    assert main(offline(tiny_model, bag, "--ignore-id", "3", "-o", tmp_path / "out")) == 0
+    assert f"warning: {bag} has no ground truth of /cam/image/compressed: label map, " in capsys.readouterr().err
+
+
+def test_names_in_the_report_are_text(tmp_path: Path) -> None:
+    evil = "</script><img src=x onerror=alert(1)>\"'\x1b"
+    manifest = tiny_manifest()
+    classes = tuple(replace(info, name=info.name + evil) for info in manifest.classes)
+    model = save_model(tiny_graph(), replace(manifest, classes=classes, network=evil), tmp_path / "<b>=1+1.onnx")
+    bag = write_messages(tmp_path / "<img src=x>", painted_messages(2))
+    assert main(offline(model, bag, "--require", "miou>=0", "-o", tmp_path / "out")) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;img src=x" in page
+    assert "<img src=x" not in page
+    assert page.count("</script>") == 2
+    assert "<b>=1+1" not in page
+    ElementTree.parse(tmp_path / "out" / "junit.xml")
 
 
 def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(
@@ -206,6 +232,8 @@ def test_requirements_decide_the_exit_code(
         (["--require", "miuo>=0.6"], "no figure is called 'miuo' in 'miuo>=0.6'; there are, for one, miou"),
         (["--require", "iou.cra>=0.6"], "the model has no class 'cra'"),
         (["--require", "against.differences.miou.low>=0"], "name the other run with --against"),
+        (["--require", "miou>=60"], "'miou>=60': miou is a share, 0 to 1 or 0 % to 100 %"),
+        (["--junit", "ci.xml"], "--junit writes the verdict, and without --require there is none"),
     ],
 )
 def test_requirements_that_make_no_sense_are_wrong_usage(
@@ -293,19 +321,53 @@ def test_a_bag_that_fails_is_named_and_the_others_stand(
 ) -> None:
     if workers:
         pytest.importorskip("distributed", reason="Dask is not installed: pip install 'lwseg_ros[fleet]'")
-    bags = [write_messages(tmp_path / name, painted_messages(2)) for name in ("a", "b")]
+    bags = [write_messages(tmp_path / name, painted_messages(n)) for name, n in (("a", 2), ("b", 3))]
     out = tmp_path / "out"
     assert main(offline(tiny_model, bags[0], tmp_path / "gone", bags[1], *workers, "--json", "-o", out)) == 1
     captured = capsys.readouterr()
     figures = json.loads(captured.out)
     assert f"lwseg replay: {tmp_path / 'gone'} failed: no bag at" in captured.err
     assert figures["partial"] is True
-    assert figures["frames"]["segmented"] == 4
+    assert figures["frames"]["segmented"] == 5
     assert figures["warnings"][0].startswith(f"{tmp_path / 'gone'} failed and is not in these figures: no bag at")
     assert "failed and is not in these figures" in (out / "report.html").read_text()
     written = ["a", "b", "frames.csv", "report.html", "report.json", "rows.npz"]
     assert sorted(path.name for path in out.iterdir()) == written
     check_schema(figures)
+
+
+def test_a_copy_of_a_bag_does_not_count_twice(tmp_path: Path, tiny_model: ModelFile) -> None:
+    bag, out = write_messages(tmp_path / "a", painted_messages(2)), tmp_path / "out"
+    assert main(offline(tiny_model, bag, next(bag.glob("*.mcap")), "--require", "miou>=0", "-o", out)) == 1
+    figures = json.loads((out / "report.json").read_text())
+    assert (figures["truth"]["judged"], figures["verdict"]) == (2, "not met")
+    assert f"it holds the same as {bag}, and would count twice" in figures["warnings"][0]
+
+
+def test_a_verdict_of_an_earlier_run_does_not_stay(tmp_path: Path, tiny_model: ModelFile) -> None:
+    bag, out = write_messages(tmp_path / "a", painted_messages(2)), tmp_path / "out"
+    for junit, there in (((), True), (("--junit", tmp_path / "ci.xml"), False)):
+        assert main(offline(tiny_model, bag, "--require", "miou>=0", *junit, "-o", out)) == 0
+        assert (out / "junit.xml").exists() is there
+    assert main(offline(tiny_model, bag, "--require", "miou>=0", "-o", out)) == 0
+    assert main(offline(tiny_model, bag, "-o", out)) == 0
+    assert not (out / "junit.xml").exists()
+
+
+def test_a_run_judged_by_another_mask_is_not_compared(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, base, out = write_messages(tmp_path / "a", painted_messages(2)), tmp_path / "base", tmp_path / "out"
+    mask = np.full((48, 64), 255, np.uint8)
+    mask[24:] = 0
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    assert main(offline(tiny_model, bag, "-o", base)) == 0
+    compared = ["--mask", tmp_path / "mask.png", "--against", base, "-o", out]
+    assert main(offline(tiny_model, bag, *compared, "--require", "against.differences.miou.difference>=-1")) == 3
+    said = capsys.readouterr().err
+    assert "warning: not compared: " in said
+    assert "judged other pixels, in frame 0 1536 and 3072 (mask: True and False)" in said
+    assert main(["report", str(base), str(out)]) == 1
 
 
 def test_without_any_bag_there_is_no_report(

@@ -37,6 +37,21 @@ def test_one_run_is_judged_anew(runs: list[str], tmp_path: Path, capsys: pytest.
     assert 'tests="2" failures="1"' in junit.read_text()
 
 
+def test_a_run_keeps_its_own_verdict_and_warnings(
+    runs: list[str], tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, out = write_messages(tmp_path / "bag", painted_messages(2, labels=False)), str(tmp_path / "out")
+    options = ["--offline", "--model", str(tiny_model.path), "--backend", "onnxruntime", "-o", out]
+    required = ["--require", "unmatched<=0", "dropped<=0"]
+    assert main(["replay", str(bag), str(tmp_path / "gone"), *options, *required]) == 1
+    capsys.readouterr()
+    assert main(["report", out]) == 3
+    captured = capsys.readouterr()
+    assert "verdict      not met" in captured.out
+    assert "not met: unmatched<=0: not measured" in captured.err
+    assert f"warning: {out}: {tmp_path / 'gone'} failed and is not in these figures" in captured.err
+
+
 def test_runs_are_compared_with_the_first(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     required = ["--require", "against.differences.miou.difference>=0"]
     assert main(["report", *runs[:2], *required, "-o", str(tmp_path / "out")]) == 0
@@ -57,6 +72,7 @@ def test_runs_are_compared_with_the_first(runs: list[str], tmp_path: Path, capsy
     [
         (["-o", "out"], 2, "-o is for a comparison; name at least two runs"),
         (["--require", "against.differences.miou.low>=0"], 2, "is about a comparison"),
+        (["--junit", "ci.xml"], 2, "--junit writes the verdict"),
         (["--require", "iou.cra>=0"], 2, "has no class 'cra'"),
         (["nowhere"], 1, "no run at nowhere: report.json is missing"),
     ],

@@ -44,6 +44,9 @@ def test_claimed_against_met() -> None:
     assert figures["not_met"] == ["road"]
     assert json.loads(json.dumps(figures)) == figures
     words = accepted_in_words(figures)
+    assert "of a class at most 0.25% are claimed to be, with a confidence of 99.9%" in accepted_in_words(
+        figures | {"level": 0.0025, "confidence": 0.999}
+    )
     assert words.startswith("55.6% of the pixels, 20.00% of them wrong; of a class at most 10% are claimed to be")
     assert words.endswith("not met by road (25.0%)")
 

@@ -70,7 +70,10 @@ def test_a_model_that_vouches_for_nothing() -> None:
         ({"thresholds": "12345"}, "'thresholds' is '12345'"),
         ({"normal": []}, r"'normal' is \[\], expected names with"),
         ({"normal": {"brightness": [1]}}, r"'brightness': \[1\]"),
-        ({"normal": {"brightness": [1, "2"]}}, "numbers or null; export it again"),
+        ({"normal": {"brightness": [1, "2"]}}, "numbers in this order or null; export it again"),
+        ({"normal": {"brightness": [2, 1]}}, "numbers in this order or null"),
+        ({"normal": {"brightness": [float("nan"), None]}}, "numbers in this order or null"),
+        ({"thresholds": [0] * 100_000}, r"^.{,300}$"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:

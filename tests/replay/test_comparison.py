@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lwseg_ros.replay.rows import FrameRow
 from lwseg_ros.replay.run_folder import Run, pack_rows, read_run
 
 CLASSES = ("road", "car")
+TRUTH_COUNTS = ("images", "messages", "matched", "judged", "unmatched", "ambiguous", "pixels")
 
 
 def frames_of(right: list[list[int]], *, first: int = 0, period_s: float = 0.5) -> list[FrameRow]:
@@ -32,10 +34,30 @@ def write_run(
     folder: Path, frames: list[FrameRow], *, bag: str = "aa", topic: str = "/cam/image", **other: object
 ) -> Path:
     folder.mkdir()
+    total = ConfusionMatrix(len(CLASSES))
+    for frame in frames:
+        assert frame.confusion is not None
+        total.add_sparse(frame.confusion)
     figures = {
         "schema": 1,
+        "frames": {"published": len(frames), "segmented": len(frames), "dropped": 0, "bad": 0, "dropped_by_cause": {}},
+        "truth": {"topic": "/cam/label", **dict.fromkeys(TRUTH_COUNTS, 0), "pixels_masked": 0, "ignore_id": None},
+        "latency_ms": dict.fromkeys(("p50", "p95", "p99")),
+        "engine_ms": dict.fromkeys(("p50", "p95")),
+        "boundary_iou": {"mean": None},
+        "uncertainty": dict.fromkeys(("ece", "auroc", "aurc")),
+        "confusion": {
+            "classes": list(CLASSES),
+            "counts": total.counts.tolist(),
+            "unlabelled": total.unlabelled.tolist(),
+        },
         "bags": [{"path": "bag", "bytes": 1, "sha256": bag}],
         "topics": {"image": topic, "truth": "/cam/label"},
+        "requirements": [],
+        "backend": "onnxruntime",
+        "precision": "fp32",
+        **dict.fromkeys(("fallback_reason", "verdict", "accepted", "intervals", "against", "rate_hz", "engine_hz")),
+        **dict.fromkeys(("miou", "miou_present", "pixel_accuracy", "temporal_consistency")),
         "model": f"{folder.name}.onnx",
         "model_sha256": "00",
         "per_class_iou": dict.fromkeys(CLASSES),
@@ -116,15 +138,6 @@ def test_other_topics_are_not_paired(run: Callable[..., Run]) -> None:
     assert against["unpaired_because"] == "the image topics differ, /rear and /cam/image"
 
 
-def test_the_same_images_by_other_ground_truth_are_not_paired(run: Callable[..., Run]) -> None:
-    judged = ConfusionMatrix(2)
-    judged.counts += [[5, 0], [0, 10]]  # half of the road is masked
-    frames = [FrameRow(0, 0, confusion=judged.sparse)]
-    against = compare(run("new", frames), run("old", frames_of([[10, 10]])))
-    assert against["unpaired_because"].startswith("their ground truth differs")
-    assert against["changed"] == []
-
-
 def test_blocks_of_other_drives_do_not_vary_together(run: Callable[..., Run]) -> None:
     random = np.random.default_rng(3)
     hits = random.integers(0, 11, (60, 2)).tolist()
@@ -138,7 +151,7 @@ def test_what_cannot_be_compared_is_refused(run: Callable[..., Run]) -> None:
     frames = frames_of([[10, 10]])
     base = run("old", frames)
     with pytest.raises(LwsegError, match=r"are of different classes \(road, bus; road, car\)"):
-        compare(run("new", frames, per_class_iou=dict.fromkeys(("road", "bus"))), base)
+        compare(Run("new", base.figures | {"per_class_iou": dict.fromkeys(("road", "bus"))}, base.rows), base)
     with pytest.raises(LwsegError, match=r"late and .*old have no judged frame in common"):
         compare(run("late", frames_of([[10, 10]], first=7)), base)
     with pytest.raises(LwsegError, match=r"none holds no frame with ground truth; there is nothing to compare"):
@@ -160,3 +173,75 @@ def test_folders_that_hold_no_run(tmp_path: Path) -> None:
         read_run(write_run(tmp_path / "older", frames, schema=0))
     with pytest.raises(LwsegError, match=r"mixed cannot be read \(ValueError: "):
         read_run(write_run(tmp_path / "mixed", frames, per_class_iou={"road": None}))
+
+
+def test_runs_that_judged_other_pixels_are_not_compared(run: Callable[..., Run]) -> None:
+    base, masked = run("old", frames_of([[10, 10], [5, 5]])), frames_of([[10, 10], [5, 5]])
+    confusion = ConfusionMatrix(2)
+    confusion.counts += [[5, 0], [0, 5]]  # what was wrong is masked out
+    masked[1] = replace(masked[1], confusion=confusion.sparse)
+    truth = base.figures["truth"] | {"pixels_masked": 10}
+    message = r"judged other pixels, in frame 1 10 and 20 \(mask: True and False\); replay one of them again"
+    with pytest.raises(LwsegError, match=message):
+        compare(run("masked", masked, truth=truth), base)
+    other = run("other", masked, bag="bb", truth=truth | {"ignore_id": 7}, partial=True)
+    assert compare(other, base)["unpaired_because"] == (
+        f"the bags differ, judged by other options (ignore_id: 7 and None, mask: True and False), {other.name} is partial"
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"cells": np.array([[4_000_000_000, 1]], np.uint32)}, "a cell is of no class"),
+        ({"cells": np.array([[-1, 1]], np.int64)}, "'cells' is no uint32"),
+        ({"cells": np.zeros(4, np.uint32)}, "'cells' is no uint32"),
+        ({"ends": np.array([9, 2])}, "'ends' does not ascend"),
+        ({"ends": np.array([-1, 2])}, "'ends' does not ascend"),
+        ({"ends": np.array([1, 1])}, "'cells' and 'ends' are of different frames"),
+        ({"ends": np.array([[1, 2]])}, "odd columns"),
+        ({"ends": np.array([], np.int64)}, "odd columns"),
+        ({"index": np.array([0.0, 1.0])}, "odd columns"),
+        ({"index": np.array([1, 1])}, "a frame is there twice"),
+        ({"cells": np.array([[0, 10], [0, 11]], np.uint32)}, "rows.npz and report.json are of different runs"),
+        ({"index": np.array([{}, {}], object)}, "allow_pickle"),
+    ],
+)
+def test_rows_that_are_damaged_or_of_another_run(tmp_path: Path, columns: dict[str, np.ndarray], message: str) -> None:
+    confusion = ConfusionMatrix(2)
+    confusion.counts[0, 0] = 10
+    folder = write_run(tmp_path / "run", [FrameRow(index, index, confusion=confusion.sparse) for index in range(2)])
+    assert len(read_run(folder).judged) == 2
+    with np.load(folder / "rows.npz") as file:
+        arrays = dict(file) | columns
+    np.savez(folder / "rows.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(LwsegError, match=f"run cannot be read .*{message}"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bags": []},
+        {"bags": [{"path": "bag"}]},
+        {"bags": "bag"},
+        {"truth": None},
+        {"model": None},
+        {"miou": "0.9"},
+        {"accepted": "all"},
+        {"accepted": {}},
+        {"latency_ms": {"p50": 1.0}},
+        {"topics": {}},
+        {"requirements": [{}]},
+        {"requirements": [{"requirement": 1}]},
+        {"warnings": [1]},
+        {"uncertainty": 3},
+        {"per_class_iou": ["road", "car"]},
+        {"confusion": {"classes": ["car", "road"], "counts": [], "unlabelled": []}},
+        {"confusion": {"classes": ["road", "car"]}},
+        {"miou": float("nan")},
+    ],
+)
+def test_figures_that_are_damaged(tmp_path: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(LwsegError, match=r"run cannot be read \("):
+        read_run(write_run(tmp_path / "run", frames_of([[10, 10]]), **changes))  # type: ignore[arg-type]

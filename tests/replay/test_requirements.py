@@ -31,6 +31,7 @@ FIGURES = {
         ("iou.pedestrian>=0.5", True, "0.5000 is >= 0.5000"),
         ("per_class_iou.traffic light<0.25", False, "0.2500 is not < 0.2500"),
         ("iou.a.b<=0.125", True, "0.1250 is <= 0.1250"),
+        ("miou>=0.60001", False, "0.6 is not >= 0.60001"),
         ("dropped<=1%", False, "1.5 % is not <= 1 %"),
         ("dropped<=3", True, "3 is <= 3"),
         ("judged>=40%", True, "40 % is >= 40 %"),  # of the 200 published
@@ -57,6 +58,20 @@ def test_a_share_of_nothing_is_not_measured() -> None:
     assert judge([parse("dropped<=1%")], {"frames": {"published": 0, "dropped": 0}})[0].value is None
 
 
+def test_a_percentage_is_the_share_that_it_says() -> None:
+    figures = {"frames": {"published": 1000, "dropped": 7}}  # 0.7 / 100 is below 7 / 1000
+    met = [judge([parse(f"dropped{compare}0.7%")], figures)[0].met for compare in ("<=", ">=", "<", ">")]
+    assert met == [True, True, False, False]
+
+
+@pytest.mark.parametrize("text", ["unmatched<=0", "ambiguous<1", "judged<=5", "truth.pixels<=10"])
+def test_without_ground_truth_its_counts_meet_nothing(text: str) -> None:
+    counts = dict.fromkeys(("messages", "matched", "judged", "unmatched", "ambiguous", "pixels"), 0)
+    for topic, met in ((None, False), ("/cam/label", True)):
+        (outcome,) = judge([parse(text)], {"truth": {"topic": topic, **counts}})
+        assert (outcome.met, outcome.value) == (met, 0 if met else None)
+
+
 def test_one_that_is_not_met_decides() -> None:
     assert verdict([]) is None
     assert verdict(judge([parse("miou>=0.5"), parse("dropped<=3")], FIGURES)) == "met"
@@ -79,8 +94,16 @@ def test_a_part_meets_nothing() -> None:
         ("miou==0.6", r"is no requirement"),
         ("miou>=0.6.1", r"is no requirement"),
         ("miou>=high", r"is no requirement"),
-        ("ece<=5", r"'ece<=5': uncertainty.ece is a share; write a bound from 0 to 1, or from 0% to 100%"),
-        ("judged>=500%", r"is a share"),
+        ("miou>=nan", r"is no requirement"),
+        ("rate>=1e999", r"is no requirement"),
+        ("latency.p99<=1e9999999", r"is no requirement"),
+        ("dropped<=1e9999999%", r"is no requirement"),
+        ("ece<=5", r"'ece<=5': uncertainty.ece is a share, 0 to 1 or 0 % to 100 %"),
+        ("miou>=60", r"is a share, 0 to 1"),
+        ("miou>=-0.1", r"is a share, 0 to 1"),
+        ("dropped<=500%", r"frames.dropped is a share, 0 to 1"),
+        ("dropped>=-1", r"frames.dropped is at least 0"),
+        ("against.differences.miou.low>=-2", r"is a share, -1 to 1 or -100 % to 100 %"),
         ("latency.p99<=80%", r"'latency.p99<=80%': latency_ms.p99 is no share and no count of frames"),
     ],
 )

@@ -18,8 +18,8 @@ def write_report(report: Report, folder: Path, junit: Path | None = None) -> Pat
     """Write a replay's files into the folder, which is made where it is missing, and return the path of the page.
 
     `report.html` is for people, `report.json` and `frames.csv` for programs, `rows.npz` for comparisons to come, `junit.xml`,
-    where something was required, for continuous integration; `junit` is another place for that one. An earlier run's `junit.xml`
-    in the folder does not stay.
+    where something was required, for continuous integration; `junit` is another place for that one. A `junit.xml` of an earlier run
+    is removed.
 
     Raises:
         LwsegError: the folder cannot be written.
@@ -29,18 +29,19 @@ def write_report(report: Report, folder: Path, junit: Path | None = None) -> Pat
         "frames.csv": frames_csv(rows).encode(),
         "rows.npz": pack_rows(rows),
         "report.json": (json.dumps(report.figures, indent=2) + "\n").encode(),
-        "report.html": render(report).encode(),
+        "report.html": render(report).encode(errors="replace"),  # names of files may be no UTF-8
     }
     if report.outcomes:
         files["junit.xml"] = junit_xml(report.outcomes, f"replay of {report.result.source}", report.figures["model"])
-    places = {name: folder / name for name in files} | ({"junit.xml": junit} if junit else {})
+    places = {name: folder / name for name in files}
+    if report.outcomes and junit:
+        places["junit.xml"] = junit
     try:
         for name, data in files.items():
             places[name].parent.mkdir(parents=True, exist_ok=True)
             write_atomically(places[name], data)
-        earlier = folder / "junit.xml"
-        if earlier.resolve() not in [places[name].resolve() for name in files]:
-            earlier.unlink(missing_ok=True)
+        if places.get("junit.xml") != folder / "junit.xml":
+            (folder / "junit.xml").unlink(missing_ok=True)  # an earlier run's would be taken for this one's
     except OSError as error:
         raise LwsegError(f"cannot write {places[name]}: {error.strerror}; choose another place") from error
     return folder / "report.html"
