@@ -11,10 +11,11 @@ from types import TracebackType
 
 import numpy as np
 
-from lwseg_ros.backends import Backend, BackendChoice, BackendOptions, OutputCheck, open_backend
+from lwseg_ros.backends import Backend, BackendChoice, BackendOptions, OutputCheck, open_best
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging.resizing import MAX_SIDE, resize_image, resize_label, resize_uncertainty
-from lwseg_ros.model.model_file import DEFAULT_MODEL, Manifest, ModelFile, load_model, resolve_model
+from lwseg_ros.model.model_file import DEFAULT_MODEL, Manifest, ModelFile
+from lwseg_ros.model.precisions import find_model
 
 OUTPUT_SIZES = ("camera", "model")
 
@@ -50,16 +51,17 @@ class Segmenter:
         model: str | Path = DEFAULT_MODEL,
         backend: str = "auto",
         *,
+        precision: str = "auto",
         options: BackendOptions | None = None,
         lost: Mapping[str, str] | None = None,
     ) -> Segmenter:
-        """Open a model file or a shipped model in a runtime; see `model_file.resolve_model` and `backends.open_backend`.
+        """Open a model file or a shipped model in a runtime and a precision; see `precisions.find_model` and `backends.open_best`.
 
         Raises ModelFileError, BackendUnavailableError or BackendError.
         """
         options = options or BackendOptions()
-        loaded = load_model(resolve_model(model))
-        return cls(loaded, open_backend(loaded, backend, options, lost), options.max_batch)
+        file, choice = open_best(find_model(model, precision), backend, options, lost)
+        return cls(file, choice, options.max_batch)
 
     @property
     def backend(self) -> Backend:

@@ -13,6 +13,7 @@ from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, Out
 from lwseg_ros.backends.finite import check_blank_run, check_weights
 from lwseg_ros.errors import BackendError, LwsegError
 from lwseg_ros.model.model_file import ModelFile, check_batch
+from lwseg_ros.model.precisions import ModelPrecisions
 
 __all__ = [
     "BACKENDS",
@@ -24,6 +25,7 @@ __all__ = [
     "Probe",
     "load_runtime",
     "open_backend",
+    "open_best",
 ]
 
 # In the order in which `auto` tries them; the module is imported when its runtime is chosen.
@@ -60,21 +62,34 @@ def open_backend(
     options: BackendOptions | None = None,
     lost: Mapping[str, str] | None = None,
 ) -> BackendChoice:
-    """Open a model in the named runtime, or with "auto" in the best that works here.
+    """Open a model file in the named runtime, or with "auto" in the best that works here; see `open_best`."""
+    return open_best(ModelPrecisions(model), name, options, lost)[1]
 
-    `auto` takes TensorRT where a CUDA device and a TensorRT library are, else OpenVINO, else ONNX Runtime; none of `lost`,
-    runtimes that failed in use with the reason. Raises BackendUnavailableError when the named runtime or its device is not
-    there, BackendError when it fails, whatever the library itself raises, and ModelFileError when weights or logits are not
-    finite, or when a batch takes more room than its images one by one. What is opened has run already, on blank images.
+
+def open_best(
+    model: ModelPrecisions,
+    name: str = "auto",
+    options: BackendOptions | None = None,
+    lost: Mapping[str, str] | None = None,
+) -> tuple[ModelFile, BackendChoice]:
+    """Open a model in the named runtime, or with "auto" in the best that works here, in the precision that it runs best.
+
+    Returns the file that was opened, too. `auto` takes TensorRT where a CUDA device and a TensorRT library are, else
+    OpenVINO, else ONNX Runtime; none of `lost`, runtimes that failed in use with the reason. Raises BackendUnavailableError
+    when the named runtime or its device is not there, BackendError when it fails, whatever the library itself raises, and
+    ModelFileError when weights or logits are not finite, or when a batch takes more room than its images one by one. What is
+    opened has run already, on blank images.
     """
     options = options or BackendOptions()
-    check_weights(model)
-    if options.max_batch > 1:  # one image was looked at when the file was read
-        check_batch(model, options.max_batch)
+    _check(model.model, options)
     if name != "auto":
-        return BackendChoice(_opened_and_run(name, model, options), f"{name} was asked for")
+        file, backend, failures = _opened_best(name, model, options)
+        explained = [*model.refused, *failures]
+        return file, BackendChoice(
+            backend, f"{name} was asked for{_in_place_of(model, file)}", "; ".join(explained) or None
+        )
     passed_over = [f"{candidate}: {reason}" for candidate, reason in (lost or {}).items()]
-    explained = list(passed_over)
+    explained = [*model.refused, *passed_over]
     for candidate in BACKENDS:
         if lost and candidate in lost:
             continue
@@ -85,13 +100,15 @@ def open_backend(
                 explained.append(f"{candidate}: {probe.detail}")
             continue
         try:
-            backend = _opened_and_run(candidate, model, options)
+            file, backend, failures = _opened_best(candidate, model, options)
         except BackendError as error:
             passed_over.append(f"{candidate}: {error}")
             explained.append(f"{candidate}: {error}")
             continue
         instead = f"; not {'; not '.join(passed_over)}" if passed_over else ""
-        return BackendChoice(backend, f"{candidate} ({probe.detail}){instead}", "; ".join(explained) or None)
+        explained += failures
+        reason = f"{candidate} ({probe.detail}){_in_place_of(model, file)}{instead}"
+        return file, BackendChoice(backend, reason, "; ".join(explained) or None)
     raise BackendError("no backend could be opened: " + "; ".join(passed_over))
 
 
@@ -101,6 +118,32 @@ def _probe(name: str, options: BackendOptions) -> Probe:
         return load_runtime(name).probe(options)
     except Exception as error:  # a library may raise anything: an empty folder of its name has no attributes
         return Probe(available=False, expected=True, detail=_described(error))
+
+
+def _opened_best(name: str, model: ModelPrecisions, options: BackendOptions) -> tuple[ModelFile, Backend, list[str]]:
+    """Open a model in the precision that a runtime runs best; a conversion that fails is passed over, and returned is why."""
+    failures: list[str] = []
+    # Without a choice the runtime is not asked, whose library may be missing or broken.
+    for file in model.best_first(load_runtime(name).preferred_precisions(options) if model.others else ()):
+        try:
+            if file is not model.model:
+                _check(file, options)
+            return file, _opened_and_run(name, file, options), failures
+        except LwsegError as error:
+            if file is model.model:
+                raise
+            failures.append(f"{name}: {error}")
+    raise AssertionError("the model itself is tried last")
+
+
+def _check(model: ModelFile, options: BackendOptions) -> None:
+    check_weights(model)
+    if options.max_batch > 1:  # one image was looked at when the file was read
+        check_batch(model, options.max_batch)
+
+
+def _in_place_of(model: ModelPrecisions, file: ModelFile) -> str:
+    return "" if file is model.model else f", {file.path.name} in the place of {model.model.path.name}"
 
 
 def _opened_and_run(name: str, model: ModelFile, options: BackendOptions) -> Backend:

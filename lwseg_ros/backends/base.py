@@ -114,6 +114,9 @@ class Runtime(Protocol):
     def probe(self, options: BackendOptions) -> Probe:
         """Look for library and device, cheaply and without raising."""
 
+    def preferred_precisions(self, options: BackendOptions) -> tuple[str, ...]:
+        """List the conversions of a model, "fp16" or "int8", that run faster here than the model itself, best first."""
+
     def open(self, model: ModelFile, options: BackendOptions) -> Backend:
         """Open a model; raises BackendUnavailableError or BackendError, and then leaves nothing behind."""
 

@@ -21,6 +21,11 @@ def probe(options: BackendOptions) -> Probe:
     return Probe(available=True, expected=True, detail="on the CPU")
 
 
+def preferred_precisions(options: BackendOptions) -> tuple[str, ...]:
+    """Prefer none: where this runtime is the one that is left, nothing has been measured to gain by another precision."""
+    return ()
+
+
 def open(model: ModelFile, options: BackendOptions) -> Backend:
     """Open a model; raises BackendUnavailableError or BackendError."""
     return OnnxRuntimeBackend(model, options)

@@ -46,6 +46,11 @@ def probe(options: BackendOptions) -> Probe:
     return Probe(available=True, expected=True, detail=f"{library} on {device.name}")
 
 
+def preferred_precisions(options: BackendOptions) -> tuple[str, ...]:
+    """Prefer int8 with the full library, whose every GPU has int8 convolutions; TensorRT for RTX is made for 16-bit floats."""
+    return ("int8", "fp16") if installed_library() == "tensorrt" else ("fp16",)
+
+
 def open(model: ModelFile, options: BackendOptions) -> Backend:
     """Open a model; raises BackendUnavailableError or BackendError."""
     return TensorRtBackend(model, options)

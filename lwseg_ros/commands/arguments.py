@@ -5,6 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from pathlib import Path
+
+from lwseg_ros.model.model_file import resolve_model
+from lwseg_ros.model.precisions import split_precision
+
+MODEL_HELP = "model file or shipped model; MODEL:int8, MODEL:fp16 or MODEL:fp32 for one precision of it"
 
 
 def positive_int(text: str) -> int:
@@ -26,6 +32,12 @@ def positive_float(text: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def node_model(text: str) -> tuple[Path, dict[str, str | int | float | bool]]:
+    """Read `MODEL` or `MODEL:PRECISION` as a path and further parameters for the node; raises ModelFileError."""
+    name, precision = split_precision(text)
+    return resolve_model(name), {} if precision == "auto" else {"precision": precision}
 
 
 def parse_size_hw(text: str) -> tuple[int, int]:

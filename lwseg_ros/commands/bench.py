@@ -9,16 +9,16 @@ import sys
 from typing import Any
 
 from lwseg_ros.backends import BACKENDS, CPU_PRECISIONS, BackendOptions
-from lwseg_ros.commands.arguments import natural_int, positive_int
+from lwseg_ros.commands.arguments import MODEL_HELP, natural_int, positive_int
 from lwseg_ros.evaluation.latency import measure
-from lwseg_ros.model.model_file import load_model, resolve_model
+from lwseg_ros.model.precisions import find_model
 
 HELP = "Measure latency and throughput of a model in each runtime of this machine."
 EXAMPLE = "lwseg bench dwrseg_b_camvid --seconds 5 --json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="model file or shipped model")
+    parser.add_argument("model", help=MODEL_HELP)
     parser.add_argument("--backend", default="all", choices=["all", *BACKENDS], help="default: %(default)s")
     parser.add_argument("--baseline", default="onnxruntime", choices=list(BACKENDS), help="default: %(default)s")
     parser.add_argument(
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if not (math.isfinite(args.seconds) and args.seconds > 0):
         print(f"lwseg bench: --seconds is {args.seconds}, expected more than 0", file=sys.stderr)
         return 2
-    model = load_model(resolve_model(args.model))
+    model = find_model(args.model)
     options = BackendOptions(max_batch=args.batch, num_threads=args.threads, cpu_precision=args.cpu_precision)
     figures = measure(model, options, args.backend, args.baseline, args.seconds)
     print(json.dumps(figures, indent=2) if args.json else table(figures))

@@ -10,20 +10,24 @@ from tqdm import tqdm
 
 from lwseg_ros.backends import BackendOptions, cuda
 from lwseg_ros.backends.engine_cache import ANY, EngineCache
-from lwseg_ros.backends.tensorrt import TensorRtBackend, device_keys
+from lwseg_ros.backends.tensorrt import TensorRtBackend, device_keys, preferred_precisions
 from lwseg_ros.backends.tensorrt_builder import build_engine, engine_key, load_library
-from lwseg_ros.commands.arguments import natural_int, positive_int
-from lwseg_ros.errors import BackendUnavailableError, ModelFileError
-from lwseg_ros.model.manifest import PRECISIONS
-from lwseg_ros.model.model_file import load_model, resolve_model
+from lwseg_ros.commands.arguments import MODEL_HELP, natural_int, positive_int
+from lwseg_ros.errors import BackendUnavailableError
+from lwseg_ros.model.precisions import CHOICES, find_model
 
 HELP = "Build the TensorRT engine of a model file and keep it in the engine cache."
 EXAMPLE = "lwseg build dwrseg_b_camvid --max-batch 2"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="model file or shipped model")
-    parser.add_argument("--precision", choices=PRECISIONS, help="refuse a model file of another precision")
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument(
+        "--precision",
+        choices=CHOICES,
+        default="auto",
+        help="which of the model's files; auto: the one that the node takes",
+    )
     parser.add_argument(
         "--max-batch", type=positive_int, default=1, metavar="N", help="as at run time (default: %(default)s)"
     )
@@ -42,13 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.compute_capability != ANY and not args.cpu_only:
         print("lwseg build: --compute-capability goes with --cpu-only", file=sys.stderr)
         return 2
-    model = load_model(resolve_model(args.model))
-    if args.precision not in (None, model.manifest.precision):
-        raise ModelFileError(
-            f"model file {model.path} is {model.manifest.precision}, not {args.precision}: precision is part of the graph; "
-            f"export another file with `lwseg export CHECKPOINT --precision {args.precision} -o MODEL.onnx`"
-        )
     options = BackendOptions(max_batch=args.max_batch, cache_dir=args.cache_dir, device_id=args.device)
+    model = find_model(args.model, args.precision).best_first(preferred_precisions(options))[0]
     library = load_library()
     if args.cpu_only:
         if library.needs_device_to_build:

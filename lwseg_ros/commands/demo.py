@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lwseg_ros.commands.arguments import node_model
 from lwseg_ros.commands.replay_common import (
     Terms,
     add_common_arguments,
@@ -13,7 +14,6 @@ from lwseg_ros.commands.replay_common import (
     finish,
     run_live,
 )
-from lwseg_ros.model.model_file import resolve_model
 from lwseg_ros.replay.live.run import LiveOptions
 from lwseg_ros.replay.sample import SAMPLE_BAG
 
@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay the sample bag at its recorded rate and write the report."""
     terms = Terms.of(args)
-    options = LiveOptions(resolve_model(args.model), args.backend)
+    path, parameters = node_model(args.model)
+    options = LiveOptions(path, args.backend, parameters=parameters)
     with ends_in_order() as interrupted:
         result = run_live(SAMPLE_BAG, options, interrupted=interrupted)
     return finish(result, args.output, terms, as_json=args.json)

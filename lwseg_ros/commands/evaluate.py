@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lwseg_ros.backends import BACKENDS
+from lwseg_ros.commands.arguments import MODEL_HELP
 from lwseg_ros.datasets import DATASETS, figures_note, load_split
 from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.evaluation.split import evaluate_split
@@ -18,7 +19,7 @@ EXAMPLE = "lwseg evaluate dwrseg_b_camvid --dataset camvid --data ~/camvid --spl
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="model file or shipped model")
+    parser.add_argument("model", help=MODEL_HELP)
     parser.add_argument("--dataset", required=True, choices=sorted(DATASETS))
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data set's folder")
     parser.add_argument("--split", required=True, help="such as val")

@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
+from lwseg_ros.commands.arguments import MODEL_HELP
 from lwseg_ros.errors import ImageError, LwsegError
 from lwseg_ros.files import write_atomically
 from lwseg_ros.imaging.drawing import overlay
@@ -46,7 +47,7 @@ class Source:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("model", help="model file or shipped model")
+    parser.add_argument("model", help=MODEL_HELP)
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IMAGE_OR_VIDEO", help="files, or folders of them")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="made where it is missing")
     parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="default: %(default)s")

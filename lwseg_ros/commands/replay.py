@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lwseg_ros.commands.arguments import milliseconds, positive_float, positive_int, stored_number
+from lwseg_ros.commands.arguments import milliseconds, node_model, positive_float, positive_int, stored_number
 from lwseg_ros.commands.replay_common import (
     NUM_EXTREME,
     NUM_KEPT,
@@ -23,7 +23,6 @@ from lwseg_ros.commands.replay_common import (
 )
 from lwseg_ros.commands.replay_series import finish_series, one_after_another
 from lwseg_ros.errors import UsageError
-from lwseg_ros.model.model_file import resolve_model
 from lwseg_ros.replay.fleet import BagOutcome, Fleet, replay_fleet
 from lwseg_ros.replay.ground_truth import GroundTruth, read_mask
 from lwseg_ros.replay.label_map import load_label_map
@@ -162,13 +161,15 @@ def _check_usage(args: argparse.Namespace) -> None:
 def _live(
     args: argparse.Namespace, ground_truth: GroundTruth, interrupted: Callable[[], bool]
 ) -> Callable[[Path], ReplayResult]:
+    path, parameters = node_model(args.model)
     options = LiveOptions(
-        resolve_model(args.model),
+        path,
         args.backend,
         args.rate,
         pace=args.pace,
         max_gap_s=args.max_gap,
         spool=args.spool,
+        parameters=parameters,
     )
     return partial(
         run_live,

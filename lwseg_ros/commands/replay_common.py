@@ -16,9 +16,11 @@ from typing import Any
 from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS
+from lwseg_ros.commands.arguments import MODEL_HELP
 from lwseg_ros.errors import LwsegError, UsageError
 from lwseg_ros.evaluation.acceptance import accepted_in_words
-from lwseg_ros.model.model_file import DEFAULT_MODEL, load_model, resolve_model
+from lwseg_ros.model.model_file import DEFAULT_MODEL
+from lwseg_ros.model.precisions import find_model
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.live.recording import spool_bytes
@@ -37,7 +39,7 @@ TOLD_SPOOL_BYTES = 10**8  # what a disk has anyway needs no mention
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of every command that runs the node on a bag."""
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="model file or shipped model (default: %(default)s)")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=f"{MODEL_HELP} (default: %(default)s)")
     parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
@@ -111,7 +113,7 @@ class Terms:
 
 def class_names(model: str) -> list[str]:
     """Return the classes of a model file or shipped model by id; raises ModelFileError."""
-    classes = load_model(resolve_model(model)).manifest.classes
+    classes = find_model(model).model.manifest.classes
     return [info.name for info in sorted(classes, key=lambda info: info.id)]
 
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lwseg_ros.commands.arguments import positive_float
+from lwseg_ros.commands.arguments import node_model, positive_float
 from lwseg_ros.commands.replay_common import add_common_arguments, ends_in_order
-from lwseg_ros.model.model_file import resolve_model
 from lwseg_ros.replay.live.soak import SoakOptions, run_soak
 from lwseg_ros.replay.report.soak import write_soak
 from lwseg_ros.replay.soak_results import Sample, SoakResult
@@ -36,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Soak, write both files, and print the figures; 1 when it was interrupted, a process died or counts do not add up."""
-    options = SoakOptions(resolve_model(args.model), args.backend, args.minutes, args.rate)
+    path, parameters = node_model(args.model)
+    options = SoakOptions(path, args.backend, args.minutes, args.rate, parameters=parameters)
     args.output.mkdir(parents=True, exist_ok=True)  # half an hour later would be late to fail
     print("starting the node and its driver ...", file=sys.stderr)
     bar: tqdm[Any] = tqdm(total=max(1, round(args.minutes * 60)), desc="soaking", file=sys.stderr, bar_format=BAR)

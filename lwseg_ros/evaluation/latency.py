@@ -13,29 +13,36 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime
+from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, open_best
 from lwseg_ros.errors import BackendError
 from lwseg_ros.evaluation.machine import machine
 from lwseg_ros.evaluation.percentiles import percentiles
 from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.model.precisions import ModelPrecisions
 
 MEASURED = "Backend.infer on random images: uint8 camera pixels in, label and uncertainty out; no resizing"
 ROUNDS = 5
 WARM_UP_CALLS = 3
 
 
-def measure(model: ModelFile, options: BackendOptions, backend: str, baseline: str, seconds: float) -> dict[str, Any]:
-    """Time `Backend.infer` on random images; returns the figures and all that they depend on.
+def measure(
+    model: ModelPrecisions, options: BackendOptions, backend: str, baseline: str, seconds: float
+) -> dict[str, Any]:
+    """Time `Backend.infer` on random images; returns the figures and all that they depend on. Each runtime opens the file whose
+    precision it runs best.
 
     backend: a name, or "all" for each that opens. Raises BackendError when the named one does not open, or none.
     """
-    images = random_images(model, options.max_batch)
+    asked = model.model
+    images = random_images(asked, options.max_batch)
     results: dict[str, Any] = {}
     with ExitStack() as stack:
         opened: dict[str, Backend] = {}
+        files: dict[str, str] = {}
         for name in BACKENDS if backend == "all" else [backend]:
             try:
-                opened[name] = load_runtime(name).open(model, options)
+                file, choice = open_best(model, name, options)
+                opened[name], files[name] = choice.backend, file.path.name
             except BackendError as error:
                 if backend != "all":
                     raise
@@ -46,7 +53,8 @@ def measure(model: ModelFile, options: BackendOptions, backend: str, baseline: s
             raise BackendError("no runtime could be measured: " + "; ".join(r["unavailable"] for r in results.values()))
         calls = {name: partial(runtime.infer, images) for name, runtime in opened.items()}
         turns = take_turns(calls, seconds / ROUNDS)
-    results |= {name: summary(runtime, turns[name], options.max_batch) for name, runtime in opened.items()}
+    for name, runtime in opened.items():
+        results[name] = {"file": files[name], **summary(runtime, turns[name], options.max_batch)}
     reference = results.get(baseline, {}).get("latency_ms")
     for name in opened:
         latency = results[name]["latency_ms"]
@@ -54,11 +62,11 @@ def measure(model: ModelFile, options: BackendOptions, backend: str, baseline: s
     return {
         "measured": MEASURED,
         "model": {
-            "file": model.path.name,
-            "sha256": model.sha256,
-            "network": model.manifest.network,
-            "precision": model.manifest.precision,
-            "input_size_hw": list(model.manifest.input_size_hw),
+            "file": asked.path.name,
+            "sha256": asked.sha256,
+            "network": asked.manifest.network,
+            "precision": asked.manifest.precision,
+            "input_size_hw": list(asked.manifest.input_size_hw),
         },
         "machine": machine(),
         "batch": options.max_batch,

@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 MAX_JSON_CHARACTERS = 1 << 18  # of the shipped models, 3,300
 MAX_INPUT_PIXELS = 1 << 23  # 3840 x 2160 fits
 PRECISIONS = ("fp32", "fp16", "int8")
-OPTIONAL = ("held_out", "acceptance")
+OPTIONAL = ("held_out", "acceptance", "parent")
 UNCERTAINTY_KINDS = ("least_confidence", "margin", "entropy", "low_scale")
 
 
@@ -44,6 +44,9 @@ class Manifest:
         fitted so.
     acceptance: which pixels the model vouches for and what is normal, see `model.acceptance.Acceptance.from_manifest`, and what
         they were fitted on. Empty, and not written, where nothing was fitted.
+    parent: of a file that was converted to another precision: `sha256` of the file that it was made of, what it was measured on,
+        and in `runtimes` by name the share of pixels with the parent's labels (`equal_labels`), its `miou` and `miou_change`.
+        Empty, and not written, where the file was exported from a checkpoint.
     weights_sha256: see `model_file.weights_sha256`; empty until `model_file.save_model` computes it.
     """
 
@@ -61,6 +64,7 @@ class Manifest:
     validation: dict[str, Any] = field(default_factory=dict)
     held_out: dict[str, Any] = field(default_factory=dict)
     acceptance: dict[str, Any] = field(default_factory=dict)
+    parent: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     format_version: int = FORMAT_VERSION
 
@@ -94,12 +98,15 @@ class Manifest:
             "uncertainty_kind", self.uncertainty_kind in UNCERTAINTY_KINDS, "one of " + ", ".join(UNCERTAINTY_KINDS)
         )
         self._demand("temperature", _is_finite(self.temperature) and self.temperature > 0, "a number above 0")
-        for name in ("training", "validation", "held_out", "acceptance"):
+        for name in ("training", "validation", "held_out", "acceptance", "parent"):
             self._demand(name, isinstance(getattr(self, name), dict), "an object")
+        self._demand(
+            "parent", not self.parent or _is_digest(self.parent_sha256), "a sha256 of 64 lower-case hex digits"
+        )
         self.accepted_pixels()
         self._demand(
             "weights_sha256",
-            isinstance(self.weights_sha256, str) and bool(re.fullmatch(r"([0-9a-f]{64})?", self.weights_sha256)),
+            self.weights_sha256 == "" or _is_digest(self.weights_sha256),
             "64 lower-case hex digits",
         )
         self.to_json()
@@ -134,6 +141,11 @@ class Manifest:
     def palette_bgr(self) -> np.ndarray:
         """Return the classes' colours as uint8 [256, 3], BGR, row = class id; black where there is no class."""
         return palette_bgr(self.classes)
+
+    @property
+    def parent_sha256(self) -> str | None:
+        """Return the SHA-256 of the file that this one was converted from, None where it was exported from a checkpoint."""
+        return self.parent.get("sha256")
 
     def accepted_pixels(self) -> Acceptance | None:
         """Return what tells which pixels the model vouches for, None where it vouches for none."""
@@ -213,6 +225,10 @@ def _check_keys(what: str, values: dict[str, Any], expected: set[str]) -> None:
     unknown = sorted(values.keys() - expected)
     if unknown:
         raise ModelFileError(f"{what} has unknown {', '.join(map(repr, unknown))}; fields are {sorted(expected)}")
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
 
 
 def _as_tuple(value: Any) -> Any:

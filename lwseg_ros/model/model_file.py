@@ -13,7 +13,7 @@ from lwseg_ros.errors import ModelFileError
 from lwseg_ros.files import open_regular, write_atomically
 from lwseg_ros.model.graph_classes import label_values
 from lwseg_ros.model.graph_sizes import check_sizes
-from lwseg_ros.model.manifest import FORMAT_VERSION, UNCERTAINTY_KINDS, Manifest
+from lwseg_ros.model.manifest import FORMAT_VERSION, PRECISIONS, UNCERTAINTY_KINDS, Manifest
 from lwseg_ros.model.onnx_file import EXPORT_HINT, check_onnx, element_type, parse_onnx, tensor_values
 
 __all__ = [
@@ -129,8 +129,9 @@ def resolve_model(name_or_path: str | Path) -> Path:
 
 
 def shipped_models() -> dict[str, Path]:
-    """List the models that come with the package, by name."""
-    return {path.stem: path for path in sorted(MODELS_FOLDER.glob("*.onnx"))}
+    """List the models that come with the package, by name; other precisions of one (`precisions.py`) have no name of their own."""
+    paths = sorted(MODELS_FOLDER.glob("*.onnx"))
+    return {path.stem: path for path in paths if path.suffixes[-2:-1] not in [[f".{name}"] for name in PRECISIONS]}
 
 
 def weights_sha256(onnx_model: onnx.ModelProto) -> str:

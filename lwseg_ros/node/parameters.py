@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lwseg_ros.backends import BACKENDS, CPU_PRECISIONS
 from lwseg_ros.model.model_file import DEFAULT_MODEL
+from lwseg_ros.model.precisions import CHOICES
 
 if TYPE_CHECKING:
     from rcl_interfaces.msg import ParameterDescriptor
@@ -24,6 +25,7 @@ class Settings:
     """All parameters' values at one moment."""
 
     model: str = DEFAULT_MODEL
+    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
     backend: str = "auto"
     cameras: tuple[str, ...] = ("",)
     transport: Literal["raw", "compressed"] = "raw"
@@ -134,6 +136,12 @@ def _table(**parameters: Parameter) -> dict[str, Parameter]:
 
 PARAMETERS = _table(
     model=Parameter("Model file: a path, or the name of a shipped model.", "unconfigured"),
+    precision=Parameter(
+        "Which of the model's files: NAME.onnx, or NAME.fp16.onnx or NAME.int8.onnx beside it; auto takes the best for runtime and "
+        "device.",
+        "unconfigured",
+        CHOICES,
+    ),
     backend=Parameter(
         "Inference runtime; auto takes the best one that this machine can run.", "unconfigured", ("auto", *BACKENDS)
     ),

@@ -189,7 +189,7 @@ class SegmentNode(LifecycleNode):
             cpu_precision=settings.cpu_precision,
             cache_dir=Path(settings.engine_cache_dir) if settings.engine_cache_dir else None,
         )
-        return lambda: Segmenter.open(settings.model, backend, options=options, lost=lost)
+        return lambda: Segmenter.open(settings.model, backend, precision=settings.precision, options=options, lost=lost)
 
     def _log_choice(self, segmenter: Segmenter) -> None:
         choice, backend = segmenter.choice, segmenter.backend

@@ -16,6 +16,7 @@ from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.files import temporary_folder
 from lwseg_ros.model.model_file import load_model, resolve_model
+from lwseg_ros.model.precisions import split_precision
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
@@ -55,7 +56,7 @@ def replay_fleet(
     a cluster has to find bag and model under the same paths as this process, and the same lwseg_ros.
 
     Args:
-        model: a path or a shipped model's name.
+        model: a path or a shipped model's name, with `:PRECISION` behind it where only one is meant.
         backend: `auto` or the name of one.
         replay: replays one bag; has to travel between processes, as `functools.partial(replay_offline, ...)` does.
         interrupted: asked again and again; once it is true, the bags that are not done are given up, without an outcome.
@@ -64,7 +65,9 @@ def replay_fleet(
         LwsegError: Dask is not installed, the scheduler does not answer, or the model cannot be used.
     """
     distributed = _require_distributed()
-    loaded = load_model(resolve_model(model))
+    name, precision = split_precision(model)
+    loaded = load_model(resolve_model(name))
+    place = str(loaded.path.resolve()) + ("" if precision == "auto" else f":{precision}")
     with contextlib.ExitStack() as stack:
         client = _connect(distributed, fleet, stack)
         num_threads = max(1, (os.cpu_count() or 1) // fleet.num_workers) if fleet.num_workers else 0
@@ -73,8 +76,9 @@ def replay_fleet(
             # not more than can run: a worker that dies is held against every bag that waits for it, too
             while queued and len(running) < max(1, sum(client.nthreads().values())):
                 bag = queued.popleft()
-                places = bag.resolve(), str(loaded.path.resolve())
-                running[client.submit(_replay_bag, replay, *places, backend, num_threads, pure=False)] = bag
+                running[client.submit(_replay_bag, replay, bag.resolve(), place, backend, num_threads, pure=False)] = (
+                    bag
+                )
             with contextlib.suppress(distributed.TimeoutError):  # before Python 3.11 not the built-in one
                 distributed.wait(list(running), timeout=POLL_S, return_when="FIRST_COMPLETED")
             for future in [future for future in running if future.done()]:
@@ -100,7 +104,7 @@ def _outcome(future: Any, bag: Path, sha256: str) -> BagOutcome:
         return BagOutcome(bag, None, f"{type(failure).__name__}: {str(failure).strip()}".split("\n")[0])
     if result is None:
         return BagOutcome(bag, None, error)
-    if result.model.sha256 != sha256:
+    if sha256 not in (result.model.sha256, result.model.manifest.parent_sha256):
         return BagOutcome(
             bag, None, f"its worker has another file at {result.model.path} (SHA-256 {result.model.sha256})"
         )

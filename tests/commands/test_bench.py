@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from support.conversions import copied, write_conversion
 
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.cli import main
@@ -56,3 +58,15 @@ def test_a_named_runtime_that_is_not_there(tiny_model: ModelFile, capsys: pytest
 @pytest.mark.parametrize("options", [["--seconds", "0"], ["--seconds", "nan"], ["--batch", "0"], ["--threads", "-2"]])
 def test_wrong_usage(tiny_model: ModelFile, options: list[str]) -> None:
     assert main(["bench", str(tiny_model.path), *options]) == 2
+
+
+def test_each_runtime_is_measured_with_the_file_that_it_takes(
+    tiny_model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = copied(tiny_model, tmp_path)
+    write_conversion(parent, "int8")
+    monkeypatch.setattr(load_runtime("openvino"), "preferred_precisions", lambda options: ("int8",))
+    assert main(["bench", str(parent.path), "--seconds", "0.1", "--threads", "1", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)["backends"]
+    files = {name: (measured[name]["file"], measured[name]["precision"]) for name in ("openvino", "onnxruntime")}
+    assert files == {"openvino": ("tiny.int8.onnx", "int8"), "onnxruntime": ("tiny.onnx", "fp32")}

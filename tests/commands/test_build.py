@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.conversions import copied, write_conversion
 
 from lwseg_ros.backends import BackendOptions, load_runtime, tensorrt_builder
 from lwseg_ros.backends.engine_cache import EngineCache
@@ -52,16 +53,30 @@ def test_a_compute_capability_is_another_engine(
     assert "'1.0' is none of" in capsys.readouterr().err
 
 
-def test_another_precision_is_refused(
+def test_a_precision_that_is_not_there_is_refused(
     tiny_model: ModelFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["build", str(tiny_model.path), "--cpu-only", "--cache-dir", str(tmp_path / "engines"), "--precision"]
     assert main([*command, "fp16"]) == 1
     error = capsys.readouterr().err
-    assert "is fp32, not fp16: precision is part of the graph" in error
-    assert "lwseg export CHECKPOINT --precision fp16" in error
+    assert "is fp32, and beside it is no tiny.fp16.onnx" in error
+    assert "--precision fp16 --data DIR -o" in error
     assert not (tmp_path / "engines").exists()
     assert main([*command, "fp32"]) == 0
+
+
+def test_builds_the_file_that_the_node_takes(
+    tiny_model: ModelFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = copied(tiny_model, tmp_path)
+    half = write_conversion(parent, "fp16")
+    command = ["build", str(parent.path), "--cpu-only", "--cache-dir", str(tmp_path / "engines")]
+    assert main(command) == 0
+    assert ", fp16, max_batch 1" in capsys.readouterr().out
+    key = engine_key(half, BackendOptions(), load_library())
+    assert EngineCache(tmp_path / "engines").load(key)
+    assert main([*command, "--precision", "fp32"]) == 0
+    assert ", fp32, max_batch 1" in capsys.readouterr().out
 
 
 def test_without_a_device(tiny_model: ModelFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import evaluate_bag
 from lwseg_ros.replay.ground_truth import GroundTruth
+from lwseg_ros.replay.live.opened_model import opened_model
 from lwseg_ros.replay.live.process_group import LiveReplayError, image_bytes, require_rclpy
 from lwseg_ros.replay.live.recording import LiveRecording, check_spool, spool_bytes
 from lwseg_ros.replay.live.session import LiveOptions, LiveSession
@@ -71,6 +72,7 @@ def replay_live(
         session = LiveSession(path, image, image_bytes(bag, image), options, folder, recording, on_event, interrupted)
         warnings = [*bag.warnings, *session.run()]
         recording.index()
+        model = opened_model(model, recording.last_diagnostics())
         num_published, was_interrupted = len(recording.published), interrupted()
         recorder = stack.enter_context(PredictionRecorder(record, bag, image, model.manifest)) if record else None
 

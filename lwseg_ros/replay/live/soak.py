@@ -17,6 +17,7 @@ from lwseg_ros.evaluation.percentiles import percentiles
 from lwseg_ros.files import temporary_folder
 from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.live.opened_model import opened_model
 from lwseg_ros.replay.live.process_group import LiveReplayError, ProcessGroup, image_bytes, require_rclpy
 from lwseg_ros.replay.live.processes import interrupts_deferred
 from lwseg_ros.replay.live.usage import read_usage
@@ -82,7 +83,7 @@ def run_soak(
         soak.run()
         return SoakResult(
             source=str(bag),
-            model=model,
+            model=opened_model(model, soak.diagnostics),
             minutes=options.minutes,
             rate_hz=options.rate_hz,
             duration_s=soak.duration_s,

@@ -84,7 +84,7 @@ def model_figures(name: str, model: ModelFile, data_root: Path, folder: Path, *,
     _, split = load_splits(dataset_of(model.manifest), data_root)
     split.check_classes(model.manifest.classes)
     kept = folder / f"{name}-{model.sha256[:12]}.json"
-    with Segmenter.open(model.path) as segmenter:
+    with Segmenter.open(model.path, precision=model.manifest.precision) as segmenter:
         backend = segmenter.backend
         measured_on = {
             "sha256": model.sha256,
