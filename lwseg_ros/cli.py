@@ -22,6 +22,7 @@ TRAINING_COMMANDS = (
     "networks",
     "pretrain",
     "pseudo-label",
+    "quantize",
     "scales",
     "table",
     "train",

@@ -109,5 +109,5 @@ def test_conversions_have_no_name_of_their_own(parent: ModelFile, monkeypatch: p
 def test_what_a_file_was_made_of_is_written_only_where_it_was_made_of_another(parent: ModelFile) -> None:
     assert "parent" not in json.loads(parent.manifest.to_json()), "older versions read the file"
     assert write_conversion(parent, "int8").manifest.parent_sha256 == parent.sha256
-    with pytest.raises(ModelFileError, match="manifest field 'parent' is {'sha256': 'abc'}, expected a sha256 of 64"):
+    with pytest.raises(ModelFileError, match=r"manifest field 'parent' is {'sha256': 'abc'}, expected a sha256 of 64"):
         replace(tiny_manifest(), parent={"sha256": "abc"})

@@ -1,0 +1,69 @@
+"""A network in half precision: types, values, and what cannot be."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from lwseg_training.conversion.half import in_half
+from onnx import TensorProto, numpy_helper
+from support.tiny_model import painted_image, tiny_graph
+
+from lwseg_ros.errors import ModelFileError
+from lwseg_ros.model.model_file import shipped_models
+
+
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    return {value.name: value.type.tensor_type.elem_type for value in values} | {
+        tensor.name: tensor.data_type for tensor in model.graph.initializer
+    }
+
+
+def outputs(model: onnx.ModelProto, image: np.ndarray) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found: list[np.ndarray] = session.run(["label", "uncertainty"], {"image": image[None]})
+    return found
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_the_network_alone_is_half(name: str) -> None:
+    model = in_half(onnx.load_model(shipped_models()[name]))
+    types = element_types(model)
+    operators = [node.op_type for node in model.graph.node]
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "MatMul", "BatchNormalization", "Relu"):
+            assert {types[tensor] for tensor in (*node.input, *node.output) if tensor} == {TensorProto.FLOAT16}
+        if node.op_type in ("Div", "ArgMax", "ReduceMax", "Round"):  # of normalisation, label and uncertainty
+            assert types[node.input[0]] == TensorProto.FLOAT
+    (normalised,) = (node.output[0] for node in model.graph.node[:5] if node.op_type == "Div")
+    assert [node.op_type for node in model.graph.node if normalised in node.input] == ["Cast"]
+    assert operators.count("Cast") == 4 + 2  # the graph's own, one into the network and one out of it
+    assert not any(
+        tensor.data_type == TensorProto.FLOAT and "network." in tensor.name for tensor in model.graph.initializer
+    )
+
+
+def test_it_gives_the_same() -> None:
+    original = tiny_graph()
+    for seed in range(3):
+        image = painted_image((48, 64), seed)[0]
+        (label, uncertainty), (reference, doubt) = outputs(in_half(original), image), outputs(original, image)
+        assert (label == reference).mean() > 0.999
+        assert np.abs(uncertainty.astype(int) - doubt).max() <= 16
+
+
+def test_the_model_given_is_not_changed() -> None:
+    original = tiny_graph()
+    before = original.SerializeToString()
+    in_half(original)
+    assert original.SerializeToString() == before
+
+
+def test_a_weight_beyond_half_is_refused() -> None:
+    model = tiny_graph()
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "offsets")
+    tensor.CopyFrom(numpy_helper.from_array(np.full(5, 70_000, np.float32), "offsets"))
+    with pytest.raises(ModelFileError, match=r"weights 'offsets' go up to 70000, beyond float16's 65504; keep fp32"):
+        in_half(model)
