@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from lwseg_training.config.recipe import load_recipe, resolve_recipe
+from support.conversions import copied, write_conversion
 
 from benchmarks import __main__ as summary
-from benchmarks import inference, training_loader
+from benchmarks import inference, precisions, training_loader
 from benchmarks.program import comparison
 from lwseg_ros.datasets import load_split, read_pair
 from lwseg_ros.evaluation.latency import take_turns
@@ -64,6 +65,25 @@ def test_a_benchmark_that_cannot_run_says_why_and_fails(
     assert benchmark.main([option, "nowhere", "--out", str(tmp_path)]) == 1
     assert f"{name}: no " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_precisions_are_told_as_multiples_of_the_fp32_file(tiny_model: ModelFile, tmp_path: Path) -> None:
+    parent = copied(tiny_model, tmp_path)
+    write_conversion(parent, "int8")
+    figures = precisions.measure(str(parent.path), seconds=0.02, num_threads=1)
+    rows = figures["contenders"]
+    assert {
+        "openvino, fp32 file",
+        "openvino, int8 file",
+        "openvino, fp32 file in fp32",
+        "onnxruntime, int8 file",
+    } <= rows.keys()
+    assert rows["openvino, fp32 file"]["times_as_fast"] == 1
+    assert rows["openvino, int8 file"]["precision"] == "int8"
+    (row,) = figures["comparisons"]
+    assert row["name"] == "openvino, int8 file times as fast as openvino, fp32 file"
+    assert row["value"] == rows["openvino, int8 file"]["times_as_fast"]
+    assert row["name"] in precisions.table(figures)
 
 
 def test_a_network_that_is_not_registered_cannot_be_compared(tiny_model: ModelFile) -> None:

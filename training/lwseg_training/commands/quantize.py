@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=positive_int, default=100, metavar="N", help="images to calibrate on (default: %(default)s)"
     )
     parser.add_argument("--seed", type=natural_int, default=0, help="of the images drawn (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=natural_int, default=0, metavar="N", help="of the runtimes that compare; 0: they decide"
+    )
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
 
 
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.output or conversion_path(parent.path, args.precision)
     if not path.parent.is_dir() or path.is_dir() or path.resolve() == parent.path.resolve():
         raise UsageError(f"--output is {path}; it has to be a file in a folder that exists, and another than MODEL")
-    model, comparison = convert(parent, path, validation, calibration)
+    model, comparison = convert(parent, path, validation, calibration, args.threads)
     if args.json:
         report = {
             "model": str(model.path),

@@ -75,12 +75,12 @@ class Comparison:
         return {name: _rounded(asdict(entry)) for name, entry in self.runtimes.items()}
 
 
-def compare(parent: ModelFile, converted: ModelFile, split: Split) -> Comparison:
+def compare(parent: ModelFile, converted: ModelFile, split: Split, num_threads: int = 0) -> Comparison:
     """Compare on every image of a split, in every runtime that this machine can run. Shows progress on stderr.
 
-    Raises BackendError where one of them does not open a file, DatasetError where an image cannot be read.
+    num_threads: of runtimes on the CPU; 0 lets them decide. Raises BackendError where one of them does not open a file, DatasetError where an image cannot be read.
     """
-    options = BackendOptions()
+    options = BackendOptions(num_threads=num_threads)
     names = [name for name in BACKENDS if load_runtime(name).probe(options).available]
     runtimes: dict[str, RuntimeComparison] = {}
     figures: dict[str, float] = {}
@@ -113,10 +113,11 @@ def compare(parent: ModelFile, converted: ModelFile, split: Split) -> Comparison
     return Comparison(runtimes, _rounded(figures))
 
 
-def miou(model: ModelFile, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+def miou(model: ModelFile, pairs: Sequence[tuple[np.ndarray, np.ndarray]], num_threads: int = 0) -> float:
     """Return a model file's mIoU on images and labels in ONNX Runtime."""
     evaluator = Evaluator.of_model(model.manifest)
-    with Segmenter(model, open_backend(model, "onnxruntime")) as segmenter:
+    options = BackendOptions(num_threads=num_threads)
+    with Segmenter(model, open_backend(model, "onnxruntime", options)) as segmenter:
         for image, label in pairs:
             segmentation = segmenter.segment([image])[0]
             evaluator.add(Prediction(segmentation.label, segmentation.uncertainty), label)

@@ -44,7 +44,7 @@ class Calibration:
 
 
 def convert(
-    parent: ModelFile, path: Path, validation: Split, calibration: Calibration | None
+    parent: ModelFile, path: Path, validation: Split, calibration: Calibration | None, num_threads: int = 0
 ) -> tuple[ModelFile, Comparison]:
     """Convert a model file and write the result. Shows progress on stderr.
 
@@ -53,6 +53,7 @@ def convert(
         path: of the file to write.
         validation: the split on which both are compared, whose figures the manifest gets.
         calibration: for int8; None converts to fp16.
+        num_threads: of the runtimes that compare; 0 lets them decide.
 
     In int8 the layers that cost most stay in floating point where the plain way loses more than MAX_MIOU_LOSS in a runtime.
 
@@ -74,16 +75,18 @@ def convert(
 
         if calibration is None:
             result, accuracy_aware = in_half(graph), False
-            comparison = compare(parent, saved(result), validation)
+            comparison = compare(parent, saved(result), validation, num_threads)
         else:
             images = calibration.images(parent.manifest.input_size_hw)
             result, accuracy_aware = quantized(graph, images), False
-            comparison = compare(parent, saved(result), validation)
+            comparison = compare(parent, saved(result), validation, num_threads)
             if any(entry.loses_too_much for entry in comparison.runtimes.values()):
                 scored = _spread(validation)
-                result = quantized(graph, images, lambda candidate: miou(saved(candidate), scored), MAX_MIOU_LOSS)
+                result = quantized(
+                    graph, images, lambda candidate: miou(saved(candidate), scored, num_threads), MAX_MIOU_LOSS
+                )
                 accuracy_aware = True
-                comparison = compare(parent, saved(result), validation)
+                comparison = compare(parent, saved(result), validation, num_threads)
     comparison.check(precision)
     description = {
         "sha256": parent.sha256,

@@ -94,7 +94,7 @@ def export_checkpoint(
         evaluator.add(prediction, label)
         check.add(image, prediction)
     parity = check.parity
-    parity.check(precision)
+    check.check(precision)
     manifest = Manifest(
         network=recipe.network.name,
         classes=tuple(ClassInfo(c["id"], c["name"], tuple(c["color_rgb"])) for c in state["classes"]),
