@@ -95,6 +95,7 @@ setup(
             "build = lwseg_ros.commands.build",
             "predict = lwseg_ros.commands.predict",
             "bench = lwseg_ros.commands.bench",
+            "models = lwseg_ros.commands.models",
             "replay = lwseg_ros.commands.replay",
             "report = lwseg_ros.commands.report",
             "demo = lwseg_ros.commands.demo",

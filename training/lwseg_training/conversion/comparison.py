@@ -78,7 +78,8 @@ class Comparison:
 def compare(parent: ModelFile, converted: ModelFile, split: Split, num_threads: int = 0) -> Comparison:
     """Compare on every image of a split, in every runtime that this machine can run. Shows progress on stderr.
 
-    num_threads: of runtimes on the CPU; 0 lets them decide. Raises BackendError where one of them does not open a file, DatasetError where an image cannot be read.
+    num_threads: of runtimes on the CPU; 0 lets them decide. Raises BackendError where one of them does not open a file,
+    DatasetError where an image cannot be read.
     """
     options = BackendOptions(num_threads=num_threads)
     names = [name for name in BACKENDS if load_runtime(name).probe(options).available]

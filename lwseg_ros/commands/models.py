@@ -1,0 +1,74 @@
+"""`lwseg models`: shipped models, or those named, in the precisions that there are, and which each runtime here takes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from lwseg_ros.backends import BACKENDS, BackendOptions, load_runtime
+from lwseg_ros.commands.arguments import MODEL_HELP
+from lwseg_ros.model.model_file import ModelFile, shipped_models
+from lwseg_ros.model.precisions import ModelPrecisions, find_model
+
+HELP = "List models, the precisions that there are of each, what those cost, and which of them each runtime of this machine takes."
+EXAMPLE = "lwseg models dwrseg_b_camvid"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP} (default: the shipped ones)")
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look and print; a conversion that is refused is a warning."""
+    found = {name: find_model(name) for name in args.models or shipped_models()}
+    for model in found.values():
+        for reason in model.refused:
+            print(f"warning: {reason}", file=sys.stderr)
+    listed = {name: described(model) for name, model in found.items()}
+    print(json.dumps(listed, indent=2) if args.json else "\n\n".join(table(*item) for item in listed.items()))
+    return 0
+
+
+def described(model: ModelPrecisions) -> dict[str, Any]:
+    """Return what there is to say of a model, its files, and the file that each runtime of this machine takes."""
+    manifest, options = model.model.manifest, BackendOptions()
+    taken = {}
+    for name in BACKENDS:
+        runtime = load_runtime(name)
+        if runtime.probe(options).available:
+            taken[name] = model.best_first(runtime.preferred_precisions(options))[0].path.name
+    return {
+        "network": manifest.network,
+        "dataset": manifest.dataset,
+        "classes": [info.name for info in manifest.classes],
+        "input_size_hw": list(manifest.input_size_hw),
+        "files": [_file(file) for file in (model.model, *model.others.values())],
+        "taken": taken,
+    }
+
+
+def table(name: str, model: dict[str, Any]) -> str:
+    """Put a model into lines of text."""
+    height, width = model["input_size_hw"]
+    lines = [f"{name}: {model['network']}, {model['dataset']}, {len(model['classes'])} classes, {height} x {width}"]
+    for file in model["files"]:
+        lines.append(f"  {file['precision']:<5} {file['bytes'] / 1e6:6.2f} MB  {file['sha256'][:12]}  {file['path']}")
+        for runtime, figures in file["parent"].get("runtimes", {}).items():
+            lines.append(
+                f"        in {runtime}: mIoU {figures['miou']:.4f} ({figures['miou_change']:+.4f}), "
+                f"the fp32 file's labels on {figures['equal_labels']:.2%} of the pixels"
+            )
+    return "\n".join([*lines, *(f"  {runtime} takes {file}" for runtime, file in model["taken"].items())])
+
+
+def _file(model: ModelFile) -> dict[str, Any]:
+    return {
+        "path": str(model.path),
+        "precision": model.manifest.precision,
+        "bytes": len(model.data),
+        "sha256": model.sha256,
+        "parent": model.manifest.parent,
+    }

@@ -1,0 +1,46 @@
+"""`lwseg models`: files, figures, and what is taken."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+from support.conversions import copied, write_conversion
+
+from lwseg_ros.backends import load_runtime
+from lwseg_ros.commands import models
+from lwseg_ros.model.model_file import ModelFile, shipped_models
+
+
+def command(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    models.add_arguments(parser)
+    return models.run(parser.parse_args(arguments))
+
+
+def test_files_figures_and_what_each_runtime_takes(
+    tiny_model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = copied(tiny_model, tmp_path)
+    figures = {"openvino": {"miou": 0.5, "miou_change": -0.0012, "equal_labels": 0.99123}}
+    write_conversion(parent, "int8", parent={"sha256": parent.sha256, "runtimes": figures})
+    write_conversion(parent, "fp16", sha256="ab" * 32)
+    monkeypatch.setattr(load_runtime("openvino"), "preferred_precisions", lambda options: ("int8",))
+    assert command(str(parent.path)) == 0
+    printed = capsys.readouterr()
+    assert "in openvino: mIoU 0.5000 (-0.0012), the fp32 file's labels on 99.12% of the pixels" in printed.out
+    assert "openvino takes tiny.int8.onnx" in printed.out
+    assert "onnxruntime takes tiny.onnx" in printed.out
+    assert "warning: model file" in printed.err
+    assert "was made of another file" in printed.err
+    assert command(str(parent.path), "--json") == 0
+    listed = json.loads(capsys.readouterr().out)[str(parent.path)]
+    assert [file["precision"] for file in listed["files"]] == ["fp32", "int8"]
+    assert listed["taken"]["openvino"] == "tiny.int8.onnx"
+
+
+def test_the_shipped_ones_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--json") == 0
+    assert json.loads(capsys.readouterr().out).keys() == shipped_models().keys()
