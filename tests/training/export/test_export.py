@@ -226,17 +226,20 @@ def test_parity_is_measured(state: dict[str, Any], validation: LabelledImages) -
     references = [Prediction(*reference) for reference in references_of(graph, validation)]
     model = to_onnx(graph, (64, 96))
 
-    def parity(model: onnx.ModelProto) -> Parity:
+    def parity(model: onnx.ModelProto, runtime: str = "onnxruntime") -> Parity:
         check = ParityCheck(model)
         for (image, _), reference in zip(validation, references, strict=True):
             check.add(image, reference)
-        return check.parity
+        return check.parity_in(runtime)
 
     assert parity(model).equal_labels >= 0.999
     assert parity(perturbed(model, 1.05)).uncertainty_difference > 2
     badly = parity(perturbed(model, -1.0))
     assert badly.equal_labels < 0.9
     assert badly.images == 3
+    assert parity(model, "openvino").equal_labels >= 0.999
+    with pytest.raises(ParityError, match="in openvino the exported graph gives the labels of PyTorch on"):
+        parity(perturbed(model, -1.0), "openvino").check("fp32", "openvino")
 
 
 def test_a_graph_that_differs_from_pytorch_is_refused_and_not_written(

@@ -14,6 +14,7 @@ from torch import nn
 
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import RecipeError
+from lwseg_ros.model.precisions import find_model
 from lwseg_ros.segmenter import Segmenter
 from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.labelled_images import class_ids
@@ -49,7 +50,9 @@ def open_labeller(network: str, device: torch.device) -> Iterator[Labeller]:
     if Path(network).suffix == CHECKPOINT_SUFFIX:
         yield _of_checkpoint(load_checkpoint(Path(network)), device)
         return
-    with Segmenter.open(network) as segmenter:
+    # The file that is named, not a faster conversion beside it: what is learned from its labels is there to stay.
+    precision = find_model(network).model.manifest.precision
+    with Segmenter.open(network, precision=precision) as segmenter:
         yield _of_model(segmenter)
 
 
