@@ -75,7 +75,7 @@ def _is_used_outside(graph: onnx.GraphProto, part: set[int], name: str) -> bool:
 def _half_weights(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
     values = numpy_helper.to_array(tensor)
     largest = float(np.abs(values).max(initial=0))
-    if largest > np.finfo(np.float16).max:
+    if largest > float(np.finfo(np.float16).max):
         raise ModelFileError(f"its weights {tensor.name!r} go up to {largest:g}, beyond float16's 65504; keep fp32")
     return numpy_helper.from_array(values.astype(np.float16), name)
 
