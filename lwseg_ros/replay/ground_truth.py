@@ -10,6 +10,7 @@ import numpy as np
 from lwseg_ros.datasets.reading import read_image
 from lwseg_ros.errors import DatasetError
 from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.camera_view import CameraView
 from lwseg_ros.replay.label_map import LabelMap
 
 
@@ -23,6 +24,7 @@ class GroundTruth:
         label_map: what the stored numbers or colours mean; None: the numbers are the model's class ids.
         ignore_id: a stored number 0..255 that is not judged, besides the model's own ignored id; None: there is none.
         mask: bool [H, W], True where pixels are judged; None judges all.
+        view: the camera above the road, for regions by distance; None: by rows.
     """
 
     topic: str | None = None
@@ -30,6 +32,7 @@ class GroundTruth:
     label_map: LabelMap | None = None
     ignore_id: int | None = None
     mask: np.ndarray | None = None
+    view: CameraView | None = None
 
 
 def read_mask(path: Path) -> np.ndarray:
