@@ -110,7 +110,8 @@ def _other_options(run: Run, base: Run) -> str:
     def options(each: Run) -> dict[str, Any]:
         truth = each.figures["truth"]
         named = {option: truth.get(option) for option in ("tolerance_ms", "label_map", "ignore_id")}
-        return {"topic": each.figures["topics"]["truth"], **named, "mask": bool(truth.get("pixels_masked"))}
+        mask = str(truth.get("mask_sha256") or "")[:12] or bool(truth.get("pixels_masked"))
+        return {"topic": each.figures["topics"]["truth"], **named, "mask": mask}
 
     theirs = options(base)
     return ", ".join(

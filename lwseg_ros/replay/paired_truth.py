@@ -52,7 +52,7 @@ class PairedTruth:
         self._image_topic = image_topic
         self._classes: Sequence[ClassInfo] = sorted(manifest.classes, key=lambda info: info.id)
         self._wanted = wanted
-        self._mask = wanted.mask
+        self._mask = wanted.mask.pixels if wanted.mask else None
         self._judged = self._resized = self._ignored = self._masked = 0
         self._pairing = pair(bag, image_topic, self.topic, round(wanted.tolerance_ms * NS_PER_MS))
         num_backward = self._pairing.num_backward
@@ -126,6 +126,8 @@ class PairedTruth:
             tolerance_ms=self._wanted.tolerance_ms,
             label_map=self._wanted.label_map.source if self._wanted.label_map else None,
             ignore_id=self._wanted.ignore_id,
+            mask=self._wanted.mask.source if self._wanted.mask else None,
+            mask_sha256=self._wanted.mask.sha256 if self._wanted.mask else None,
             camera_height_m=view.mounting.height_m if view else None,
             camera_pitch_deg=view.mounting.pitch_deg if view else None,
             camera_info=view.source if view else None,

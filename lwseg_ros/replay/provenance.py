@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lwseg_ros.evaluation.machine import library_versions, machine
-from lwseg_ros.files import open_regular
+from lwseg_ros.files import file_sha256
 from lwseg_ros.replay.storage.files import find_files
-
-_READ_BYTES = 1 << 20
 
 
 def describe_bag(path: Path) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def describe_bag(path: Path) -> dict[str, Any]:
         OSError: a file cannot be read.
     """
     files = sorted(find_files(path).paths, key=lambda file: file.name)
-    digests = [_sha256(file) for file in files]
+    digests = [file_sha256(file) for file in files]
     lines = "".join(f"{digest}  {file.name}\n" for digest, file in zip(digests, files, strict=True))
     digest = digests[0] if len(files) == 1 else hashlib.sha256(os.fsencode(lines)).hexdigest()
     return {"path": str(path), "bytes": sum(file.stat().st_size for file in files), "sha256": digest}
@@ -35,11 +33,3 @@ def versions() -> dict[str, str]:
     """Return the versions of lwseg_ros, Python and the libraries that take part."""
     here = machine()
     return {"lwseg_ros": here["lwseg_ros"], "python": here["python"], **library_versions()}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open_regular(path) as file:
-        while data := file.read(_READ_BYTES):
-            digest.update(data)
-    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -88,6 +89,9 @@ def test_options_of_the_ground_truth(tmp_path: Path, tiny_model: ModelFile, caps
     assert figures["miou"] > 0.8
     assert figures["truth"]["pixels_ignored"] == 30
     assert figures["truth"]["pixels_masked"] == 3 * 24 * 64
+    digest = hashlib.sha256((tmp_path / "mask.png").read_bytes()).hexdigest()
+    assert (figures["truth"]["mask"], figures["truth"]["mask_sha256"]) == (str(tmp_path / "mask.png"), digest)
+    assert f"<code>{digest}</code>" in (out / "report.html").read_text()
     assert [figures["truth"][key] for key in ("tolerance_ms", "ignore_id")] == [2.0, 77]
 
 
@@ -366,7 +370,8 @@ def test_a_run_judged_by_another_mask_is_not_compared(
     assert main(offline(tiny_model, bag, *compared, "--require", "against.differences.miou.difference>=-1")) == 3
     said = capsys.readouterr().err
     assert "warning: not compared: " in said
-    assert "judged other pixels, in frame 0 1536 and 3072 (mask: True and False)" in said
+    digest = hashlib.sha256((tmp_path / "mask.png").read_bytes()).hexdigest()
+    assert f"judged other pixels, in frame 0 1536 and 3072 (mask: {digest[:12]} and False)" in said
     assert main(["report", str(base), str(out)]) == 1
 
 

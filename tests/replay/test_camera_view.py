@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from support.bag_files import camera_info_message, image_message, painted_messages, write_messages
@@ -54,6 +55,7 @@ def test_distances_stand_in_report_and_page(tmp_path: Path, tiny_model: ModelFil
     assert [each["distance_m"] for each in figures["regions"]] == [None, [30, None], [10, 30], [0, 10]]
     assert sum(each["pixels"] for each in figures["regions"]) == figures["truth"]["pixels"]
     assert (figures["truth"]["camera_height_m"], figures["truth"]["camera_pitch_deg"]) == (1.4, 0.0)
+    jsonschema.validate(figures, json.loads((Path(__file__).parents[2] / "docs/report.schema.json").read_text()))
     page = (tmp_path / "out/report.html").read_text()
     assert "<h3>By distance</h3>" in page
     assert "Ahead of a camera 1.4 m above a flat road, which looks down by 0°" in page

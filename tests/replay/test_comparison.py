@@ -184,6 +184,9 @@ def test_runs_that_judged_other_pixels_are_not_compared(run: Callable[..., Run])
     message = r"judged other pixels, in frame 1 10 and 20 \(mask: True and False\); replay one of them again"
     with pytest.raises(LwsegError, match=message):
         compare(run("masked", masked, truth=truth), base)
+    named = truth | {"mask": "bonnet.png", "mask_sha256": "5a" * 32}
+    with pytest.raises(LwsegError, match=r"in frame 1 10 and 20 \(mask: 5a5a5a5a5a5a and False\); replay one"):
+        compare(run("named", masked, truth=named), base)
     other = run("other", masked, bag="bb", truth=truth | {"ignore_id": 7}, partial=True)
     assert compare(other, base)["unpaired_because"] == (
         f"the bags differ, judged by other options (ignore_id: 7 and None, mask: True and False), {other.name} is partial"
