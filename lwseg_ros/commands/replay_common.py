@@ -250,6 +250,8 @@ def comparison_in_words(against: dict[str, Any]) -> str:
         parts.append(f"{name} {each['difference']:+.4f}{interval}")
     why = against["unpaired_because"]
     how = f"unpaired, since {why}" if why else f"over {against['frames']['run']} frames that both judged"
+    if against.get("partial") and not why:  # of an older run it is not known
+        how += f"; partial: {', '.join(against['partial'])}"
     return f"{against['run']}: {', '.join(parts)}, {how}"
 
 
