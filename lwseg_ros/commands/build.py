@@ -16,6 +16,7 @@ from lwseg_ros.commands.arguments import natural_int, positive_int
 from lwseg_ros.errors import BackendUnavailableError, ModelFileError
 from lwseg_ros.model.manifest import PRECISIONS
 from lwseg_ros.model.model_file import load_model, resolve_model
+from lwseg_ros.terminal import say
 
 HELP = "Build the TensorRT engine of a model file and keep it in the engine cache."
 EXAMPLE = "lwseg build dwrseg_b_camvid --max-batch 2"
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build, or find it built, and say where it is."""
     if args.compute_capability != ANY and not args.cpu_only:
-        print("lwseg build: --compute-capability goes with --cpu-only", file=sys.stderr)
+        say("lwseg build: --compute-capability goes with --cpu-only", file=sys.stderr)
         return 2
     model = load_model(resolve_model(args.model))
     if args.precision not in (None, model.manifest.precision):
@@ -74,13 +75,13 @@ def run(args: argparse.Namespace) -> int:
         path, done = cache.path_of(key), "was there already"
     if not args.cpu_only:
         TensorRtBackend(model, options).close()  # what was built has to load
-    print(f"{path}: {done}; {path.stat().st_size / 1e6:.1f} MB")
-    print(f"for {library.name} {library.version}, {model.manifest.precision}, max_batch {options.max_batch}")
+    say(f"{path}: {done}; {path.stat().st_size / 1e6:.1f} MB")
+    say(f"for {library.name} {library.version}, {model.manifest.precision}, max_batch {options.max_batch}")
     if args.cpu_only:
         kinds = (
             "any supported GPU" if args.compute_capability == ANY else f"compute capability {args.compute_capability}"
         )
-        print(f"built without a device, for {kinds}: it was not run here; copy it into the vehicle's engine cache")
+        say(f"built without a device, for {kinds}: it was not run here; copy it into the vehicle's engine cache")
     return 0
 
 

@@ -29,6 +29,7 @@ from lwseg_ros.replay.requirements import Outcome, Requirement, RequirementError
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.replay.run_folder import Run, read_run
 from lwseg_ros.replay.sample import SAMPLE_BAG, sample_note
+from lwseg_ros.terminal import say
 
 NUM_KEPT = 6
 NUM_EXTREME = 3
@@ -132,7 +133,7 @@ def run_live(
     room = (
         f"; its answers take about {num_bytes / 1e9:.1f} GB of disk meanwhile" if num_bytes >= TOLD_SPOOL_BYTES else ""
     )
-    print(f"starting the node, the player and the collector{room} ...", file=sys.stderr)
+    say(f"starting the node, the player and the collector{room} ...", file=sys.stderr)
     with progress_bars() as bar:
         advance = bar("labels received", total)
 
@@ -160,14 +161,14 @@ def finish(result: ReplayResult, folder: Path, terms: Terms, *, as_json: bool) -
     page = write_report(report, folder, terms.junit)
     figures = report.figures
     for warning in report.result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        say(f"warning: {warning}", file=sys.stderr)
     if as_json:
-        print(json.dumps(figures, indent=2))
+        say(json.dumps(figures, indent=2))
     else:
-        print(summary(figures))
+        say(summary(figures))
         if report.result.note:
-            print(report.result.note)
-    print(f"report: {page}", file=sys.stderr if as_json else sys.stdout)
+            say(report.result.note)
+    say(f"report: {page}", file=sys.stderr if as_json else sys.stdout)
     refused = print_verdict(report.outcomes)
     return 1 if result.partial else refused
 
@@ -183,7 +184,7 @@ def print_verdict(outcomes: Sequence[Outcome]) -> int:
     """Say on standard error what is not met, and return the exit code."""
     missed = [outcome for outcome in outcomes if not outcome.met]
     for outcome in missed:
-        print(f"not met: {outcome.requirement.text}: {outcome.said}", file=sys.stderr)
+        say(f"not met: {outcome.requirement.text}: {outcome.said}", file=sys.stderr)
     return 3 if missed else 0
 
 

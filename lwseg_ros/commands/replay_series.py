@@ -15,6 +15,7 @@ from lwseg_ros.replay.merging import merge_results, thin_out
 from lwseg_ros.replay.report.document import describe
 from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.results import ReplayResult
+from lwseg_ros.terminal import say
 
 
 def one_after_another(
@@ -55,10 +56,10 @@ def finish_series(
                 error = str(gone)
             else:
                 done = thin_out(done | {places[bag]: result}, len(bags), NUM_KEPT, NUM_EXTREME)
-                print(f"{bag}: {write_report(report, folder / folders[bag])}", file=sys.stderr)
+                say(f"{bag}: {write_report(report, folder / folders[bag])}", file=sys.stderr)
                 continue
         failed[bag] = error
-        print(f"lwseg replay: {bag} failed: {error}", file=sys.stderr)
+        say(f"lwseg replay: {bag} failed: {error}", file=sys.stderr)
     missing = [
         f"{bag} failed and is not in these figures: {failed[bag]}"
         if bag in failed
@@ -68,7 +69,7 @@ def finish_series(
     ]
     results = [noted(done[place]) for place in sorted(done)]
     if not results:
-        print(f"lwseg replay: none of the {len(bags)} bags was replayed", file=sys.stderr)
+        say(f"lwseg replay: none of the {len(bags)} bags was replayed", file=sys.stderr)
         return 1
     whole = merge_results(results, NUM_KEPT, NUM_EXTREME)
     whole = replace(whole, warnings=(*missing, *whole.warnings), partial=whole.partial or bool(missing))

@@ -138,6 +138,29 @@ def test_names_in_the_report_are_text(tmp_path: Path) -> None:
     ElementTree.parse(tmp_path / "out" / "junit.xml")
 
 
+def test_names_of_others_move_no_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clear = "\x1b[2J\x9b1m"
+    manifest = tiny_manifest()
+    classes = tuple(replace(info, name=info.name + clear) for info in manifest.classes)
+    model = save_model(tiny_graph(), replace(manifest, classes=classes, network=clear), tmp_path / f"{clear}.onnx")
+    messages = [(topic.replace("/cam", f"/c\n\r{clear}"), *rest) for topic, *rest in painted_messages(2)]
+    bag, out = write_messages(tmp_path / f"bag{clear}", messages), tmp_path / f"out{clear}"
+    assert main(offline(model, bag, "--require", f"iou.road{clear}>=0.999", "-o", out)) == 3
+    assert main(offline(model, bag, "--require", f"iou.{clear}>=0.9", "-o", out)) == 2
+    assert main(offline(model, bag, "--topic", f"/{clear}", "-o", out)) == 1
+    assert main(["report", str(out), str(out), "--require", f"iou.road{clear}>=0.999"]) == 3
+    printed = "".join(capsys.readouterr())
+    assert not {character for character in printed if not character.isprintable()} - {"\n", "\r"}  # \r: progress bars
+    assert r"by /c\n\r\x1b[2J\x9b1m/label" in printed
+    assert r"not met: iou.road\x1b[2J\x9b1m>=0.999: " in printed
+    case = ElementTree.parse(out / "junit.xml").getroot()[0][0]
+    assert case.attrib["name"] == r"iou.road\x1b[2J\x9b1m>=0.999"
+    topics = json.loads((out / "report.json").read_text())["topics"]
+    assert topics["image"] == r"/c\n\r\x1b[2J\x9b1m/image/compressed"
+    # the name that is shown is the one to ask for
+    assert main(offline(model, bag, "--topic", topics["image"], "-o", out)) == 0
+
+
 def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(
     tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
