@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay the sample bag at its recorded rate and write the report."""
-    terms = Terms.of(args)
+    terms = Terms.of(args, [args.output])
     options = LiveOptions(resolve_model(args.model), args.backend)
     with ends_in_order() as interrupted:
         result = run_live(SAMPLE_BAG, options, interrupted=interrupted)

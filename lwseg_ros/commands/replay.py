@@ -21,7 +21,7 @@ from lwseg_ros.commands.replay_common import (
     progress_bars,
     run_live,
 )
-from lwseg_ros.commands.replay_series import finish_series, one_after_another
+from lwseg_ros.commands.replay_series import finish_series, one_after_another, report_folders
 from lwseg_ros.errors import UsageError
 from lwseg_ros.evaluation.distance_regions import Mounting
 from lwseg_ros.imaging.calibration import read_camera_info
@@ -176,7 +176,8 @@ def distances(text: str) -> tuple[float, float]:
 def run(args: argparse.Namespace) -> int:
     """Replay, write the reports, and print the key figures."""
     _check_usage(args)
-    terms = Terms.of(args)
+    own = [args.output / name for name in report_folders(args.bags)] if len(args.bags) > 1 else []
+    terms = Terms.of(args, [args.output, *own])
     ground_truth = GroundTruth(
         args.label_topic,
         args.label_tolerance,

@@ -91,14 +91,19 @@ class Terms:
     junit: Path | None = None
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Terms:
-        """Take the terms from the options.
+    def of(cls, args: argparse.Namespace, folders: Sequence[Path]) -> Terms:
+        """Take the terms from the options; folders are those that reports are going to be written to.
 
         Raises:
-            UsageError: the model has no class that is asked for, or nothing is compared that is required of a comparison.
+            UsageError: the other run lies in one of the folders, the model has no class that is asked for, or nothing is compared
+                that is required of a comparison.
             LwsegError: the other run cannot be read, or is of other classes; the model cannot be read.
         """
         check_junit(args)
+        if args.against and args.against.resolve() in [folder.resolve() for folder in folders]:
+            raise UsageError(
+                f"--against {args.against} would be overwritten by the report; choose another folder with -o"
+            )
         against = read_run(args.against) if args.against else None
         names = class_names(args.model)
         check(args.require, names, is_compared=against is not None)

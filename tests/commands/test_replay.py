@@ -24,6 +24,8 @@ from support.tiny_model import tiny_graph, tiny_manifest
 from lwseg_ros.cli import main
 from lwseg_ros.commands.replay_series import report_folders
 from lwseg_ros.model.model_file import ModelFile, save_model
+from lwseg_ros.replay import results
+from lwseg_ros.replay.provenance import identify_bag
 from lwseg_ros.segmenter import Segmentation, Segmenter
 
 
@@ -240,12 +242,12 @@ def test_requirements_decide_the_exit_code(
     tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bag, out = write_messages(tmp_path / "bag", painted_messages(3)), tmp_path / "out"
-    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "--backend", "onnxruntime"]
-    arguments += ["-o", str(out)]
-    assert main([*arguments, "--require", "miou>=0.5", "iou.car>=10%", "judged>=3"]) == 0
+    arguments = offline(tiny_model, bag)
+    assert main([*arguments, "-o", str(out), "--require", "miou>=0.5", "iou.car>=10%", "judged>=3"]) == 0
     assert "verdict      met" in capsys.readouterr().out
     required = ["--require", "miou>=0.999", "latency.p99<=80", "dropped<=0"]
-    assert main([*arguments, *required, "--against", str(out), "--junit", str(tmp_path / "ci.xml")]) == 3
+    compared = ["--against", str(out), "-o", str(tmp_path / "next"), "--junit", str(tmp_path / "ci.xml")]
+    assert main([*arguments, *required, *compared]) == 3
     captured = capsys.readouterr()
     assert f"against      {out}: mIoU +0.0000" in captured.out
     assert "not met: miou>=0.999: 0." in captured.err
@@ -342,17 +344,45 @@ def test_a_partial_replay_meets_nothing_and_is_no_verdict_on_the_model(
     assert json.loads((out / "a" / "report.json").read_text())["requirements"][0]["met"] is False
 
 
+def test_the_run_to_compare_with_is_not_overwritten(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bags = [write_messages(tmp_path / name, painted_messages(2 + len(name))) for name in ("a", "bb")]
+    out = tmp_path / "out"
+    assert main(offline(tiny_model, *bags, "-o", out)) == 0
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    (tmp_path / "link").symlink_to(out)
+    for command in (
+        offline(tiny_model, tmp_path / "gone", "--against", out, "-o", tmp_path / "x" / ".." / "link"),
+        offline(tiny_model, *bags, "--against", out / "bb", "-o", out),
+        ["demo", "--against", str(out), "-o", str(out)],
+    ):
+        capsys.readouterr()
+        assert main(command) == 2
+        assert "would be overwritten by the report; choose another folder with -o" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+
+
 @pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
 def test_a_bag_that_fails_is_named_and_the_others_stand(
-    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str], workers: list[str]
+    tmp_path: Path,
+    tiny_model: ModelFile,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    workers: list[str],
 ) -> None:
     if workers:
         pytest.importorskip("distributed", reason="Dask is not installed: pip install 'lwseg_ros[fleet]'")
+    identified: list[Path] = []
+    monkeypatch.setattr(results, "identify_bag", lambda path: identified.append(path) or identify_bag(path))
     bags = [write_messages(tmp_path / name, painted_messages(n)) for name, n in (("a", 2), ("b", 3))]
     out = tmp_path / "out"
     assert main(offline(tiny_model, bags[0], tmp_path / "gone", bags[1], *workers, "--json", "-o", out)) == 1
     captured = capsys.readouterr()
     figures = json.loads(captured.out)
+    assert identified == ([] if workers else bags)  # once, by the process that judges it
+    assert [bag["path"] for bag in figures["bags"]] == [str(bag) for bag in bags]
+    assert [bag["sha256"] for bag in figures["bags"]] == [identify_bag(bag).sha256 for bag in bags]
     assert f"lwseg replay: {tmp_path / 'gone'} failed: no bag at" in captured.err
     assert figures["partial"] is True
     assert figures["frames"]["segmented"] == 5
