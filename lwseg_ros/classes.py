@@ -29,8 +29,10 @@ class ClassInfo:
         """Check every field; raises ModelFileError."""
         if not is_int(self.id, 0, MAX_CLASS_ID):
             raise ModelFileError(f"manifest field 'classes': class id {self.id!r} is not in 0..{MAX_CLASS_ID}")
-        if not (isinstance(self.name, str) and self.name):
-            raise ModelFileError(f"manifest field 'classes': class {self.id} has name {self.name!r}, expected a text")
+        if not (isinstance(self.name, str) and self.name.splitlines() == [self.name]):
+            raise ModelFileError(
+                f"manifest field 'classes': class {self.id} has name {self.name!r}, expected a text of one line"
+            )
         if not (is_triple(self.color_rgb) and all(is_int(level, 0, 255) for level in self.color_rgb)):
             raise ModelFileError(
                 f"manifest field 'classes': class {self.name!r} has color_rgb {self.color_rgb!r}, "

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from lwseg_ros import __version__
 from lwseg_ros.errors import LwsegError, UsageError
+from lwseg_ros.terminal import say
 
 TRAINING_COMMANDS = (
     "average",
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # So that the interpreter's own flush at its end stays quiet too.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
-            print(f"lwseg: {error}", file=sys.stderr)
+            say(f"lwseg: {error}", file=sys.stderr)
         return 1
     return status
 
@@ -105,22 +106,22 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = installed_commands()
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage(list(commands)))
+        say(usage(list(commands)))
         return 0 if arguments else 2
     if arguments[0] == "--version":
-        print(f"lwseg_ros {__version__}")
+        say(f"lwseg_ros {__version__}")
         return 0
     name = arguments[0]
     if name not in commands:
         hint = "`pip install ./training` (from a checkout) brings it" if name in TRAINING_COMMANDS else ""
-        print(f"lwseg: no command {name!r}; {hint or 'there are: ' + ', '.join(commands)}", file=sys.stderr)
+        say(f"lwseg: no command {name!r}; {hint or 'there are: ' + ', '.join(commands)}", file=sys.stderr)
         return 2
     try:
         command: Command = commands[name].load()
     except ModuleNotFoundError as error:
         package = commands[name].module.partition(".")[0]
         install = f"`pip install {_CHECKOUT.get(package, package)}`" + " (from a checkout)" * (package in _CHECKOUT)
-        print(
+        say(
             f"lwseg {name}: the Python module {error.name!r} is not installed; {install} brings it",
             file=sys.stderr,
         )
@@ -141,10 +142,10 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # is for `main`
         raise
     except (LwsegError, OSError) as error:  # the text of an OSError names the file
-        print(f"lwseg {name}: {error}", file=sys.stderr)
+        say(f"lwseg {name}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        print(f"lwseg {name}: interrupted", file=sys.stderr)
+        say(f"lwseg {name}: interrupted", file=sys.stderr)
         return 1
 
 

@@ -33,6 +33,10 @@ class BagError(LwsegError):
     """A bag, or a topic in it, cannot be used."""
 
 
+class CalibrationError(LwsegError):
+    """A camera's calibration cannot be used."""
+
+
 class DatasetError(LwsegError):
     """A data set folder is not what it should be."""
 

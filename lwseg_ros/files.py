@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ MAX_YAML_BYTES = 1 << 20
 MAX_YAML_NODES = 1 << 15
 MAX_YAML_DEPTH = 32
 MAX_YAML_SCALAR = 1 << 10  # characters without quotes: numbers take time by the square of their length
+_READ_BYTES = 1 << 20
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first where PyYAML was built with libyaml
 
 
@@ -91,6 +93,15 @@ def open_regular(path: Path) -> IO[bytes]:
         file.close()
         raise
     return file
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 lower-case hex digits; raises OSError."""
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        while data := file.read(_READ_BYTES):
+            digest.update(data)
+    return digest.hexdigest()
 
 
 def load_yaml(path: Path) -> Any:

@@ -12,6 +12,7 @@ from lwseg_ros.backends import BACKENDS, CPU_PRECISIONS, BackendOptions
 from lwseg_ros.commands.arguments import MODEL_HELP, natural_int, positive_int
 from lwseg_ros.evaluation.latency import measure
 from lwseg_ros.model.precisions import find_model
+from lwseg_ros.terminal import say
 
 HELP = "Measure latency and throughput of a model in each runtime of this machine."
 EXAMPLE = "lwseg bench dwrseg_b_camvid --seconds 5 --json"
@@ -35,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print; fails when no runtime could be measured."""
     if not (math.isfinite(args.seconds) and args.seconds > 0):
-        print(f"lwseg bench: --seconds is {args.seconds}, expected more than 0", file=sys.stderr)
+        say(f"lwseg bench: --seconds is {args.seconds}, expected more than 0", file=sys.stderr)
         return 2
     model = find_model(args.model)
     options = BackendOptions(max_batch=args.batch, num_threads=args.threads, cpu_precision=args.cpu_precision)
     figures = measure(model, options, args.backend, args.baseline, args.seconds)
-    print(json.dumps(figures, indent=2) if args.json else table(figures))
+    say(json.dumps(figures, indent=2) if args.json else table(figures))
     return 0
 
 

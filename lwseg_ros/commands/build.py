@@ -15,6 +15,7 @@ from lwseg_ros.backends.tensorrt_builder import build_engine, engine_key, load_l
 from lwseg_ros.commands.arguments import MODEL_HELP, natural_int, positive_int
 from lwseg_ros.errors import BackendUnavailableError
 from lwseg_ros.model.precisions import CHOICES, find_model
+from lwseg_ros.terminal import say
 
 HELP = "Build the TensorRT engine of a model file and keep it in the engine cache."
 EXAMPLE = "lwseg build dwrseg_b_camvid --max-batch 2"
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build, or find it built, and say where it is."""
     if args.compute_capability != ANY and not args.cpu_only:
-        print("lwseg build: --compute-capability goes with --cpu-only", file=sys.stderr)
+        say("lwseg build: --compute-capability goes with --cpu-only", file=sys.stderr)
         return 2
     options = BackendOptions(max_batch=args.max_batch, cache_dir=args.cache_dir, device_id=args.device)
     model = find_model(args.model, args.precision).best_first(preferred_precisions(options))[0]
@@ -73,13 +74,13 @@ def run(args: argparse.Namespace) -> int:
         path, done = cache.path_of(key), "was there already"
     if not args.cpu_only:
         TensorRtBackend(model, options).close()  # what was built has to load
-    print(f"{path}: {done}; {path.stat().st_size / 1e6:.1f} MB")
-    print(f"for {library.name} {library.version}, {model.manifest.precision}, max_batch {options.max_batch}")
+    say(f"{path}: {done}; {path.stat().st_size / 1e6:.1f} MB")
+    say(f"for {library.name} {library.version}, {model.manifest.precision}, max_batch {options.max_batch}")
     if args.cpu_only:
         kinds = (
             "any supported GPU" if args.compute_capability == ANY else f"compute capability {args.compute_capability}"
         )
-        print(f"built without a device, for {kinds}: it was not run here; copy it into the vehicle's engine cache")
+        say(f"built without a device, for {kinds}: it was not run here; copy it into the vehicle's engine cache")
     return 0
 
 

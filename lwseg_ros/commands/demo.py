@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay the sample bag at its recorded rate and write the report."""
-    terms = Terms.of(args)
+    terms = Terms.of(args, [args.output])
     path, parameters = node_model(args.model)
     options = LiveOptions(path, args.backend, parameters=parameters)
     with ends_in_order() as interrupted:

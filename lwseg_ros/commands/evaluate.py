@@ -13,6 +13,7 @@ from lwseg_ros.datasets import DATASETS, figures_note, load_split
 from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.evaluation.split import evaluate_split
 from lwseg_ros.segmenter import Segmenter
+from lwseg_ros.terminal import say
 
 HELP = "Evaluate a model on a labelled split: IoU, precision and recall, edges, image regions, how the uncertainty finds errors."
 EXAMPLE = "lwseg evaluate dwrseg_b_camvid --dataset camvid --data ~/camvid --split val"
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             "trained_on": segmenter.manifest.trained_on(split.dataset, split.split),
             **evaluate_split(segmenter, split),
         }
-    print(json.dumps(figures, indent=2) if args.json else table(figures))
+    say(json.dumps(figures, indent=2) if args.json else table(figures))
     return 0
 
 

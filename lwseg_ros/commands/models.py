@@ -11,6 +11,7 @@ from lwseg_ros.backends import BACKENDS, BackendOptions, load_runtime
 from lwseg_ros.commands.arguments import MODEL_HELP
 from lwseg_ros.model.model_file import ModelFile, shipped_models
 from lwseg_ros.model.precisions import ModelPrecisions, find_model
+from lwseg_ros.terminal import say
 
 HELP = "List models, the precisions that there are of each, what those cost, and which of them each runtime of this machine takes."
 EXAMPLE = "lwseg models dwrseg_b_camvid"
@@ -26,9 +27,9 @@ def run(args: argparse.Namespace) -> int:
     found = {name: find_model(name) for name in args.models or shipped_models()}
     for model in found.values():
         for reason in model.refused:
-            print(f"warning: {reason}", file=sys.stderr)
+            say(f"warning: {reason}", file=sys.stderr)
     listed = {name: described(model) for name, model in found.items()}
-    print(json.dumps(listed, indent=2) if args.json else "\n\n".join(table(*item) for item in listed.items()))
+    say(json.dumps(listed, indent=2) if args.json else "\n\n".join(table(*item) for item in listed.items()))
     return 0
 
 

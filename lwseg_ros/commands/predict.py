@@ -23,6 +23,7 @@ from lwseg_ros.imaging.headers import UnknownFormatError
 from lwseg_ros.imaging.messages import check_size, decode_stream
 from lwseg_ros.imaging.video import read_frames, write_video
 from lwseg_ros.segmenter import Segmentation, Segmenter
+from lwseg_ros.terminal import say, visible
 
 HELP = "Segment images, folders of images and videos into label, uncertainty and overlay."
 EXAMPLE = "lwseg predict dwrseg_b_camvid street.jpg drive.mp4 -o out/predicted"
@@ -60,12 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment what can be read; returns 1 where something could not."""
     if not 0 <= args.alpha <= 1:
-        print(f"lwseg predict: --alpha is {args.alpha}, expected 0 to 1", file=sys.stderr)
+        say(f"lwseg predict: --alpha is {args.alpha}, expected 0 to 1", file=sys.stderr)
         return 2
     sources, failures = find_sources(args.inputs, args.output)
     done = 0
     with Segmenter.open(args.model, args.backend) as segmenter:
-        print(f"{segmenter.model.path.name} on {segmenter.choice.reason}", file=sys.stderr)
+        say(f"{segmenter.model.path.name} on {segmenter.choice.reason}", file=sys.stderr)
         try:
             args.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -82,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
             except OSError as error:
                 raise LwsegError(f"{args.output} cannot be written: {error.strerror or error}") from error
     for failure in failures:
-        print(f"lwseg predict: {failure}", file=sys.stderr)
-    print(f"{done} of {done + len(failures)} inputs segmented into {args.output}, {len(failures)} failed")
+        say(f"lwseg predict: {failure}", file=sys.stderr)
+    say(f"{done} of {done + len(failures)} inputs segmented into {args.output}, {len(failures)} failed")
     return 1 if failures else 0
 
 
@@ -135,7 +136,12 @@ def predict_video(segmenter: Segmenter, source: Source, output: Path, alpha: flo
 
     def overlays() -> Iterator[np.ndarray]:
         bar = tqdm(
-            video.frames, total=video.num_frames, desc=source.path.name, unit="frame", file=sys.stderr, leave=False
+            video.frames,
+            total=video.num_frames,
+            desc=visible(source.path.name),
+            unit="frame",
+            file=sys.stderr,
+            leave=False,
         )
         for index, frame in enumerate(bar):
             segmentation = segmenter.segment([frame])[0]
@@ -145,7 +151,7 @@ def predict_video(segmenter: Segmenter, source: Source, output: Path, alpha: flo
 
     written = write_video(output / f"{source.name}_overlay.mp4", overlays(), video.rate_hz)
     if video.num_frames is not None and written < video.num_frames:
-        print(
+        say(
             f"lwseg predict: {source.path} ends after {written} of the {video.num_frames} frames that its header counts; "
             "these are segmented",
             file=sys.stderr,

@@ -21,8 +21,11 @@ from lwseg_ros.commands.replay_common import (
     progress_bars,
     run_live,
 )
-from lwseg_ros.commands.replay_series import finish_series, one_after_another
+from lwseg_ros.commands.replay_series import finish_series, one_after_another, report_folders
 from lwseg_ros.errors import UsageError
+from lwseg_ros.evaluation.distance_regions import Mounting
+from lwseg_ros.imaging.calibration import read_camera_info
+from lwseg_ros.replay.camera_view import CameraView
 from lwseg_ros.replay.fleet import BagOutcome, Fleet, replay_fleet
 from lwseg_ros.replay.ground_truth import GroundTruth, read_mask
 from lwseg_ros.replay.label_map import load_label_map
@@ -77,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask", type=Path, metavar="FILE", help="black and white picture: black pixels are not judged"
     )
+    add_view_arguments(parser)
     parser.add_argument(
         "--rate", type=rate, default="1.0", help="factor on the recorded rate, or `max`: as fast as the node answers"
     )
@@ -121,16 +125,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the report")
 
 
+def add_view_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what regions by distance need."""
+    parser.add_argument(
+        "--camera-height",
+        type=positive_float,
+        metavar="M",
+        help="of the camera above a flat road, metres: regions of the image are by distance, not by rows",
+    )
+    parser.add_argument(
+        "--camera-pitch", type=pitch, metavar="DEG", help="how far the camera looks down, degrees (default: 0)"
+    )
+    parser.add_argument(
+        "--camera-info",
+        type=Path,
+        metavar="FILE",
+        help="calibration as ROS writes it, YAML (default: the bag's camera_info)",
+    )
+    parser.add_argument(
+        "--distances",
+        type=distances,
+        metavar="M,M",
+        help="where the near and the middle region end, metres (default: 10,30)",
+    )
+
+
+def pitch(text: str) -> float:
+    """Read an angle between -90 and 90 degrees."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 90.0
+    if not -90 < value < 90:
+        raise argparse.ArgumentTypeError(f"{text!r} is no angle between -90 and 90 degrees")
+    return value
+
+
+def distances(text: str) -> tuple[float, float]:
+    """Read two ascending distances above 0, such as `10,30`."""
+    try:
+        near, middle = map(positive_float, text.split(","))
+    except (ValueError, argparse.ArgumentTypeError):
+        near = middle = 0.0
+    if not near < middle:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two ascending distances in metres, such as 10,30")
+    return near, middle
+
+
 def run(args: argparse.Namespace) -> int:
     """Replay, write the reports, and print the key figures."""
     _check_usage(args)
-    terms = Terms.of(args)
+    own = [args.output / name for name in report_folders(args.bags)] if len(args.bags) > 1 else []
+    terms = Terms.of(args, [args.output, *own])
     ground_truth = GroundTruth(
         args.label_topic,
         args.label_tolerance,
         load_label_map(args.label_map) if args.label_map else None,
         args.ignore_id,
         read_mask(args.mask) if args.mask else None,
+        _view(args),
     )
     with ends_in_order() as interrupted, ExitStack() as stack:
         if args.workers or args.scheduler:
@@ -156,6 +209,20 @@ def _check_usage(args: argparse.Namespace) -> None:
         )
     if args.record and (len(args.bags) > 1 or args.workers or args.scheduler):
         raise UsageError("--record writes the predictions of one bag; give one bag, without --workers and --scheduler")
+
+
+def _view(args: argparse.Namespace) -> CameraView | None:
+    """Take what regions by distance need; raises UsageError where the height is missing, CalibrationError for the file."""
+    if args.camera_height is None:
+        given = {"--camera-pitch": args.camera_pitch, "--camera-info": args.camera_info, "--distances": args.distances}
+        alone = [name for name, value in given.items() if value is not None]
+        if alone:
+            raise UsageError(f"{' and '.join(alone)} need --camera-height M, without which regions are by rows")
+        return None
+    mounting = Mounting(args.camera_height, args.camera_pitch or 0.0, args.distances or Mounting.bounds_m)
+    if args.camera_info is None:
+        return CameraView(mounting)
+    return CameraView(mounting, read_camera_info(args.camera_info), str(args.camera_info))
 
 
 def _live(

@@ -31,6 +31,7 @@ from lwseg_ros.replay.requirements import Outcome, Requirement, RequirementError
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.replay.run_folder import Run, read_run
 from lwseg_ros.replay.sample import SAMPLE_BAG, sample_note
+from lwseg_ros.terminal import say
 
 NUM_KEPT = 6
 NUM_EXTREME = 3
@@ -92,14 +93,19 @@ class Terms:
     junit: Path | None = None
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Terms:
-        """Take the terms from the options.
+    def of(cls, args: argparse.Namespace, folders: Sequence[Path]) -> Terms:
+        """Take the terms from the options; folders are those that reports are going to be written to.
 
         Raises:
-            UsageError: the model has no class that is asked for, or nothing is compared that is required of a comparison.
+            UsageError: the other run lies in one of the folders, the model has no class that is asked for, or nothing is compared
+                that is required of a comparison.
             LwsegError: the other run cannot be read, or is of other classes; the model cannot be read.
         """
         check_junit(args)
+        if args.against and args.against.resolve() in [folder.resolve() for folder in folders]:
+            raise UsageError(
+                f"--against {args.against} would be overwritten by the report; choose another folder with -o"
+            )
         against = read_run(args.against) if args.against else None
         names = class_names(args.model)
         check(args.require, names, is_compared=against is not None)
@@ -134,7 +140,7 @@ def run_live(
     room = (
         f"; its answers take about {num_bytes / 1e9:.1f} GB of disk meanwhile" if num_bytes >= TOLD_SPOOL_BYTES else ""
     )
-    print(f"starting the node, the player and the collector{room} ...", file=sys.stderr)
+    say(f"starting the node, the player and the collector{room} ...", file=sys.stderr)
     with progress_bars() as bar:
         advance = bar("labels received", total)
 
@@ -162,14 +168,14 @@ def finish(result: ReplayResult, folder: Path, terms: Terms, *, as_json: bool) -
     page = write_report(report, folder, terms.junit)
     figures = report.figures
     for warning in report.result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        say(f"warning: {warning}", file=sys.stderr)
     if as_json:
-        print(json.dumps(figures, indent=2))
+        say(json.dumps(figures, indent=2))
     else:
-        print(summary(figures))
+        say(summary(figures))
         if report.result.note:
-            print(report.result.note)
-    print(f"report: {page}", file=sys.stderr if as_json else sys.stdout)
+            say(report.result.note)
+    say(f"report: {page}", file=sys.stderr if as_json else sys.stdout)
     refused = print_verdict(report.outcomes)
     return 1 if result.partial else refused
 
@@ -185,7 +191,7 @@ def print_verdict(outcomes: Sequence[Outcome]) -> int:
     """Say on standard error what is not met, and return the exit code."""
     missed = [outcome for outcome in outcomes if not outcome.met]
     for outcome in missed:
-        print(f"not met: {outcome.requirement.text}: {outcome.said}", file=sys.stderr)
+        say(f"not met: {outcome.requirement.text}: {outcome.said}", file=sys.stderr)
     return 3 if missed else 0
 
 
@@ -252,6 +258,8 @@ def comparison_in_words(against: dict[str, Any]) -> str:
         parts.append(f"{name} {each['difference']:+.4f}{interval}")
     why = against["unpaired_because"]
     how = f"unpaired, since {why}" if why else f"over {against['frames']['run']} frames that both judged"
+    if against.get("partial") and not why:  # of an older run it is not known
+        how += f"; partial: {', '.join(against['partial'])}"
     return f"{against['run']}: {', '.join(parts)}, {how}"
 
 

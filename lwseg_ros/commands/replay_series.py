@@ -9,12 +9,13 @@ from itertools import count
 from pathlib import Path
 
 from lwseg_ros.commands.replay_common import NUM_EXTREME, NUM_KEPT, Terms, finish, noted
-from lwseg_ros.errors import BagError, LwsegError
+from lwseg_ros.errors import LwsegError
 from lwseg_ros.replay.fleet import BagOutcome
 from lwseg_ros.replay.merging import merge_results, thin_out
 from lwseg_ros.replay.report.document import describe
 from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.results import ReplayResult
+from lwseg_ros.terminal import say
 
 
 def one_after_another(
@@ -46,19 +47,15 @@ def finish_series(
     for outcome in outcomes:
         bag, result, error = outcome.bag, outcome.result, outcome.error
         if result is not None:
-            try:
-                report = describe(noted(result), required)
-                same = contents.setdefault(report.figures["bags"][0]["sha256"], bag)
-                if same != bag:
-                    raise BagError(f"it holds the same as {same}, and would count twice; give each recording once")
-            except (BagError, OSError) as gone:  # which only its digest needs, but a figure has to say what it is of
-                error = str(gone)
-            else:
+            same = contents.setdefault(result.bags[0].sha256, bag)
+            if same == bag:
                 done = thin_out(done | {places[bag]: result}, len(bags), NUM_KEPT, NUM_EXTREME)
-                print(f"{bag}: {write_report(report, folder / folders[bag])}", file=sys.stderr)
+                report = describe(noted(result), required)
+                say(f"{bag}: {write_report(report, folder / folders[bag])}", file=sys.stderr)
                 continue
+            error = f"it holds the same as {same}, and would count twice; give each recording once"
         failed[bag] = error
-        print(f"lwseg replay: {bag} failed: {error}", file=sys.stderr)
+        say(f"lwseg replay: {bag} failed: {error}", file=sys.stderr)
     missing = [
         f"{bag} failed and is not in these figures: {failed[bag]}"
         if bag in failed
@@ -68,7 +65,7 @@ def finish_series(
     ]
     results = [noted(done[place]) for place in sorted(done)]
     if not results:
-        print(f"lwseg replay: none of the {len(bags)} bags was replayed", file=sys.stderr)
+        say(f"lwseg replay: none of the {len(bags)} bags was replayed", file=sys.stderr)
         return 1
     whole = merge_results(results, NUM_KEPT, NUM_EXTREME)
     whole = replace(whole, warnings=(*missing, *whole.warnings), partial=whole.partial or bool(missing))

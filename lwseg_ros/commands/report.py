@@ -23,6 +23,7 @@ from lwseg_ros.replay.junit import junit_xml
 from lwseg_ros.replay.report.page import render_comparison
 from lwseg_ros.replay.requirements import Outcome, Requirement, check, judge, parse, verdict
 from lwseg_ros.replay.run_folder import Run, read_run
+from lwseg_ros.terminal import say
 
 HELP = "Judge a finished run by other requirements, or compare runs with the first of them."
 EXAMPLE = "lwseg report out/last_build out/this_build --require 'against.differences.miou.low>=-0.01' -o out/comparison"
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     base, others = runs[0], runs[1:]
     for run in runs:
         for warning in run.figures.get("warnings", []):
-            print(f"warning: {run.name}: {warning}", file=sys.stderr)
+            say(f"warning: {run.name}: {warning}", file=sys.stderr)
     if args.output and not others:
         raise UsageError("-o is for a comparison; name at least two runs")
     check(args.require, base.class_names, is_compared=bool(others))
@@ -59,14 +60,14 @@ def run(args: argparse.Namespace) -> int:
             {"run": run.name, **_judged(each), "against": figures["against"]}
             for run, figures, each in zip(others, figures, outcomes, strict=True)
         ]
-        print(json.dumps({"base": base.name, "runs": judged}, indent=2))
+        say(json.dumps({"base": base.name, "runs": judged}, indent=2))
     else:
         for run, each, said in zip(others, figures, outcomes, strict=True):
-            print(f"{run.name} against {comparison_in_words(each['against'])}")
+            say(f"{run.name} against {comparison_in_words(each['against'])}")
             if said:
-                print(f"{run.name}: requirements {verdict(said)}")
+                say(f"{run.name}: requirements {verdict(said)}")
         if args.output:
-            print(f"comparison: {args.output / 'comparison.html'}")
+            say(f"comparison: {args.output / 'comparison.html'}")
     everything = [outcome for each in outcomes for outcome in each]
     return _finish(everything, args, "comparison with " + base.name, ", ".join(run.figures["model"] for run in others))
 
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 def _judge_one(run: Run, args: argparse.Namespace) -> int:
     outcomes = judge(args.require or _own_requirements(run), run.figures)
     figures = run.figures | (_judged(outcomes) if outcomes else {})
-    print(json.dumps(figures, indent=2) if args.json else summary(figures))
+    say(json.dumps(figures, indent=2) if args.json else summary(figures))
     return _finish(outcomes, args, "replay of " + ", ".join(bag["path"] for bag in figures["bags"]), figures["model"])
 
 

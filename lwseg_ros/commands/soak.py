@@ -15,6 +15,7 @@ from lwseg_ros.commands.replay_common import add_common_arguments, ends_in_order
 from lwseg_ros.replay.live.soak import SoakOptions, run_soak
 from lwseg_ros.replay.report.soak import write_soak
 from lwseg_ros.replay.soak_results import Sample, SoakResult
+from lwseg_ros.terminal import say
 
 HELP = "Keep the live node under load for long; write what it uses and answers to soak.json and soak.svg."
 EXAMPLE = "lwseg soak --minutes 30 --rate 15 -o out/soak"
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     path, parameters = node_model(args.model)
     options = SoakOptions(path, args.backend, args.minutes, args.rate, parameters=parameters)
     args.output.mkdir(parents=True, exist_ok=True)  # half an hour later would be late to fail
-    print("starting the node and its driver ...", file=sys.stderr)
+    say("starting the node and its driver ...", file=sys.stderr)
     bar: tqdm[Any] = tqdm(total=max(1, round(args.minutes * 60)), desc="soaking", file=sys.stderr, bar_format=BAR)
 
     def show(sample: Sample) -> None:
@@ -49,13 +50,13 @@ def run(args: argparse.Namespace) -> int:
         result = run_soak(options, interrupted=interrupted, on_sample=show)
     picture = write_soak(result, args.output)
     for warning in result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    print(json.dumps(result.figures(), indent=2) if args.json else summary(result))
-    print(f"picture: {picture}", file=sys.stderr if args.json else sys.stdout)
+        say(f"warning: {warning}", file=sys.stderr)
+    say(json.dumps(result.figures(), indent=2) if args.json else summary(result))
+    say(f"picture: {picture}", file=sys.stderr if args.json else sys.stdout)
     for fault in result.faults:
-        print(f"lwseg soak: {fault}", file=sys.stderr)
+        say(f"lwseg soak: {fault}", file=sys.stderr)
     if result.interrupted:
-        print("lwseg soak: interrupted; the figures are partial", file=sys.stderr)
+        say("lwseg soak: interrupted; the figures are partial", file=sys.stderr)
     return 1 if result.faults or result.interrupted else 0
 
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics
 
+Part = slice | np.ndarray
+"""Some pixels of an image [H, W]: a slice of its rows, or bool [H, W]."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -18,9 +21,9 @@ class Prediction:
     label: np.ndarray
     uncertainty: np.ndarray | None = None
 
-    def rows(self, first: int, end: int) -> Prediction:
-        """Return the prediction of some rows, without a copy."""
-        return Prediction(self.label[first:end], None if self.uncertainty is None else self.uncertainty[first:end])
+    def part(self, part: Part) -> Prediction:
+        """Return the prediction of some pixels: of rows [h, W] without a copy, else of the pixels one by one, [N]."""
+        return Prediction(self.label[part], None if self.uncertainty is None else self.uncertainty[part])
 
 
 @dataclass(frozen=True)

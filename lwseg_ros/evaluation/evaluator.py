@@ -14,7 +14,7 @@ from lwseg_ros.evaluation.acceptance import acceptance_figures
 from lwseg_ros.evaluation.boundary import BoundaryIoU
 from lwseg_ros.evaluation.counts import Counts, Prediction
 from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics, finite_or_none
-from lwseg_ros.evaluation.regions import REGIONS, RegionMetrics, third_rows
+from lwseg_ros.evaluation.regions import RegionMetrics, Regions, Thirds
 from lwseg_ros.evaluation.temporal_consistency import TemporalConsistency
 from lwseg_ros.model.acceptance import Acceptance
 from lwseg_ros.model.manifest import Manifest
@@ -33,6 +33,7 @@ class Evaluator:
         acceptance: Acceptance | None = None,
         *,
         in_detail: bool = False,
+        regions: Regions | None = None,
     ) -> None:
         """Start with no image seen.
 
@@ -42,6 +43,7 @@ class Evaluator:
             uncertainty_kind: as in the manifest; decides whether a calibration error exists.
             acceptance: the model's, which the accepted pixels are held against.
             in_detail: measure boundaries and regions of the image as well, which takes time.
+            regions: these; None takes thirds of the image.
         """
         ordered = sorted(classes, key=lambda info: info.id)
         ids = [info.id for info in ordered]
@@ -53,7 +55,7 @@ class Evaluator:
         self.acceptance = acceptance
         self.consistency = TemporalConsistency()
         self.boundary = BoundaryIoU(len(ids), ignore_id) if in_detail else None
-        self.regions = RegionMetrics(*self._settings) if in_detail else None
+        self.regions = RegionMetrics(regions or Thirds(), *self._settings) if in_detail else None
 
     @property
     def confusion(self) -> ConfusionMatrix:
@@ -66,10 +68,17 @@ class Evaluator:
         return self._counts.uncertainty
 
     @classmethod
-    def of_model(cls, manifest: Manifest, *, in_detail: bool = False) -> Evaluator:
+    def of_model(cls, manifest: Manifest, *, in_detail: bool = False, regions: Regions | None = None) -> Evaluator:
         """Start with the classes, ignored id and uncertainty of a model."""
         acceptance = manifest.accepted_pixels()
-        return cls(manifest.classes, manifest.ignore_id, manifest.uncertainty_kind, acceptance, in_detail=in_detail)
+        return cls(
+            manifest.classes,
+            manifest.ignore_id,
+            manifest.uncertainty_kind,
+            acceptance,
+            in_detail=in_detail,
+            regions=regions,
+        )
 
     def add(
         self, prediction: Prediction, ground_truth: np.ndarray | None, image: np.ndarray | None = None
@@ -86,6 +95,7 @@ class Evaluator:
 
         Raises:
             DatasetError: the ground truth holds what is neither a class nor the ignored id.
+            ValueError: the prediction is of another size, or the regions are not of images of this one.
         """
         if image is not None:
             self.consistency.update(image, prediction.label)
@@ -95,24 +105,25 @@ class Evaluator:
         if self.regions is None or self.boundary is None:
             counts.update(ground_truth, prediction)
         else:
-            thirds = self._count_thirds(ground_truth, prediction)
-            for third in thirds:
-                counts.merge(third)
-            self.regions.add(thirds, len(ground_truth))
+            for part in self._count_regions(self.regions, ground_truth, prediction):
+                counts.merge(part)
             self.boundary.update(ground_truth, prediction.label)
         self._counts.merge(counts)
         return counts
 
-    def _count_thirds(self, ground_truth: np.ndarray, prediction: Prediction) -> list[Counts]:
-        """Count each third of an image: for about the cost of counting it as a whole, which the thirds add up to."""
+    def _count_regions(self, regions: RegionMetrics, ground_truth: np.ndarray, prediction: Prediction) -> list[Counts]:
+        """Count each region of an image: of rows for about the cost of counting it as a whole, which they add up to."""
         if prediction.label.shape != ground_truth.shape:
             raise ValueError(
                 f"the true label has shape {ground_truth.shape}, the predicted one {prediction.label.shape}"
             )
-        thirds = [Counts.zero(*self._settings) for _ in REGIONS]
-        for third, (first, end) in zip(thirds, third_rows(len(ground_truth)), strict=True):
-            third.update(ground_truth[first:end], prediction.rows(first, end))
-        return thirds
+        height, width = ground_truth.shape
+        parts = regions.regions.parts((height, width))
+        counted = [Counts.zero(*self._settings) for _ in parts]
+        for counts, part in zip(counted, parts, strict=True):
+            counts.update(ground_truth[part], prediction.part(part))
+        regions.add(counted, parts)
+        return counted
 
     def merge(self, other: Evaluator) -> None:
         """Add another evaluator's counts to this one's; raises ValueError where classes, ignored id or uncertainty differ.

@@ -25,7 +25,7 @@ def compare(run: Run, base: Run) -> dict[str, Any]:
 
     Returns:
         What `report.json` holds as `against`, ready for JSON: `differences` are run less base; without enough blocks, and where
-        a class is not there, low and high are None.
+        a class is not there, low and high are None; `partial` names the runs that are.
 
     Raises:
         LwsegError: the runs are of other classes, have no judged frame to compare, or judged other pixels of a frame: by another
@@ -61,6 +61,7 @@ def compare(run: Run, base: Run) -> dict[str, Any]:
         "model": base.figures["model"],
         "model_sha256": base.figures["model_sha256"],
         "unpaired_because": unpaired,
+        "partial": _partial(run, base),
         "frames": {"run": len(ours), "base": len(theirs)},
         "level": bootstrap.LEVEL,
         "blocks": len(blocks),
@@ -85,8 +86,13 @@ def _why_unpaired(run: Run, base: Run) -> str | None:
     else:
         return None
     options = _other_options(run, base)
-    partial = [f"{each.name} is partial" for each in (run, base) if each.figures.get("partial")]
+    partial = [f"{name} is partial" for name in _partial(run, base)]
     return ", ".join([why, *([f"judged by other options ({options})"] if options else []), *partial])
+
+
+def _partial(*runs: Run) -> list[str]:
+    """Name the runs that were interrupted, or lack a bag."""
+    return [run.name for run in runs if run.figures.get("partial")]
 
 
 def _check_same_truth(run: Run, base: Run, ours: Sequence[FrameRow], base_rows: Mapping[int, FrameRow]) -> None:
@@ -110,7 +116,8 @@ def _other_options(run: Run, base: Run) -> str:
     def options(each: Run) -> dict[str, Any]:
         truth = each.figures["truth"]
         named = {option: truth.get(option) for option in ("tolerance_ms", "label_map", "ignore_id")}
-        return {"topic": each.figures["topics"]["truth"], **named, "mask": bool(truth.get("pixels_masked"))}
+        mask = str(truth.get("mask_sha256") or "")[:12] or bool(truth.get("pixels_masked"))
+        return {"topic": each.figures["topics"]["truth"], **named, "mask": mask}
 
     theirs = options(base)
     return ", ".join(

@@ -67,7 +67,7 @@ def evaluate_bag(
     Raises:
         BagError: the bag is damaged.
     """
-    evaluator = Evaluator.of_model(replace(manifest, ignore_id=truth.ignore_id), in_detail=True)
+    evaluator = Evaluator.of_model(replace(manifest, ignore_id=truth.ignore_id), in_detail=True, regions=truth.regions)
     rows: list[FrameRow] = []
     selection = FrameSelection(len(truth.frames), num_kept, num_extreme)
     wanted = takewhile(lambda frame: not until(frame.index), truth.frames)

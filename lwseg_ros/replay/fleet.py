@@ -108,7 +108,8 @@ def _outcome(future: Any, bag: Path, sha256: str) -> BagOutcome:
         return BagOutcome(
             bag, None, f"its worker has another file at {result.model.path} (SHA-256 {result.model.sha256})"
         )
-    return BagOutcome(bag, replace(result, source=str(bag)))
+    named = tuple(replace(each, path=str(bag)) for each in result.bags)
+    return BagOutcome(bag, replace(result, source=str(bag), bags=named))
 
 
 def _require_distributed() -> Any:

@@ -9,8 +9,25 @@ import numpy as np
 
 from lwseg_ros.datasets.reading import read_image
 from lwseg_ros.errors import DatasetError
+from lwseg_ros.files import file_sha256
 from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.camera_view import CameraView
 from lwseg_ros.replay.label_map import LabelMap
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Which pixels are judged.
+
+    Attributes:
+        pixels: bool [H, W], True where they are.
+        source: the file, as given.
+        sha256: of the file, 64 lower-case hex digits.
+    """
+
+    pixels: np.ndarray
+    source: str
+    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,18 +39,20 @@ class GroundTruth:
         tolerance_ms: how far a label's stamp may be from its image's, in milliseconds.
         label_map: what the stored numbers or colours mean; None: the numbers are the model's class ids.
         ignore_id: a stored number 0..255 that is not judged, besides the model's own ignored id; None: there is none.
-        mask: bool [H, W], True where pixels are judged; None judges all.
+        mask: which pixels are judged; None: all.
+        view: the camera above the road, for regions by distance; None: by rows.
     """
 
     topic: str | None = None
     tolerance_ms: float = 0.0
     label_map: LabelMap | None = None
     ignore_id: int | None = None
-    mask: np.ndarray | None = None
+    mask: Mask | None = None
+    view: CameraView | None = None
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Read a picture of which pixels are judged: bool [H, W], True where it is white.
+def read_mask(path: Path) -> Mask:
+    """Read a picture of which pixels are judged: those where it is white.
 
     Raises:
         DatasetError: it cannot be read, is not black and white alone, or leaves out every pixel.
@@ -47,7 +66,7 @@ def read_mask(path: Path) -> np.ndarray:
         )
     if not white.any():
         raise DatasetError(f"the mask {path} is black everywhere, so that nothing would be judged; paint white what is")
-    return white
+    return Mask(white, str(path), file_sha256(path))
 
 
 def choose_label_topic(bag: Bag, image: Topic, requested: str | None) -> tuple[Topic | None, list[str]]:

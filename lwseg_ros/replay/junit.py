@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from lwseg_ros.replay.requirements import Outcome
-
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
+from lwseg_ros.terminal import visible
 
 
 def junit_xml(outcomes: Sequence[Outcome], suite: str, model: str) -> bytes:
     """Write one test case a requirement, failed where it is not met; suite and model name what was replayed.
 
-    What XML has no place for, such as control characters in the name of a file, becomes U+FFFD.
+    Control characters, such as those in the name of a file, for which XML has no place, are made visible.
     """
     failed = sum(not outcome.met for outcome in outcomes)
     counts = {"tests": str(len(outcomes)), "failures": str(failed), "errors": "0", "skipped": "0"}
@@ -29,7 +27,7 @@ def junit_xml(outcomes: Sequence[Outcome], suite: str, model: str) -> bytes:
             text = f"{outcome.requirement.figure}: {outcome.said}"
             ElementTree.SubElement(case, "failure", {"type": kind, "message": text}).text = text
     for element in root.iter():
-        element.attrib = {name: _NO_XML.sub("\ufffd", value) for name, value in element.attrib.items()}
-        element.text = element.text and _NO_XML.sub("\ufffd", element.text)
+        element.attrib = {name: visible(value) for name, value in element.attrib.items()}
+        element.text = element.text and visible(element.text)
     ElementTree.indent(root)
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"

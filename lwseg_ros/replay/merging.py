@@ -68,7 +68,7 @@ def merge_results(results: Sequence[ReplayResult], num_kept: int = 0, num_extrem
             *(f"{result.source}: {warning}" for result in results for warning in result.warnings),
         ),
         partial=any(result.partial for result in results),
-        bags=tuple(result.source for result in results),
+        bags=tuple(bag for result in results for bag in result.bags),
     )
 
 

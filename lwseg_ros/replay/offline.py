@@ -16,7 +16,7 @@ from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.paired_truth import PairedTruth
 from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.prediction_recorder import PredictionRecorder
-from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult, interruption_warning
+from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
 
@@ -73,13 +73,12 @@ def replay_offline(
             on_prediction=recorder.add if recorder else lambda *_: None,
         )
         elapsed_s = time.monotonic() - start_s
-        num_frames = len(evaluation.rows)
-        interruption = [] if num_frames == image.count else [interruption_warning(num_frames, image.count)]
         backend, choice = segmenter.backend, segmenter.choice
-        return ReplayResult(
-            source=str(path),
-            image_topic=image.name,
-            label_topic=truth.topic.name if truth.topic else None,
+        return ReplayResult.of_bag(
+            bag,
+            image,
+            truth,
+            evaluation,
             mode="offline, straight through the segmenter",
             model=segmenter.model,
             engine=Engine(
@@ -90,19 +89,8 @@ def replay_offline(
                 choice.reason,
                 choice.fallback_reason,
             ),
-            counts=FrameCounts(num_frames, len(inference_ms), 0, evaluation.num_bad),
+            counts=FrameCounts(len(evaluation.rows), len(inference_ms), 0, evaluation.num_bad),
             rate_hz=len(inference_ms) / elapsed_s,
-            latencies_ms=(),
-            inference_ms=tuple(inference_ms),
-            evaluator=evaluation.evaluator,
-            kept=tuple(evaluation.kept),
-            rows=tuple(evaluation.rows),
-            truth=truth.counts(evaluation.evaluator.confusion),
-            warnings=(
-                *interruption,
-                *bag.warnings,
-                *truth.warnings,
-                *truth.review(evaluation.evaluator.confusion, num_frames),
-            ),
-            partial=bool(interruption),
+            inference_ms=inference_ms,
+            warnings=bag.warnings,
         )

@@ -9,10 +9,12 @@ import numpy as np
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.datasets.labels import IGNORE_ID, ColorCode, IdCode
 from lwseg_ros.errors import BagError, DatasetError, ImageError
+from lwseg_ros.evaluation.distance_regions import DistanceRegions
 from lwseg_ros.evaluation.metrics import ConfusionMatrix
 from lwseg_ros.imaging.resizing import resize_label
 from lwseg_ros.model.manifest import Manifest
 from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.camera_view import CameraView, is_rectified
 from lwseg_ros.replay.class_ids import permutation_hint
 from lwseg_ros.replay.ground_truth import GroundTruth, choose_label_topic
 from lwseg_ros.replay.pairing import NS_PER_MS, Frame, describe, pair
@@ -31,6 +33,7 @@ class PairedTruth:
         topic: of the labels; None where there are none.
         frames: the images in the recorded order.
         ignore_id: the value of pixels that are not judged, in every label given out.
+        regions: by distance, where that is asked for, else None.
         warnings: what a reader of the figures has to know, as sentences, known before anything is played.
     """
 
@@ -42,13 +45,14 @@ class PairedTruth:
                 and topic.
             DatasetError: the label map does not fit the model, or the mask does not fit the images.
         """
+        self.regions: DistanceRegions | None = None
         self.topic, self.warnings = choose_label_topic(bag, image_topic, wanted.topic)
         self.ignore_id = IGNORE_ID if manifest.ignore_id is None else manifest.ignore_id
         self._bag = bag
         self._image_topic = image_topic
         self._classes: Sequence[ClassInfo] = sorted(manifest.classes, key=lambda info: info.id)
         self._wanted = wanted
-        self._mask = wanted.mask
+        self._mask = wanted.mask.pixels if wanted.mask else None
         self._judged = self._resized = self._ignored = self._masked = 0
         self._pairing = pair(bag, image_topic, self.topic, round(wanted.tolerance_ms * NS_PER_MS))
         num_backward = self._pairing.num_backward
@@ -58,9 +62,11 @@ class PairedTruth:
                 "consistency is measured between neighbours in time alone"
             )
         if self.topic is None:
-            if wanted.label_map or wanted.ignore_id is not None or wanted.mask is not None or wanted.tolerance_ms:
+            options = (wanted.label_map, wanted.ignore_id, wanted.mask, wanted.tolerance_ms or None, wanted.view)
+            if any(option is not None for option in options):
                 self.warnings.append(
-                    f"{bag.path} has no ground truth of {image_topic.name}: label map, ignored id, tolerance and mask are of no use"
+                    f"{bag.path} has no ground truth of {image_topic.name}: label map, ignored id, tolerance, mask and camera "
+                    "height are of no use"
                 )
             return
         self._code = self._resolve_code(manifest)
@@ -102,7 +108,7 @@ class PairedTruth:
 
     def counts(self, confusion: ConfusionMatrix) -> TruthCounts:
         """Sum up, once all frames are judged, what the confusion matrix is of."""
-        pairing = self._pairing
+        pairing, view = self._pairing, self._wanted.view
         return TruthCounts(
             images=len(pairing.frames),
             messages=pairing.num_labels,
@@ -120,6 +126,11 @@ class PairedTruth:
             tolerance_ms=self._wanted.tolerance_ms,
             label_map=self._wanted.label_map.source if self._wanted.label_map else None,
             ignore_id=self._wanted.ignore_id,
+            mask=self._wanted.mask.source if self._wanted.mask else None,
+            mask_sha256=self._wanted.mask.sha256 if self._wanted.mask else None,
+            camera_height_m=view.mounting.height_m if view else None,
+            camera_pitch_deg=view.mounting.pitch_deg if view else None,
+            camera_info=view.source if view else None,
         )
 
     def review(self, confusion: ConfusionMatrix, num_replayed: int) -> list[str]:
@@ -185,6 +196,8 @@ class PairedTruth:
             except ImageError:  # counted as bad when its turn comes
                 continue
             num_resized += label.shape != size_hw
+            if self._wanted.view is not None:
+                self._check_regions(self._wanted.view, frame, size_hw)
             if not _fits(label.shape, size_hw):
                 raise BagError(
                     f"frame {frame.index}: the label on {frame.ground_truth.topic} at {frame.ground_truth.stamp_ns} ns in "
@@ -206,6 +219,21 @@ class PairedTruth:
             )
         if self._mask is not None:
             self.warnings.append(f"the mask leaves out {1 - self._mask.mean():.1%} of the pixels")
+
+    def _check_regions(self, view: CameraView, frame: Frame, size_hw: tuple[int, int]) -> None:
+        """Work out the regions of the first image that is judged; raises BagError for further ones of another size."""
+        if self.regions is None:
+            self.regions = view.regions(self._bag, self._image_topic, size_hw)
+            if is_rectified(self._image_topic):
+                self.warnings.append(
+                    f"{self._image_topic.name} is taken for rectified, by its name: distances are by the camera_info's P"
+                )
+        elif size_hw != self.regions.calibration.size_hw:
+            raise BagError(
+                f"frame {frame.index}: the image on {self._image_topic.name} in {self._bag.path} is {size_hw[0]} x "
+                f"{size_hw[1]} pixels (height x width), those before {self.regions.calibration.size_hw}: one calibration "
+                "cannot be of both; leave out --camera-height"
+            )
 
     def _read(self, frame: Frame) -> np.ndarray | None:
         """Decode a frame's label, uint8 [h, w] in the model's class ids; raises BagError that names frame and topic."""

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lwseg_ros.evaluation.machine import library_versions, machine
-from lwseg_ros.files import open_regular
+from lwseg_ros.files import file_sha256
 from lwseg_ros.replay.storage.files import find_files
 
-_READ_BYTES = 1 << 20
+
+@dataclass(frozen=True)
+class BagIdentity:
+    """Path, size in bytes and SHA-256 of a bag."""
+
+    path: str
+    bytes: int
+    sha256: str
 
 
-def describe_bag(path: Path) -> dict[str, Any]:
-    """Return path, size in bytes and SHA-256 of a bag.
+def identify_bag(path: Path) -> BagIdentity:
+    """Read a bag's files once more for their digest.
 
     The digest of a bag of one file is the file's; that of several is the digest of the lines `DIGEST  NAME` that `sha256sum`
     writes for them, in the order of their names. Metadata and indexes beside them, which decide nothing, are left out.
@@ -25,21 +32,13 @@ def describe_bag(path: Path) -> dict[str, Any]:
         OSError: a file cannot be read.
     """
     files = sorted(find_files(path).paths, key=lambda file: file.name)
-    digests = [_sha256(file) for file in files]
+    digests = [file_sha256(file) for file in files]
     lines = "".join(f"{digest}  {file.name}\n" for digest, file in zip(digests, files, strict=True))
     digest = digests[0] if len(files) == 1 else hashlib.sha256(os.fsencode(lines)).hexdigest()
-    return {"path": str(path), "bytes": sum(file.stat().st_size for file in files), "sha256": digest}
+    return BagIdentity(str(path), sum(file.stat().st_size for file in files), digest)
 
 
 def versions() -> dict[str, str]:
     """Return the versions of lwseg_ros, Python and the libraries that take part."""
     here = machine()
     return {"lwseg_ros": here["lwseg_ros"], "python": here["python"], **library_versions()}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open_regular(path) as file:
-        while data := file.read(_READ_BYTES):
-            digest.update(data)
-    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,7 +10,11 @@ from lwseg_ros.evaluation.evaluator import Evaluator
 from lwseg_ros.evaluation.metrics import finite_or_none
 from lwseg_ros.evaluation.percentiles import percentiles
 from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.evaluation import BagEvaluation
 from lwseg_ros.replay.kept_frames import KeptFrame
+from lwseg_ros.replay.paired_truth import PairedTruth
+from lwseg_ros.replay.provenance import BagIdentity, identify_bag
 from lwseg_ros.replay.rows import FrameRow
 from lwseg_ros.replay.time_blocks import intervals, windows
 from lwseg_ros.replay.truth_counts import TruthCounts
@@ -61,7 +66,7 @@ class ReplayResult:
         note: what a reader of the figures has to know, or empty.
         warnings: what of the bag was left out or changed, as sentences.
         partial: whether it ended before all that was asked for was replayed; the first warning says where.
-        bags: the paths, where several bags were put together.
+        bags: what was replayed, one or, where they were put together, several.
     """
 
     source: str
@@ -76,12 +81,66 @@ class ReplayResult:
     inference_ms: tuple[float, ...]
     evaluator: Evaluator
     kept: tuple[KeptFrame, ...]
+    bags: tuple[BagIdentity, ...]
     rows: tuple[FrameRow, ...] = ()
     truth: TruthCounts = field(default_factory=TruthCounts)
     note: str = ""
     warnings: tuple[str, ...] = ()
     partial: bool = False
-    bags: tuple[str, ...] = ()
+
+    @classmethod
+    def of_bag(
+        cls,
+        bag: Bag,
+        image_topic: Topic,
+        truth: PairedTruth,
+        evaluation: BagEvaluation,
+        *,
+        mode: str,
+        model: ModelFile,
+        engine: Engine,
+        counts: FrameCounts,
+        rate_hz: float,
+        inference_ms: Sequence[float],
+        latencies_ms: Sequence[float | None] = (),
+        warnings: Sequence[str] = (),
+    ) -> ReplayResult:
+        """Put together what was evaluated of an open bag, which is read once more for its digest.
+
+        Args:
+            warnings: of the bag and of how it was played; those of the ground truth, and of an interruption, are added.
+
+        Raises:
+            BagError: the bag is not there any more.
+            OSError: a file of it cannot be read.
+        """
+        confusion, evaluated = evaluation.evaluator.confusion, len(evaluation.rows)
+        interruption = f"interrupted: this is of the first {evaluated} of {image_topic.count} images only"
+        is_partial = evaluated < image_topic.count
+        return cls(
+            source=str(bag.path),
+            image_topic=image_topic.name,
+            label_topic=truth.topic.name if truth.topic else None,
+            mode=mode,
+            model=model,
+            engine=engine,
+            counts=counts,
+            rate_hz=rate_hz,
+            latencies_ms=tuple(latencies_ms),
+            inference_ms=tuple(inference_ms),
+            evaluator=evaluation.evaluator,
+            kept=tuple(evaluation.kept),
+            bags=(identify_bag(bag.path),),
+            rows=tuple(evaluation.rows),
+            truth=truth.counts(confusion),
+            warnings=(
+                *([interruption] if is_partial else []),
+                *warnings,
+                *truth.warnings,
+                *truth.review(confusion, evaluated),
+            ),
+            partial=is_partial,
+        )
 
     def figures(self) -> dict[str, Any]:
         """Collect the figures for `report.json`; one not measured is None; `partial` and `warnings` are there where needed."""
@@ -114,8 +173,3 @@ class ReplayResult:
     def engine_hz(self) -> float | None:
         """Inferences per second of the runtime's own time, whatever else takes time around it; None without any."""
         return 1e3 * len(self.inference_ms) / sum(self.inference_ms) if self.inference_ms else None
-
-
-def interruption_warning(num_frames: int, total: int) -> str:
-    """Say of a partial result which frames it is of, as its first warning."""
-    return f"interrupted: this is of the first {num_frames} of {total} images only"

@@ -27,6 +27,12 @@ class TruthCounts:
         tolerance_ms: as asked for, like `label_map`, its file or name, and `ignore_id`; None where none was.
         label_map: see there.
         ignore_id: see there.
+        mask: see there; with `mask_sha256`, of the file.
+        mask_sha256: see there.
+        camera_height_m: as asked for, like `camera_pitch_deg` and `camera_info`, the file; None for regions by rows, and for the
+            bag's own camera_info.
+        camera_pitch_deg: see there.
+        camera_info: see there.
     """
 
     images: int = 0
@@ -45,6 +51,11 @@ class TruthCounts:
     tolerance_ms: float = 0.0
     label_map: str | None = None
     ignore_id: int | None = None
+    mask: str | None = None
+    mask_sha256: str | None = None
+    camera_height_m: float | None = None
+    camera_pitch_deg: float | None = None
+    camera_info: str | None = None
 
     @classmethod
     def total(cls, parts: Sequence[TruthCounts]) -> TruthCounts:
@@ -56,4 +67,13 @@ class TruthCounts:
         return cls(**counts | options[0] | {"max_distance_ms": max(part.max_distance_ms for part in parts)})
 
 
-_OPTIONS = ("tolerance_ms", "label_map", "ignore_id")
+_OPTIONS = (
+    "tolerance_ms",
+    "label_map",
+    "ignore_id",
+    "mask",
+    "mask_sha256",
+    "camera_height_m",
+    "camera_pitch_deg",
+    "camera_info",
+)

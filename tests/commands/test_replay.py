@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ from support.tiny_model import tiny_graph, tiny_manifest
 from lwseg_ros.cli import main
 from lwseg_ros.commands.replay_series import report_folders
 from lwseg_ros.model.model_file import ModelFile, save_model
+from lwseg_ros.replay import results
+from lwseg_ros.replay.provenance import identify_bag
 from lwseg_ros.segmenter import Segmentation, Segmenter
 
 
@@ -88,6 +91,9 @@ def test_options_of_the_ground_truth(tmp_path: Path, tiny_model: ModelFile, caps
     assert figures["miou"] > 0.8
     assert figures["truth"]["pixels_ignored"] == 30
     assert figures["truth"]["pixels_masked"] == 3 * 24 * 64
+    digest = hashlib.sha256((tmp_path / "mask.png").read_bytes()).hexdigest()
+    assert (figures["truth"]["mask"], figures["truth"]["mask_sha256"]) == (str(tmp_path / "mask.png"), digest)
+    assert f"<code>{digest}</code>" in (out / "report.html").read_text()
     assert [figures["truth"][key] for key in ("tolerance_ms", "ignore_id")] == [2.0, 77]
 
 
@@ -132,6 +138,29 @@ def test_names_in_the_report_are_text(tmp_path: Path) -> None:
     assert page.count("</script>") == 2
     assert "<b>=1+1" not in page
     ElementTree.parse(tmp_path / "out" / "junit.xml")
+
+
+def test_names_of_others_move_no_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clear = "\x1b[2J\x9b1m"
+    manifest = tiny_manifest()
+    classes = tuple(replace(info, name=info.name + clear) for info in manifest.classes)
+    model = save_model(tiny_graph(), replace(manifest, classes=classes, network=clear), tmp_path / f"{clear}.onnx")
+    messages = [(topic.replace("/cam", f"/c\n\r{clear}"), *rest) for topic, *rest in painted_messages(2)]
+    bag, out = write_messages(tmp_path / f"bag{clear}", messages), tmp_path / f"out{clear}"
+    assert main(offline(model, bag, "--require", f"iou.road{clear}>=0.999", "-o", out)) == 3
+    assert main(offline(model, bag, "--require", f"iou.{clear}>=0.9", "-o", out)) == 2
+    assert main(offline(model, bag, "--topic", f"/{clear}", "-o", out)) == 1
+    assert main(["report", str(out), str(out), "--require", f"iou.road{clear}>=0.999"]) == 3
+    printed = "".join(capsys.readouterr())
+    assert not {character for character in printed if not character.isprintable()} - {"\n", "\r"}  # \r: progress bars
+    assert r"by /c\n\r\x1b[2J\x9b1m/label" in printed
+    assert r"not met: iou.road\x1b[2J\x9b1m>=0.999: " in printed
+    case = ElementTree.parse(out / "junit.xml").getroot()[0][0]
+    assert case.attrib["name"] == r"iou.road\x1b[2J\x9b1m>=0.999"
+    topics = json.loads((out / "report.json").read_text())["topics"]
+    assert topics["image"] == r"/c\n\r\x1b[2J\x9b1m/image/compressed"
+    # the name that is shown is the one to ask for
+    assert main(offline(model, bag, "--topic", topics["image"], "-o", out)) == 0
 
 
 def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(
@@ -213,12 +242,12 @@ def test_requirements_decide_the_exit_code(
     tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bag, out = write_messages(tmp_path / "bag", painted_messages(3)), tmp_path / "out"
-    arguments = ["replay", str(bag), "--offline", "--model", str(tiny_model.path), "--backend", "onnxruntime"]
-    arguments += ["-o", str(out)]
-    assert main([*arguments, "--require", "miou>=0.5", "iou.car>=10%", "judged>=3"]) == 0
+    arguments = offline(tiny_model, bag)
+    assert main([*arguments, "-o", str(out), "--require", "miou>=0.5", "iou.car>=10%", "judged>=3"]) == 0
     assert "verdict      met" in capsys.readouterr().out
     required = ["--require", "miou>=0.999", "latency.p99<=80", "dropped<=0"]
-    assert main([*arguments, *required, "--against", str(out), "--junit", str(tmp_path / "ci.xml")]) == 3
+    compared = ["--against", str(out), "-o", str(tmp_path / "next"), "--junit", str(tmp_path / "ci.xml")]
+    assert main([*arguments, *required, *compared]) == 3
     captured = capsys.readouterr()
     assert f"against      {out}: mIoU +0.0000" in captured.out
     assert "not met: miou>=0.999: 0." in captured.err
@@ -315,17 +344,45 @@ def test_a_partial_replay_meets_nothing_and_is_no_verdict_on_the_model(
     assert json.loads((out / "a" / "report.json").read_text())["requirements"][0]["met"] is False
 
 
+def test_the_run_to_compare_with_is_not_overwritten(
+    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bags = [write_messages(tmp_path / name, painted_messages(2 + len(name))) for name in ("a", "bb")]
+    out = tmp_path / "out"
+    assert main(offline(tiny_model, *bags, "-o", out)) == 0
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    (tmp_path / "link").symlink_to(out)
+    for command in (
+        offline(tiny_model, tmp_path / "gone", "--against", out, "-o", tmp_path / "x" / ".." / "link"),
+        offline(tiny_model, *bags, "--against", out / "bb", "-o", out),
+        ["demo", "--against", str(out), "-o", str(out)],
+    ):
+        capsys.readouterr()
+        assert main(command) == 2
+        assert "would be overwritten by the report; choose another folder with -o" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+
+
 @pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
 def test_a_bag_that_fails_is_named_and_the_others_stand(
-    tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str], workers: list[str]
+    tmp_path: Path,
+    tiny_model: ModelFile,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    workers: list[str],
 ) -> None:
     if workers:
         pytest.importorskip("distributed", reason="Dask is not installed: pip install 'lwseg_ros[fleet]'")
+    identified: list[Path] = []
+    monkeypatch.setattr(results, "identify_bag", lambda path: identified.append(path) or identify_bag(path))
     bags = [write_messages(tmp_path / name, painted_messages(n)) for name, n in (("a", 2), ("b", 3))]
     out = tmp_path / "out"
     assert main(offline(tiny_model, bags[0], tmp_path / "gone", bags[1], *workers, "--json", "-o", out)) == 1
     captured = capsys.readouterr()
     figures = json.loads(captured.out)
+    assert identified == ([] if workers else bags)  # once, by the process that judges it
+    assert [bag["path"] for bag in figures["bags"]] == [str(bag) for bag in bags]
+    assert [bag["sha256"] for bag in figures["bags"]] == [identify_bag(bag).sha256 for bag in bags]
     assert f"lwseg replay: {tmp_path / 'gone'} failed: no bag at" in captured.err
     assert figures["partial"] is True
     assert figures["frames"]["segmented"] == 5
@@ -366,7 +423,8 @@ def test_a_run_judged_by_another_mask_is_not_compared(
     assert main(offline(tiny_model, bag, *compared, "--require", "against.differences.miou.difference>=-1")) == 3
     said = capsys.readouterr().err
     assert "warning: not compared: " in said
-    assert "judged other pixels, in frame 0 1536 and 3072 (mask: True and False)" in said
+    digest = hashlib.sha256((tmp_path / "mask.png").read_bytes()).hexdigest()
+    assert f"judged other pixels, in frame 0 1536 and 3072 (mask: {digest[:12]} and False)" in said
     assert main(["report", str(base), str(out)]) == 1
 
 

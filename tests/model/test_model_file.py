@@ -191,6 +191,7 @@ CAR = {"id": 1, "name": "car", "color_rgb": [4, 5, 6]}
         ({"classes": [ROAD, CAR | {"id": True}]}, "class id True is not in"),
         ({"classes": [ROAD, CAR | {"name": "road"}]}, "class name 'road' is used more than once"),
         ({"classes": [ROAD, CAR | {"name": ""}]}, "class 1 has name ''"),
+        ({"classes": [ROAD, CAR | {"name": "car\nverdict  met"}]}, "has name .*, expected a text of one line"),
         ({"classes": [ROAD, CAR | {"color_rgb": [0, 0, 256]}]}, "'car' has color_rgb"),
         ({"ignore_id": 0}, "'ignore_id' is 0, expected null, or a value .* that is no class id"),
         ({"input_size_hw": [48]}, "'input_size_hw' is"),

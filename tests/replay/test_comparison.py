@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lwseg_ros.commands.replay_common import comparison_in_words
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.metrics import ConfusionMatrix
 from lwseg_ros.replay.comparison import compare
@@ -147,6 +148,17 @@ def test_blocks_of_other_drives_do_not_vary_together(run: Callable[..., Run]) ->
     assert difference["low"] < 0 < difference["high"]  # as many blocks, but not the same ones
 
 
+def test_a_partial_run_is_named_though_its_frames_are_compared(run: Callable[..., Run]) -> None:
+    base = run("old", frames_of([[10, 10]]), partial=True)
+    against = compare(run("new", frames_of([[10, 10], [5, 5]])), base)
+    assert against["unpaired_because"] is None
+    assert against["partial"] == [base.name]
+    assert comparison_in_words(against).endswith(f"over 1 frames that both judged; partial: {base.name}")
+    whole = compare(run("newer", frames_of([[10, 10]])), run("older", frames_of([[10, 10]])))
+    assert whole["partial"] == []
+    assert comparison_in_words(whole).endswith("over 1 frames that both judged")
+
+
 def test_what_cannot_be_compared_is_refused(run: Callable[..., Run]) -> None:
     frames = frames_of([[10, 10]])
     base = run("old", frames)
@@ -184,6 +196,9 @@ def test_runs_that_judged_other_pixels_are_not_compared(run: Callable[..., Run])
     message = r"judged other pixels, in frame 1 10 and 20 \(mask: True and False\); replay one of them again"
     with pytest.raises(LwsegError, match=message):
         compare(run("masked", masked, truth=truth), base)
+    named = truth | {"mask": "bonnet.png", "mask_sha256": "5a" * 32}
+    with pytest.raises(LwsegError, match=r"in frame 1 10 and 20 \(mask: 5a5a5a5a5a5a and False\); replay one"):
+        compare(run("named", masked, truth=named), base)
     other = run("other", masked, bag="bb", truth=truth | {"ignore_id": 7}, partial=True)
     assert compare(other, base)["unpaired_because"] == (
         f"the bags differ, judged by other options (ignore_id: 7 and None, mask: True and False), {other.name} is partial"

@@ -18,7 +18,7 @@ from support.tiny_model import CLASSES
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.replay.fleet import BagOutcome, Fleet, replay_fleet
-from lwseg_ros.replay.ground_truth import GroundTruth
+from lwseg_ros.replay.ground_truth import GroundTruth, Mask
 from lwseg_ros.replay.label_map import LabelMap
 from lwseg_ros.replay.merging import merge_results
 from lwseg_ros.replay.offline import replay_offline
@@ -29,7 +29,7 @@ distributed = pytest.importorskip("distributed", reason="Dask is not installed: 
 NUM_BAGS = 8
 GROUND_TRUTH = GroundTruth(
     label_map=LabelMap("reversed", {stored: (CLASSES[4 - stored].name,) for stored in range(5)}, {}),
-    mask=np.arange(48)[:, None].repeat(64, axis=1) < 24,
+    mask=Mask(np.arange(48)[:, None].repeat(64, axis=1) < 24, "mask.png", "5a" * 32),
 )
 
 

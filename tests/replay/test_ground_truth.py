@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from support.tiny_model import tiny_manifest
 
 from lwseg_ros.errors import BagError, DatasetError
 from lwseg_ros.replay.bag import Bag
-from lwseg_ros.replay.ground_truth import GroundTruth, choose_label_topic, read_mask
+from lwseg_ros.replay.ground_truth import GroundTruth, Mask, choose_label_topic, read_mask
 from lwseg_ros.replay.paired_truth import PairedTruth
 
 
@@ -69,7 +70,10 @@ def mask_file(folder: Path, picture: np.ndarray) -> Path:
 def test_a_mask_is_judged_where_it_is_white(tmp_path: Path) -> None:
     picture = np.zeros((4, 6), np.uint8)
     picture[1:3] = 255
-    assert np.array_equal(read_mask(mask_file(tmp_path, picture)), picture > 0)
+    path = mask_file(tmp_path, picture)
+    mask = read_mask(path)
+    assert np.array_equal(mask.pixels, picture > 0)
+    assert (mask.source, mask.sha256) == (str(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def test_a_mask_that_says_nothing_clear_is_refused(tmp_path: Path) -> None:
@@ -86,10 +90,10 @@ def test_a_mask_of_another_shape_is_refused_and_one_of_another_size_resized(tmp_
     mask[12:] = False
     with Bag(write_messages(tmp_path / "bag", painted_messages(1))) as bag:
         image = bag.image_topic()
-        truth = PairedTruth(bag, image, GroundTruth(mask=mask), tiny_manifest())
+        truth = PairedTruth(bag, image, GroundTruth(mask=Mask(mask, "mask.png", "00")), tiny_manifest())
         judged = truth.judge(truth.frames[0], (48, 64))
         assert judged is not None
         assert (judged[24:] == 255).all()
         assert (judged[:24] != 255).all()
         with pytest.raises(DatasetError, match=r"the mask is 24 x 24 pixels .* the images on .* 48 x 64"):
-            PairedTruth(bag, image, GroundTruth(mask=mask[:, :24]), tiny_manifest())
+            PairedTruth(bag, image, GroundTruth(mask=Mask(mask[:, :24], "mask.png", "00")), tiny_manifest())

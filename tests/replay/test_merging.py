@@ -106,7 +106,7 @@ def test_windows_are_apart_and_frames_that_were_not_replayed_have_numbers(result
     assert [(row.index, row.bag) for row in merged.rows] == [(0, 0), (2, 1), (3, 1), (4, 1)]
     frames = [window["frames"] for window in merged.figures()["windows"]]
     assert frames == [1, 3]  # the bags are of one second each
-    assert merged.bags == (results[0].source, results[1].source)
+    assert merged.bags == (*results[0].bags, *results[1].bags)
 
 
 def test_causes_add_up_and_what_is_judged_by_other_options_is_refused(results: list[ReplayResult]) -> None:

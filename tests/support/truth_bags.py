@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lwseg_ros.replay.ground_truth import GroundTruth
+from lwseg_ros.replay.ground_truth import GroundTruth, Mask
 from lwseg_ros.replay.label_map import LabelMap
 from support.bag_files import COMPRESSED_IMAGE, IMAGE, TYPES, header, image_message, write_messages
 from support.tiny_model import CLASSES, painted_image
@@ -452,7 +452,7 @@ BAGS: dict[str, TruthBag] = {
         [*images(), *labels()],
         {index: np.where(MASK, label, np.uint8(VOID)) for index, label in TRUTH.items()},
         [r"the mask leaves out 25\.0% of the pixels"],
-        wanted=GroundTruth(mask=MASK),
+        wanted=GroundTruth(mask=Mask(MASK, "mask.png", "5a" * 32)),
     ),
     "damaged images": TruthBag(
         "most images cannot be decoded",

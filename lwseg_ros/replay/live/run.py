@@ -22,7 +22,7 @@ from lwseg_ros.replay.live.session import LiveOptions, LiveSession
 from lwseg_ros.replay.paired_truth import PairedTruth
 from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.prediction_recorder import PredictionRecorder
-from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult, interruption_warning
+from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 
 __all__ = ["LiveOptions", "LiveReplayError", "replay_live"]
 
@@ -98,30 +98,19 @@ def replay_live(
             until=lambda index: index >= num_published or (interrupted() and not was_interrupted),
             on_prediction=recorder.add if recorder else lambda *_: None,
         )
-        evaluated = len(evaluation.rows)
-        interruption = [] if evaluated == image.count else [interruption_warning(evaluated, image.count)]
-        return ReplayResult(
-            source=str(path),
-            image_topic=image.name,
-            label_topic=truth.topic.name if truth.topic else None,
+        return ReplayResult.of_bag(
+            bag,
+            image,
+            truth,
+            evaluation,
             mode="live node, " + ("as fast as it answers" if options.rate is None else f"rate {options.rate:g}"),
             model=model,
             engine=_engine(recording),
             counts=_counts(recording),
             rate_hz=recording.rate_hz,
-            latencies_ms=tuple(latencies_ms),
-            inference_ms=tuple(recording.inference_ms),
-            evaluator=evaluation.evaluator,
-            kept=tuple(evaluation.kept),
-            rows=tuple(evaluation.rows),
-            truth=truth.counts(evaluation.evaluator.confusion),
-            warnings=(
-                *interruption,
-                *warnings,
-                *truth.warnings,
-                *truth.review(evaluation.evaluator.confusion, evaluated),
-            ),
-            partial=bool(interruption),
+            inference_ms=recording.inference_ms,
+            latencies_ms=latencies_ms,
+            warnings=warnings,
         )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.machine import machine
 from lwseg_ros.replay.comparison import compare
-from lwseg_ros.replay.provenance import describe_bag, versions
+from lwseg_ros.replay.provenance import versions
 from lwseg_ros.replay.requirements import Outcome, Requirement, judge, verdict
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.replay.run_folder import SCHEMA, Run
@@ -33,16 +32,11 @@ class Report:
 
 
 def describe(result: ReplayResult, requirements: Sequence[Requirement] = (), against: Run | None = None) -> Report:
-    """Collect the figures, say what they are of, compare them with another run, and judge them.
-
-    Raises:
-        BagError: the bag is not there any more.
-        OSError: a file of the bag cannot be read.
-    """
+    """Collect the figures, say what they are of, compare them with another run, and judge them."""
     measured = result.figures()
     figures = {
         "schema": SCHEMA,
-        "bags": [describe_bag(Path(bag)) for bag in result.bags or (result.source,)],
+        "bags": [asdict(bag) for bag in result.bags],
         "topics": {"image": result.image_topic, "truth": result.label_topic},
         "mode": result.mode,
         "model": measured["model"],

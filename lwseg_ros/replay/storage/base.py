@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from lwseg_ros.errors import BagError
+from lwseg_ros.terminal import visible
 
 # Of a message, and of a chunk of them: a bgr8 image of 9000 x 9000 fits. What a damaged file declares may be anything.
 MAX_BYTES = 256 << 20
@@ -67,7 +68,8 @@ class Streams:
         self._streams: dict[tuple[str, str], Stream] = {}
 
     def stream(self, topic: str, msgtype: str, encoding: str) -> Stream:
-        """Find or add the stream of a topic, whose messages are in an encoding such as `cdr`."""
+        """Find or add the stream of a topic, whose messages are in an encoding such as `cdr`; control characters become visible."""
+        topic, msgtype, encoding = visible(topic), visible(msgtype), visible(encoding)
         if encoding != "cdr":
             msgtype = f"{msgtype} as {encoding or 'something unknown'}"
         return self._streams.setdefault((topic, msgtype), Stream(topic, msgtype))

@@ -38,7 +38,7 @@ def find_files(path: Path) -> BagFiles:
         BagError: there are none, or metadata.yaml cannot be read.
     """
     if not path.exists():
-        raise BagError(f"no bag at {path}; give the folder that holds metadata.yaml, or one .mcap or .db3 file")
+        raise BagError(f"no bag at {path}; give the folder that holds metadata.yaml, or one .mcap, .db3 or .bag file")
     if not path.is_dir():
         return BagFiles([path], [])
     found = _each_once(sorted((file for file in path.iterdir() if SUFFIXES.search(file.name)), key=_natural_order))
@@ -47,7 +47,7 @@ def find_files(path: Path) -> BagFiles:
     metadata = path / METADATA
     if not metadata.exists():
         if not found:
-            raise BagError(f"{path} holds no metadata.yaml and no .mcap or .db3 file; give a bag's own folder")
+            raise BagError(f"{path} holds no metadata.yaml and no .mcap, .db3 or .bag file; give a bag's own folder")
         return BagFiles(found, [f"{path} holds no metadata.yaml; its files are read in the order of their names"])
     names, num_messages = _read_metadata(metadata)
     # named as they lay when they were recorded: beside it, or somewhere else
@@ -57,7 +57,9 @@ def find_files(path: Path) -> BagFiles:
     present = _each_once(file for file in named if isinstance(file, Path))
     if not present:
         if not found:
-            raise BagError(f"{path} holds no .mcap or .db3 file, and metadata.yaml names none that is there: {names}")
+            raise BagError(
+                f"{path} holds no .mcap, .db3 or .bag file, and metadata.yaml names none that is there: {names}"
+            )
         warning = "metadata.yaml names none of the files beside it; they are read in the order of their names"
         return BagFiles(found, [warning], num_messages)
     warnings = [
