@@ -16,6 +16,7 @@ from lwseg_ros import __version__
 from lwseg_ros.errors import LwsegError, UsageError
 
 TRAINING_COMMANDS = (
+    "adopt",
     "average",
     "compare",
     "export",
