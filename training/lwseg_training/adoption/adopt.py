@@ -53,6 +53,9 @@ from lwseg_training.export.prediction import predict, progress, rounded_figures
 
 NUM_NOISE_IMAGES = 4
 UNKNOWN_DATASET = "unknown"
+MIN_EQUAL = {"fp32": MIN_EQUAL_LABELS, "fp16": 0.99, "int8": 0.99}
+"""Share of the labels that have to be equal, by precision: the last bit of a prepared pixel may become a whole step of a coarser
+type, and of noise many pixels lie at a border."""
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,18 @@ def adopt(
         runs = [session.run(preprocessing(torch.from_numpy(image)[None])[0].numpy()) for image in noise]
         outputs = {name: [run[name] for run in runs] for name in names if name in runs[0]}
         output = find_output(outputs, len(classes), given.size_hw, wish.output, wish.values)
+        if output.values == "labels":
+            for labels in outputs[output.name]:
+                _check_labels(labels, classes, None)
     ignore_id = IGNORE if split is None or split.ignore_id is None else split.ignore_id
     images = None if split is None else LabelledImages(split, given.size_hw)
     network = ForeignNetwork(session, given, output)
     graph, kind, calibration = _graph_around(network, preprocessing, output, wish.uncertainty_kind, ignore_id, images)
     core = restricted(with_free_batch(convertible, given.name), [output.name])
     model = spliced(camera_graph(graph, given.size_hw, opset_of(core)), core)
+    precision = precision_of(core)
     with foreign_errors(foreign_path):
-        _check_batches(model, noise)
+        _check_batches(model, noise, MIN_EQUAL[precision])
         check, evaluator = ParityCheck(model), Evaluator(classes, IGNORE, kind)
         labelled: Iterable[tuple[np.ndarray, np.ndarray | None]] = (
             ((image, None) for image in noise) if images is None else progress(images, "comparing")
@@ -135,7 +142,7 @@ def adopt(
             check.add(image, prediction)
             counted = np.where(prediction.label == ignore_id, np.uint8(IGNORE), prediction.label)
             evaluator.add(Prediction(counted, prediction.uncertainty), label)
-        _check_parity(check.parity)
+        _check_parity(check.parity, MIN_EQUAL[precision])
         manifest = Manifest(
             network=foreign_path.stem,
             classes=tuple(classes),
@@ -143,7 +150,7 @@ def adopt(
             input_size_hw=given.size_hw,
             mean_rgb=_in_rgb(wish.mean, wish),
             std_rgb=_in_rgb(wish.std, wish),
-            precision=precision_of(core),
+            precision=precision,
             uncertainty_kind=kind,
             temperature=1.0 if calibration is None else calibration.temperature,
             ignore_id=IGNORE if split is None else split.ignore_id,
@@ -202,7 +209,7 @@ def _graph_around(
     return calibrated(graph, calibration.temperature, ignore_id), kind, calibration
 
 
-def _check_batches(model: onnx.ModelProto, images: Sequence[np.ndarray]) -> None:
+def _check_batches(model: onnx.ModelProto, images: Sequence[np.ndarray], least: float) -> None:
     """Demand of images together the labels that each has alone; raises ModelFileError."""
     import onnxruntime
 
@@ -213,23 +220,25 @@ def _check_batches(model: onnx.ModelProto, images: Sequence[np.ndarray]) -> None
         (together,) = session.run(["label"], {"image": np.stack(images)})
     except Exception as error:  # the library's errors have no common base
         raise ModelFileError(f"its graph takes one image at a time only; {fix}") from error
-    if together.shape != alone.shape or (together == alone).mean() < MIN_EQUAL_LABELS:
+    if together.shape != alone.shape or (together == alone).mean() < least:
         raise ModelFileError(f"its graph gives several images other labels than each of them alone; {fix}")
 
 
-def _check_labels(label: np.ndarray, classes: Sequence[ClassInfo], ignore_id: int) -> None:
-    foreign = sorted({*np.unique(label).tolist()} - {info.id for info in classes} - {ignore_id})
+def _check_labels(label: np.ndarray, classes: Sequence[ClassInfo], ignore_id: int | None) -> None:
+    """Demand labels that are classes, or the ignore id; raises ModelFileError. Without that, what no label can be passes too."""
+    ids = {*np.unique(label).tolist()} - {info.id for info in classes}
+    foreign = sorted(ids - {ignore_id} if ignore_id is not None else {id_ for id_ in ids if 0 <= id_ < IGNORE})
     if foreign:
         raise ModelFileError(
             f"it gives the labels {foreign}, and there are {len(classes)} classes, 0 to {len(classes) - 1}; give all its classes"
         )
 
 
-def _check_parity(parity: Parity) -> None:
-    if parity.equal_labels < MIN_EQUAL_LABELS:
+def _check_parity(parity: Parity, least: float) -> None:
+    if parity.equal_labels < least:
         raise ParityError(
             f"the model file gives the labels of ONNX Runtime on the foreign file for {parity.equal_labels:.4%} of the pixels, at "
-            f"least {MIN_EQUAL_LABELS:.1%} are demanded; nothing was written"
+            f"least {least:.1%} are demanded; nothing was written"
         )
 
 
