@@ -17,6 +17,7 @@ from lwseg_ros.errors import LwsegError, UsageError
 from lwseg_ros.terminal import say
 
 TRAINING_COMMANDS = (
+    "adopt",
     "average",
     "compare",
     "export",

@@ -65,6 +65,14 @@ def list_folder(root: Path, split: str) -> Split:
     )
 
 
+def load_classes(path: Path) -> tuple[ClassInfo, ...]:
+    """Read the `classes` of a file as in EXAMPLE, whatever else stands in it; raises DatasetError."""
+    values = _load(path)
+    if not (isinstance(values, dict) and "classes" in values):
+        _refuse(path, "it has no key classes")
+    return _classes(values["classes"], path)
+
+
 def _current_keys(entry: Any, path: Path) -> Any:
     """Give a split's `images` their key where a file of an earlier version calls them `photos`."""
     if not (isinstance(entry, dict) and "photos" in entry and "images" not in entry):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lwseg_ros.evaluation.metrics import ConfusionMatrix, UncertaintyMetrics
+from lwseg_ros.model.manifest import NO_UNCERTAINTY
 
 Part = slice | np.ndarray
 """Some pixels of an image [H, W]: a slice of its rows, or bool [H, W]."""
@@ -43,7 +44,7 @@ class Counts:
     def update(self, ground_truth: np.ndarray, prediction: Prediction) -> None:
         """Count the pixels of an image, or of a part of it; raises as `ConfusionMatrix.update` does."""
         self.confusion.update(ground_truth, prediction.label)
-        if prediction.uncertainty is not None:
+        if prediction.uncertainty is not None and self.uncertainty.kind != NO_UNCERTAINTY:
             self.uncertainty.update(ground_truth, prediction.label, prediction.uncertainty)
 
     def merge(self, other: Counts) -> None:

@@ -92,7 +92,7 @@ class _Graphs:
             raise ModelFileError(f"its graph has more than {MAX_NODES} nodes, which is no network's; {EXPORT_HINT}")
         for value in graph.input:
             tensors[value.name] = _of_images(value.type.tensor_type, self._num_images)
-        reads = [_names_read(node) for node in graph.node]
+        reads = [names_read(node) for node in graph.node]
         last_reader = {name: index for index, names in enumerate(reads) for name in names}
         last_reader.update((value.name, len(reads)) for value in graph.output)
         tensors.update((weights.name, _held(weights)) for weights in graph.initializer if weights.name in last_reader)
@@ -234,7 +234,7 @@ def _dims(node: onnx.NodeProto, name: str, made: onnx.TypeProto, max_values: int
     return dims
 
 
-def _names_read(node: onnx.NodeProto) -> set[str]:
+def names_read(node: onnx.NodeProto) -> set[str]:
     """Name what a node and the graphs nested in it read."""
     if not any(attribute.HasField("g") for attribute in node.attribute):
         return set(node.input)

@@ -22,6 +22,7 @@ MAX_INPUT_PIXELS = 1 << 23  # 3840 x 2160 fits
 PRECISIONS = ("fp32", "fp16", "int8")
 OPTIONAL = ("held_out", "acceptance", "parent")
 UNCERTAINTY_KINDS = ("least_confidence", "margin", "entropy", "low_scale")
+NO_UNCERTAINTY = "none"  # of a network that gives labels alone: all its pixels have the uncertainty 255, not known
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Manifest:
     input_size_hw: pixels; images are resized to it.
     mean_rgb, std_rgb: the normalisation inside the graph, in units of 0..1.
     precision: of the weights and the arithmetic in the graph, one of PRECISIONS.
-    uncertainty_kind: one of UNCERTAINTY_KINDS; low_scale is the least confidence of the low one of two scales.
+    uncertainty_kind: one of UNCERTAINTY_KINDS, or NO_UNCERTAINTY; low_scale is the least confidence of the low one of two scales.
     temperature: the divisor, > 0, inside the graph, of the logits that the uncertainty is made of; labels do not depend on it.
     training: commit, recipe, epochs, ... validation: split, miou, ece, ...
     held_out: figures of runs of the same recipe on the sequences that each of them had not seen, with this temperature, which was
@@ -94,9 +95,8 @@ class Manifest:
             "three numbers above 0",
         )
         self._demand("precision", self.precision in PRECISIONS, "one of " + ", ".join(PRECISIONS))
-        self._demand(
-            "uncertainty_kind", self.uncertainty_kind in UNCERTAINTY_KINDS, "one of " + ", ".join(UNCERTAINTY_KINDS)
-        )
+        kinds = (*UNCERTAINTY_KINDS, NO_UNCERTAINTY)
+        self._demand("uncertainty_kind", self.uncertainty_kind in kinds, "one of " + ", ".join(kinds))
         self._demand("temperature", _is_finite(self.temperature) and self.temperature > 0, "a number above 0")
         for name in ("training", "validation", "held_out", "acceptance", "parent"):
             self._demand(name, isinstance(getattr(self, name), dict), "an object")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import support.torchvision_operators  # noqa: F401
 import torch
 from support.clip_predictions import clip_predictions, evaluated_clip
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 import torch
+from torch import nn
 
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import ModelFileError, RecipeError
@@ -25,7 +26,7 @@ from lwseg_training.export.parity import Parity, ParityCheck, Precision
 from lwseg_training.export.prediction import predict, progress, rounded_figures
 from lwseg_training.networks import TwoScaleNetwork
 from lwseg_training.networks.normalization import MEAN_RGB, STD_RGB, Normalize
-from lwseg_training.networks.onnx_graph import onnx_graph
+from lwseg_training.networks.onnx_graph import OPSET, onnx_graph
 
 CPU = torch.device("cpu")
 NUM_SIZED_IMAGES = 8  # that are looked at for the size at which a recipe evaluates
@@ -166,9 +167,14 @@ def to_onnx(graph: InferenceGraph, size_hw: tuple[int, int], precision: Precisio
             ignore_id=graph.ignore_id,
             half=True,
         ).eval()
+    return camera_graph(graph, size_hw)
+
+
+def camera_graph(module: nn.Module, size_hw: tuple[int, int], opset: int = OPSET) -> onnx.ModelProto:
+    """Convert a module that maps uint8 BGR [N, H, W, 3] to label and uncertainty, uint8 [N, H, W] each, N dynamic."""
     batch = torch.export.Dim("N", min=1, max=64)
     example = torch.zeros(2, *size_hw, 3, dtype=torch.uint8)
-    model = onnx_graph(graph, example, ["label", "uncertainty"], ({0: batch},))
+    model = onnx_graph(module, example, ["label", "uncertainty"], ({0: batch},), opset)
     # The exporter's notes on each node hold paths and stack traces of the machine it ran on.
     for node in model.graph.node:
         del node.metadata_props[:]

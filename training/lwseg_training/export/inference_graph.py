@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from lwseg_ros.model.model_file import UNCERTAINTY_KINDS
 from lwseg_training.networks import TwoScaleNetwork
-from lwseg_training.networks.normalization import Normalize
 
 
 class InferenceGraph(nn.Module):
@@ -17,7 +16,7 @@ class InferenceGraph(nn.Module):
 
     Args:
         network: float [N, 3, H, W] to logits [N, C, H, W]; for ``low_scale`` a TwoScaleNetwork.
-        normalize: uint8 BGR [N, H, W, 3] to the network's input.
+        normalize: uint8 BGR [N, H, W, 3] to the network's input, such as `Normalize`.
         temperature: T > 0; probabilities are softmax(logits / T). For ``low_scale`` the logits are those of the low scale, ln of
             its probabilities, so T is a matter of the low scale alone. Labels do not depend on T.
         uncertainty_kind: ``least_confidence`` (1 - max p) C / (C - 1); ``margin`` 1 - (p1 - p2); ``entropy`` -sum p ln p / ln C;
@@ -29,7 +28,7 @@ class InferenceGraph(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        normalize: Normalize,
+        normalize: nn.Module,
         temperature: float = 1.0,
         uncertainty_kind: str = "least_confidence",
         *,

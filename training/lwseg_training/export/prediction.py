@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_training.data.labelled_images import LabelledImages
-from lwseg_training.export.inference_graph import InferenceGraph
 
 FIGURES = ("miou", "pixel_accuracy", "ece", "auroc")
 
@@ -23,8 +23,8 @@ def progress(images: LabelledImages, doing: str) -> Iterator[tuple[np.ndarray, n
 
 
 @torch.no_grad()
-def predict(graph: InferenceGraph, image: np.ndarray, device: torch.device) -> Prediction:
-    """Run a graph, which is on the device, on an image uint8 BGR [H, W, 3].
+def predict(graph: nn.Module, image: np.ndarray, device: torch.device) -> Prediction:
+    """Run an InferenceGraph or its like, which is on the device, on an image uint8 BGR [H, W, 3].
 
     In float32 proper on GPUs too, whose convolutions round to the 11 bits of TF32 otherwise.
     """

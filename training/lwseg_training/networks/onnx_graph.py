@@ -19,7 +19,11 @@ OPSET = 18  # what TensorRT 10.3 (JetPack 6), OpenVINO 2024 and ONNX Runtime 1.1
 
 
 def onnx_graph(
-    module: nn.Module, image: Tensor, outputs: Sequence[str], dynamic_shapes: tuple[Any, ...] | None = None
+    module: nn.Module,
+    image: Tensor,
+    outputs: Sequence[str],
+    dynamic_shapes: tuple[Any, ...] | None = None,
+    opset: int = OPSET,
 ) -> onnx.ModelProto:
     """Convert a module of one input, named ``image``, without a word of PyTorch's on the way.
 
@@ -28,6 +32,7 @@ def onnx_graph(
         image: an example of what it takes; sizes that ``dynamic_shapes`` does not name become constants.
         outputs: their names.
         dynamic_shapes: as `torch.export.export` takes them.
+        opset: version of ONNX's operators.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -43,7 +48,7 @@ def onnx_graph(
             path,
             input_names=["image"],
             output_names=list(outputs),
-            opset_version=OPSET,
+            opset_version=opset,
             dynamo=True,
             dynamic_shapes=dynamic_shapes,
             external_data=False,

@@ -1,0 +1,1 @@
+"""From an ONNX file that others exported to a model file."""
