@@ -11,6 +11,7 @@ import numpy as np
 
 from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, OutputCheck, Probe, Runtime
 from lwseg_ros.backends.finite import check_blank_run, check_weights
+from lwseg_ros.backends.self_check import self_check
 from lwseg_ros.errors import BackendError, LwsegError
 from lwseg_ros.model.model_file import ModelFile, check_batch
 
@@ -65,14 +66,16 @@ def open_backend(
     `auto` takes TensorRT where a CUDA device and a TensorRT library are, else OpenVINO, else ONNX Runtime; none of `lost`,
     runtimes that failed in use with the reason. Raises BackendUnavailableError when the named runtime or its device is not
     there, BackendError when it fails, whatever the library itself raises, and ModelFileError when weights or logits are not
-    finite, or when a batch takes more room than its images one by one. What is opened has run already, on blank images.
+    finite, or when a batch takes more room than its images one by one. What is opened has run already, on blank images, and one on
+    a device has been held against one on the CPU (see self_check.py).
     """
     options = options or BackendOptions()
     check_weights(model)
     if options.max_batch > 1:  # one image was looked at when the file was read
         check_batch(model, options.max_batch)
     if name != "auto":
-        return BackendChoice(_opened_and_run(name, model, options), f"{name} was asked for")
+        backend, found = _opened_and_checked(name, model, options)
+        return BackendChoice(backend, "; ".join(filter(None, (f"{name} was asked for", found))))
     passed_over = [f"{candidate}: {reason}" for candidate, reason in (lost or {}).items()]
     explained = list(passed_over)
     for candidate in BACKENDS:
@@ -85,13 +88,13 @@ def open_backend(
                 explained.append(f"{candidate}: {probe.detail}")
             continue
         try:
-            backend = _opened_and_run(candidate, model, options)
+            backend, found = _opened_and_checked(candidate, model, options)
         except BackendError as error:
             passed_over.append(f"{candidate}: {error}")
             explained.append(f"{candidate}: {error}")
             continue
-        instead = f"; not {'; not '.join(passed_over)}" if passed_over else ""
-        return BackendChoice(backend, f"{candidate} ({probe.detail}){instead}", "; ".join(explained) or None)
+        reasons = [f"{candidate} ({probe.detail})", *(f"not {reason}" for reason in passed_over), found]
+        return BackendChoice(backend, "; ".join(filter(None, reasons)), "; ".join(explained) or None)
     raise BackendError("no backend could be opened: " + "; ".join(passed_over))
 
 
@@ -103,9 +106,9 @@ def _probe(name: str, options: BackendOptions) -> Probe:
         return Probe(available=False, expected=True, detail=_described(error))
 
 
-def _opened_and_run(name: str, model: ModelFile, options: BackendOptions) -> Backend:
+def _opened_and_checked(name: str, model: ModelFile, options: BackendOptions) -> tuple[Backend, str]:
     """Open a model and run it on blank images, so that no frame waits for what runtimes put off until then, and a runtime
-    that opens but cannot run, or whose outputs make no sense, is passed over.
+    that opens but cannot run, or whose outputs make no sense, is passed over. Return it with what its self-check found.
     """
     check_outputs = OutputCheck(model.manifest)
     try:
@@ -116,6 +119,7 @@ def _opened_and_run(name: str, model: ModelFile, options: BackendOptions) -> Bac
                 label, uncertainty = backend.infer(images)
                 check_outputs(label, uncertainty, images)
                 check_blank_run(model, label, uncertainty)
+            found = self_check(model, backend, options)
         except BaseException:
             backend.close()
             raise
@@ -123,7 +127,7 @@ def _opened_and_run(name: str, model: ModelFile, options: BackendOptions) -> Bac
         raise
     except Exception as error:
         raise BackendError(f"{name} cannot be used: {_described(error)}") from error
-    return backend
+    return backend, found
 
 
 def _described(error: Exception) -> str:

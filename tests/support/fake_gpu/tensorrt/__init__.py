@@ -214,7 +214,7 @@ class Context:
             return cudart.cudaError_t.cudaErrorIllegalAddress
         image = seen["image"].reshape(shape)
         label, uncertainty = self._engine.session.run(
-            list(OUTPUTS), {"image": spoil_image(image) if spoil_image else image}
+            list(OUTPUTS), {"image": np.ascontiguousarray(spoil_image(image) if spoil_image else image)}
         )
         if spoil_outputs:
             label, uncertainty = spoil_outputs(label, uncertainty)
