@@ -9,7 +9,16 @@ from typing import cast
 
 import numpy as np
 
-from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, OutputCheck, Probe, Runtime
+from lwseg_ros.backends.base import (
+    CPU_PRECISIONS,
+    Backend,
+    BackendOptions,
+    OutputCheck,
+    Probe,
+    Runtime,
+    Slot,
+    SlottedBackend,
+)
 from lwseg_ros.backends.finite import check_blank_run, check_weights
 from lwseg_ros.backends.self_check import self_check
 from lwseg_ros.errors import BackendError, LwsegError
@@ -23,6 +32,8 @@ __all__ = [
     "BackendOptions",
     "OutputCheck",
     "Probe",
+    "Slot",
+    "SlottedBackend",
     "load_runtime",
     "open_backend",
 ]
@@ -117,7 +128,7 @@ def _opened_and_checked(name: str, model: ModelFile, options: BackendOptions) ->
             for number in sorted({1, options.max_batch}):
                 images = np.zeros((number, *model.manifest.input_size_hw, 3), np.uint8)
                 label, uncertainty = backend.infer(images)
-                check_outputs(label, uncertainty, images)
+                check_outputs(label, uncertainty, images.shape[:3])
                 check_blank_run(model, label, uncertainty)
             found = self_check(model, backend, options)
         except BaseException:

@@ -108,7 +108,7 @@ class Slot(Protocol):
         """
 
     def release(self) -> None:
-        """Give the slot back, whatever has become of its batch; again is harmless."""
+        """Give the slot back, whatever has become of its batch; again is harmless. Raises nothing."""
 
 
 @runtime_checkable
@@ -131,9 +131,8 @@ class OutputCheck:
         if manifest.ignore_id is not None:
             self._foreign[manifest.ignore_id] = 0
 
-    def __call__(self, label: np.ndarray, uncertainty: np.ndarray, images: np.ndarray) -> None:
-        """Check the outputs for a batch of images [N, H, W, 3]; raises BackendError, which says what is wrong with them."""
-        expected = images.shape[:3]
+    def __call__(self, label: np.ndarray, uncertainty: np.ndarray, expected: tuple[int, ...]) -> None:
+        """Check the outputs for N, H, W expected; raises BackendError, which says what is wrong with them."""
         for name, output in (("label", label), ("uncertainty", uncertainty)):
             if not isinstance(output, np.ndarray) or output.dtype != np.uint8 or output.shape != expected:
                 found = (

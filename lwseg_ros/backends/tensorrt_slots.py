@@ -101,8 +101,9 @@ class TensorRtSlot:
         """Give the slot back, once nothing runs on its memory any more."""
         if self._count:
             self._count = 0
-            self._use_device()
-            self._cudart.cudaStreamSynchronize(self._stream)  # whatever comes of it: nobody wants the results
+            # Whatever comes of it: nobody wants the results.
+            self._cudart.cudaSetDevice(self._device_id)
+            self._cudart.cudaStreamSynchronize(self._stream)
         if self not in self._free_slots:
             self._free_slots.append(self)
 
