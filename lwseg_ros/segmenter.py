@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 
-from lwseg_ros.backends import Backend, BackendChoice, BackendOptions, OutputCheck, open_best
-from lwseg_ros.errors import ImageError
+from lwseg_ros.backends import (
+    Backend,
+    BackendChoice,
+    BackendOptions,
+    OutputCheck,
+    Slot,
+    SlottedBackend,
+    open_best,
+)
+from lwseg_ros.errors import BackendError, ImageError
 from lwseg_ros.imaging.resizing import MAX_SIDE, resize_image, resize_label, resize_uncertainty
 from lwseg_ros.model.model_file import DEFAULT_MODEL, Manifest, ModelFile
 from lwseg_ros.model.precisions import find_model
@@ -25,12 +34,26 @@ class Segmentation:
     """What a model says of one image.
 
     label: uint8 [H, W], class ids. uncertainty: uint8 [H, W], 0 certain, 255 not at all. inference_ms: time inside
-    `Backend.infer` of the batch that the image was in.
+    `Backend.infer` of the batch that the image was in; on a device with slots, the time that this took.
     """
 
     label: np.ndarray
     uncertainty: np.ndarray
     inference_ms: float
+
+
+class Submission(Protocol):
+    """A batch on its way; from `Segmenter.submit`."""
+
+    def collect(self) -> list[Segmentation]:
+        """Wait, and return one segmentation an image, in order; to be called once.
+
+        The arrays may be the backend's memory: they are only read, and only until `release`. Raises BackendError where the
+        runtime failed, or gave what cannot be the model's labels.
+        """
+
+    def release(self) -> None:
+        """Let go of it, whatever has become of it; again is harmless."""
 
 
 class Segmenter:
@@ -81,10 +104,7 @@ class Segmenter:
         of the images cannot be used, and BackendError when the runtime fails, gives what cannot be the model's labels, or
         is closed.
         """
-        if output_size not in OUTPUT_SIZES:
-            raise ImageError(f"output_size is {output_size!r}, expected one of {', '.join(OUTPUT_SIZES)}")
-        for index, image in enumerate(images):
-            _check_image(image, index)
+        _check_request(images, output_size)
         segmentations: list[Segmentation] = []
         with self._lock:
             for start in range(0, len(images), self._max_batch):
@@ -93,11 +113,50 @@ class Segmenter:
                 started = time.perf_counter()
                 labels, uncertainties = self.backend.infer(batch)
                 inference_ms = (time.perf_counter() - started) * 1e3
-                self._check_outputs(labels, uncertainties, batch)
-                for image, label, uncertainty in zip(chunk, labels, uncertainties, strict=True):
-                    size_hw = image.shape[:2] if output_size == "camera" else label.shape
-                    resized = resize_label(label, size_hw), resize_uncertainty(uncertainty, size_hw)
-                    segmentations.append(Segmentation(*resized, inference_ms))
+                segmentations += self.segmentations(chunk, labels, uncertainties, inference_ms, output_size)
+        return segmentations
+
+    @property
+    def max_under_way(self) -> int:
+        """How many batches may be submitted and not yet released; more than 1 where the runtime works by itself meanwhile."""
+        return self.backend.num_slots if isinstance(self.backend, SlottedBackend) else 1
+
+    def submit(self, images: Sequence[np.ndarray], *, output_size: str = "camera") -> Submission:
+        """Begin to segment images, at most max_batch, without waiting where the runtime works by itself; see `segment`.
+
+        Raises ImageError, and BackendError where the runtime fails at once, is closed, or has as much under way as it can.
+        """
+        if len(images) > self._max_batch:
+            raise ImageError(f"{len(images)} images, expected at most {self._max_batch}; open with a larger max_batch")
+        if not isinstance(self.backend, SlottedBackend):
+            return _Waiting(lambda: self.segment(images, output_size=output_size))
+        _check_request(images, output_size)
+        with self._lock:
+            slot = self.backend.acquire()
+            try:
+                for image, room in zip(images, slot.images, strict=False):
+                    resize_image(image, self.manifest.input_size_hw, out=room)
+                slot.submit(len(images))
+            except BaseException:
+                slot.release()
+                raise
+        return _UnderWay(self, slot, images, output_size)
+
+    def segmentations(
+        self,
+        images: Sequence[np.ndarray],
+        labels: np.ndarray,
+        uncertainties: np.ndarray,
+        inference_ms: float,
+        output_size: str,
+    ) -> list[Segmentation]:
+        """Check a backend's results uint8 [N, H, W] for N images, and bring them to their size; raises BackendError."""
+        self._check_outputs(labels, uncertainties, (len(images), *self.manifest.input_size_hw))
+        segmentations = []
+        for image, label, uncertainty in zip(images, labels, uncertainties, strict=True):
+            size_hw = image.shape[:2] if output_size == "camera" else label.shape
+            resized = resize_label(label, size_hw), resize_uncertainty(uncertainty, size_hw)
+            segmentations.append(Segmentation(*resized, inference_ms))
         return segmentations
 
     def close(self) -> None:
@@ -123,6 +182,45 @@ class Segmenter:
         for slot, image in zip(self._batch, images, strict=False):
             resize_image(image, size_hw, out=slot)
         return self._batch[: len(images)]
+
+
+class _Waiting:
+    """A batch that runs when it is waited for, in the caller's thread."""
+
+    def __init__(self, segment: Callable[[], list[Segmentation]]) -> None:
+        self.collect = segment
+
+    def release(self) -> None:
+        pass
+
+
+class _UnderWay:
+    """A batch in a slot of the backend."""
+
+    def __init__(self, segmenter: Segmenter, slot: Slot, images: Sequence[np.ndarray], output_size: str) -> None:
+        self._segmenter = segmenter
+        self._slot: Slot | None = slot
+        self._images = images
+        self._output_size = output_size
+
+    def collect(self) -> list[Segmentation]:
+        if self._slot is None:
+            raise BackendError("this batch was released")
+        labels, uncertainties, engine_ms = self._slot.collect()
+        return self._segmenter.segmentations(self._images, labels, uncertainties, engine_ms, self._output_size)
+
+    def release(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
+
+
+def _check_request(images: Sequence[np.ndarray], output_size: str) -> None:
+    """Check what `segment` and `submit` are given; raises ImageError."""
+    if output_size not in OUTPUT_SIZES:
+        raise ImageError(f"output_size is {output_size!r}, expected one of {', '.join(OUTPUT_SIZES)}")
+    for index, image in enumerate(images):
+        _check_image(image, index)
 
 
 def _check_image(image: np.ndarray, index: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from support.gpu_fixture import fake_gpu
 from support.tiny_model import painted_image
 
 from lwseg_ros.backends import BackendOptions
@@ -171,3 +172,35 @@ def test_a_label_that_is_no_class_is_refused(
     # The manifest's ignore id is what a pixel gets whose logits are not finite.
     monkeypatch.setattr(segmenter.backend, "infer", lambda batch: foreign(batch, 255))
     assert segmenter.segment(images)[image_index].label[-1, -1] == 255
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "onnxruntime"])
+@pytest.mark.parametrize("output_size", ["camera", "model"])
+def test_what_is_submitted_is_what_is_segmented(
+    tiny_model: ModelFile, tmp_path: Path, backend: str, output_size: str
+) -> None:
+    """On the fake GPU several batches are under way; elsewhere one, which runs when it is waited for."""
+    options = BackendOptions(max_batch=2, cache_dir=tmp_path)
+    images = [painted_image(size_hw, seed)[0] for seed, size_hw in enumerate([(48, 64), (30, 50)])]
+    with (
+        fake_gpu("tensorrt"),
+        Segmenter.open(tiny_model.path, backend, options=options) as segmenter,
+    ):
+        assert segmenter.max_under_way == (2 if backend == "tensorrt" else 1)
+        expected = segmenter.segment(images, output_size=output_size)
+        under_way = [segmenter.submit(images, output_size=output_size) for _ in range(segmenter.max_under_way)]
+        if backend == "tensorrt":
+            with pytest.raises(BackendError, match="all 2 slots of the tensorrt backend are in use"):
+                segmenter.submit(images)
+        for submission in under_way:
+            for got, wanted in zip(submission.collect(), expected, strict=True):
+                np.testing.assert_array_equal(got.label, wanted.label)
+                np.testing.assert_array_equal(got.uncertainty, wanted.uncertainty)
+                assert got.inference_ms > 0
+            submission.release()
+            submission.release()
+        with pytest.raises(ImageError, match="3 images, expected at most 2; open with a larger max_batch"):
+            segmenter.submit([*images, images[0]])
+        segmenter.submit(images).release()
+        with pytest.raises(ImageError, match=r"image 0 is float64 \[3\]"):
+            segmenter.submit([np.zeros(3)], output_size=output_size).collect()

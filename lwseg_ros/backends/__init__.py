@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
-from lwseg_ros.backends.base import CPU_PRECISIONS, Backend, BackendOptions, OutputCheck, Probe, Runtime
+from lwseg_ros.backends.base import (
+    CPU_PRECISIONS,
+    Backend,
+    BackendOptions,
+    OutputCheck,
+    Probe,
+    Runtime,
+    Slot,
+    SlottedBackend,
+)
 from lwseg_ros.backends.finite import check_blank_run, check_weights
+from lwseg_ros.backends.self_check import self_check
 from lwseg_ros.errors import BackendError, LwsegError
 from lwseg_ros.model.model_file import ModelFile, check_batch
 from lwseg_ros.model.precisions import ModelPrecisions
@@ -23,6 +33,8 @@ __all__ = [
     "BackendOptions",
     "OutputCheck",
     "Probe",
+    "Slot",
+    "SlottedBackend",
     "load_runtime",
     "open_backend",
     "open_best",
@@ -78,15 +90,15 @@ def open_best(
     OpenVINO, else ONNX Runtime; none of `lost`, runtimes that failed in use with the reason. Raises BackendUnavailableError
     when the named runtime or its device is not there, BackendError when it fails, whatever the library itself raises, and
     ModelFileError when weights or logits are not finite, or when a batch takes more room than its images one by one. What is
-    opened has run already, on blank images.
+    opened has run already, on blank images, and one on a device has been held against one on the CPU (see self_check.py).
     """
     options = options or BackendOptions()
     _check(model.model, options)
     if name != "auto":
-        file, backend, failures = _opened_best(name, model, options)
-        explained = [*model.refused, *failures]
-        return file, BackendChoice(
-            backend, f"{name} was asked for{_in_place_of(model, file)}", "; ".join(explained) or None
+        opened = _opened_best(name, model, options)
+        explained = [*model.refused, *opened.passed_over]
+        return opened.file, BackendChoice(
+            opened.backend, opened.reason(f"{name} was asked for", model), "; ".join(explained) or None
         )
     passed_over = [f"{candidate}: {reason}" for candidate, reason in (lost or {}).items()]
     explained = [*model.refused, *passed_over]
@@ -100,15 +112,14 @@ def open_best(
                 explained.append(f"{candidate}: {probe.detail}")
             continue
         try:
-            file, backend, failures = _opened_best(candidate, model, options)
+            opened = _opened_best(candidate, model, options)
         except BackendError as error:
             passed_over.append(f"{candidate}: {error}")
             explained.append(f"{candidate}: {error}")
             continue
-        instead = f"; not {'; not '.join(passed_over)}" if passed_over else ""
-        explained += failures
-        reason = f"{candidate} ({probe.detail}){_in_place_of(model, file)}{instead}"
-        return file, BackendChoice(backend, reason, "; ".join(explained) or None)
+        explained += opened.passed_over
+        reason = opened.reason(f"{candidate} ({probe.detail})", model, passed_over)
+        return opened.file, BackendChoice(opened.backend, reason, "; ".join(explained) or None)
     raise BackendError("no backend could be opened: " + "; ".join(passed_over))
 
 
@@ -120,19 +131,36 @@ def _probe(name: str, options: BackendOptions) -> Probe:
         return Probe(available=False, expected=True, detail=_described(error))
 
 
-def _opened_best(name: str, model: ModelPrecisions, options: BackendOptions) -> tuple[ModelFile, Backend, list[str]]:
-    """Open a model in the precision that a runtime runs best; a conversion that fails is passed over, and returned is why."""
-    failures: list[str] = []
+@dataclass(frozen=True)
+class _Opened:
+    """A model file that runs; found: by the self-check. passed_over: conversions that were tried before, each with why not."""
+
+    file: ModelFile
+    backend: Backend
+    found: str
+    passed_over: list[str]
+
+    def reason(self, runtime: str, model: ModelPrecisions, instead_of: Iterable[str] = ()) -> str:
+        """Say why this runtime and this file: not those that it stands in for."""
+        converted = (
+            "" if self.file is model.model else f", {self.file.path.name} in the place of {model.model.path.name}"
+        )
+        return "; ".join([runtime + converted, *(f"not {other}" for other in instead_of), *filter(None, [self.found])])
+
+
+def _opened_best(name: str, model: ModelPrecisions, options: BackendOptions) -> _Opened:
+    """Open a model in the precision that a runtime runs best; a conversion that fails is passed over."""
+    passed_over: list[str] = []
     # Without a choice the runtime is not asked, whose library may be missing or broken.
     for file in model.best_first(load_runtime(name).preferred_precisions(options) if model.others else ()):
         try:
             if file is not model.model:
                 _check(file, options)
-            return file, _opened_and_run(name, file, options), failures
+            return _Opened(file, *_opened_and_checked(name, file, options), passed_over)
         except LwsegError as error:
             if file is model.model:
                 raise
-            failures.append(f"{name}: {error}")
+            passed_over.append(f"{name}: {error}")
     raise AssertionError("the model itself is tried last")
 
 
@@ -142,13 +170,9 @@ def _check(model: ModelFile, options: BackendOptions) -> None:
         check_batch(model, options.max_batch)
 
 
-def _in_place_of(model: ModelPrecisions, file: ModelFile) -> str:
-    return "" if file is model.model else f", {file.path.name} in the place of {model.model.path.name}"
-
-
-def _opened_and_run(name: str, model: ModelFile, options: BackendOptions) -> Backend:
+def _opened_and_checked(name: str, model: ModelFile, options: BackendOptions) -> tuple[Backend, str]:
     """Open a model and run it on blank images, so that no frame waits for what runtimes put off until then, and a runtime
-    that opens but cannot run, or whose outputs make no sense, is passed over.
+    that opens but cannot run, or whose outputs make no sense, is passed over. Return it with what its self-check found.
     """
     check_outputs = OutputCheck(model.manifest)
     try:
@@ -157,8 +181,9 @@ def _opened_and_run(name: str, model: ModelFile, options: BackendOptions) -> Bac
             for number in sorted({1, options.max_batch}):
                 images = np.zeros((number, *model.manifest.input_size_hw, 3), np.uint8)
                 label, uncertainty = backend.infer(images)
-                check_outputs(label, uncertainty, images)
+                check_outputs(label, uncertainty, images.shape[:3])
                 check_blank_run(model, label, uncertainty)
+            found = self_check(model, backend, options)
         except BaseException:
             backend.close()
             raise
@@ -166,7 +191,7 @@ def _opened_and_run(name: str, model: ModelFile, options: BackendOptions) -> Bac
         raise
     except Exception as error:
         raise BackendError(f"{name} cannot be used: {_described(error)}") from error
-    return backend
+    return backend, found
 
 
 def _described(error: Exception) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from lwseg_ros.errors import BackendError, ImageError
 from lwseg_ros.model.model_file import Manifest, ModelFile
 
 CPU_PRECISIONS = ("auto", "bf16", "fp32")
+# Called with phase, step and number of steps while an engine is built; False gives the build up. From any thread.
+BuildProgress = Callable[[str, int, int], bool]
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class BackendOptions:
     cache_dir: where TensorRT engines are kept; None takes `engine_cache.default_folder()`.
     device_id: which CUDA device.
     cpu_precision: arithmetic of OpenVINO on the CPU: "fp32", "bf16", or "auto" (see backends/openvino.py).
+    cuda_graphs: launch all of a batch on the GPU at once; False launches step by step, to find faults or to compare.
+    build_progress: called while an engine is built.
     """
 
     max_batch: int = 1
@@ -31,6 +36,8 @@ class BackendOptions:
     cache_dir: Path | None = None
     device_id: int = 0
     cpu_precision: str = "auto"
+    cuda_graphs: bool = True
+    build_progress: BuildProgress | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -82,6 +89,38 @@ class Backend(Protocol):
         """Free memory and threads; again is harmless."""
 
 
+class Slot(Protocol):
+    """Room for one batch on its way over a device. Its turns: fill `images`, `submit`, `collect`, use, `release`.
+
+    images: uint8 BGR [max_batch, H, W, 3], C-contiguous, to be written to before `submit` and left alone until `collect`
+    has returned.
+    """
+
+    images: np.ndarray
+
+    def submit(self, count: int) -> None:
+        """Begin with the first images, without waiting; raises BackendError, BackendLostError."""
+
+    def collect(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Wait, and return label and uncertainty uint8 [count, H, W], and the milliseconds that the device took.
+
+        The arrays are the slot's memory: only read them, and only until `release`. Raises BackendError, BackendLostError.
+        """
+
+    def release(self) -> None:
+        """Give the slot back, whatever has become of its batch; again is harmless. Raises nothing."""
+
+
+@runtime_checkable
+class SlottedBackend(Backend, Protocol):
+    """A backend in which several batches can be under way: `num_slots`, each with a slot of its own."""
+
+    num_slots: int
+
+    def acquire(self) -> Slot:
+        """Return a free slot; raises BackendError where there is none, or the backend is closed."""
+
+
 class OutputCheck:
     """Hold what `Backend.infer` returns against what it promises, and labels against the manifest's class table."""
 
@@ -92,9 +131,8 @@ class OutputCheck:
         if manifest.ignore_id is not None:
             self._foreign[manifest.ignore_id] = 0
 
-    def __call__(self, label: np.ndarray, uncertainty: np.ndarray, images: np.ndarray) -> None:
-        """Check the outputs for a batch of images [N, H, W, 3]; raises BackendError, which says what is wrong with them."""
-        expected = images.shape[:3]
+    def __call__(self, label: np.ndarray, uncertainty: np.ndarray, expected: tuple[int, ...]) -> None:
+        """Check the outputs for N, H, W expected; raises BackendError, which says what is wrong with them."""
         for name, output in (("label", label), ("uncertainty", uncertainty)):
             if not isinstance(output, np.ndarray) or output.dtype != np.uint8 or output.shape != expected:
                 found = (

@@ -7,6 +7,7 @@ the same engine at once; each file is whole whenever it is seen, and the last on
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -16,6 +17,7 @@ import stat
 import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from lwseg_ros.errors import BackendError
 from lwseg_ros.files import open_regular, write_atomically
@@ -31,11 +33,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineKey:
-    """All that an engine depends on.
+    """All that an engine depends on, or what was compiled of it further on a device.
 
     model_sha256: of the model file. library, library_version: what built it. gpu: device name, compute_capability: such
-    as "8.7"; both may be ANY for engines that are compiled further on the device. precision: the model's.
-    min_batch, opt_batch, max_batch: the optimisation profile.
+    as "8.7", multiprocessors: how many; ANY, or 0, for engines that are compiled further on the device. precision: the
+    model's. max_batch: there is one optimisation profile for each size of a batch up to it. part: the engine, or the
+    kernels that TensorRT for RTX compiled of it (its runtime cache).
     """
 
     model_sha256: str
@@ -43,15 +46,15 @@ class EngineKey:
     library_version: str
     gpu: str
     compute_capability: str
+    multiprocessors: int
     precision: str
-    min_batch: int
-    opt_batch: int
     max_batch: int
+    part: Literal["engine", "kernels"] = "engine"
 
     def file_name(self) -> str:
         """Return a name that no other key has."""
         digest = hashlib.sha256(self.to_json()).hexdigest()
-        return f"{self.library}-{self.precision}-{digest[:32]}.engine"
+        return f"{self.library}-{self.precision}-{digest[:32]}.{self.part}"
 
     def to_json(self) -> bytes:
         """Write as canonical JSON."""
@@ -105,6 +108,11 @@ class EngineCache:
         if engine is None:
             logger.warning("engine %s is damaged or another's; it is built again", path)
         return engine
+
+    def remove(self, key: EngineKey) -> None:
+        """Forget an engine, such as one that does not load; where that cannot be, the next one stored takes its place."""
+        with contextlib.suppress(OSError):
+            self.path_of(key).unlink()
 
     def store(self, key: EngineKey, engine: bytes) -> Path:
         """Keep an engine; raises BackendError where the folder cannot be written or is not private."""

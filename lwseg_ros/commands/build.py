@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from lwseg_ros.backends import BackendOptions, cuda
 from lwseg_ros.backends.engine_cache import ANY, EngineCache
-from lwseg_ros.backends.tensorrt import TensorRtBackend, device_keys, preferred_precisions
-from lwseg_ros.backends.tensorrt_builder import build_engine, engine_key, load_library
+from lwseg_ros.backends.tensorrt import TensorRtBackend, preferred_precisions
+from lwseg_ros.backends.tensorrt_builder import CURRENT, build_engine, engine_key, load_library
+from lwseg_ros.backends.tensorrt_engines import device_keys
 from lwseg_ros.commands.arguments import MODEL_HELP, natural_int, positive_int
 from lwseg_ros.errors import BackendUnavailableError
 from lwseg_ros.model.precisions import CHOICES, find_model
@@ -58,17 +59,20 @@ def run(args: argparse.Namespace) -> int:
         key = engine_key(model, options, library, ANY, args.compute_capability)
     else:
         device = _device(args.device)
-        key = device_keys(model, options, library, device)[-1]
+        key = device_keys(model, options, library, device)[0]
     cache = EngineCache(args.cache_dir)
     if cache.load(key) is None:
         with tqdm(desc="building", unit="step", file=sys.stderr, leave=False) as bar:
 
-            def show(phase: str, step: int, steps: int) -> None:
+            def show(phase: str, step: int, steps: int) -> bool:
                 bar.set_description(f"building: {phase}", refresh=False)
                 bar.total, bar.n = steps, step
                 bar.refresh()
+                return True
 
-            engine = build_engine(model, options, compute_capability=args.compute_capability, progress=show)
+            here = ANY if library.needs_device_to_build else CURRENT
+            capability = args.compute_capability if args.cpu_only else here
+            engine = build_engine(model, options, compute_capability=capability, progress=show)
         path, done = cache.store(key, engine), "built"
     else:
         path, done = cache.path_of(key), "was there already"

@@ -47,10 +47,12 @@ def inference_status(
     errors: int,
     hardware_id: str,
     trouble: str = "",
+    building: str = "",
 ) -> DiagnosticStatus:
     """Report the lifecycle state, the model, the backend and its times.
 
     errors: frames that failed since the last report. trouble: what keeps the node from segmenting at all, or empty.
+    building: how far an engine is that is being built, or empty.
     """
     values: dict[str, object] = {"state": state}
     level, complaints = DiagnosticStatus.OK, []
@@ -74,6 +76,9 @@ def inference_status(
         if choice.fallback_reason:
             level = DiagnosticStatus.WARN
             complaints.append(f"on {backend.name} as a fallback: {choice.fallback_reason}")
+    if building:
+        level = DiagnosticStatus.WARN
+        complaints.append(f"{building}; nothing is segmented until it is done")
     if errors:
         level = DiagnosticStatus.ERROR
         complaints.insert(0, f"{errors} frames failed since the last report")

@@ -31,10 +31,14 @@ class Mailbox(Generic[Item]):
             self._changed.notify()
             return replaced
 
-    def take(self) -> dict[str, Item]:
-        """Wait for an item, then take those of all cameras at once, in the cameras' order; nothing once it is closed."""
+    def take(self, *, wait: bool = True) -> dict[str, Item]:
+        """Wait for an item, then take those of all cameras at once, in the cameras' order; nothing once it is closed.
+
+        wait: False takes what is there, which may be nothing.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if wait:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
             taken = {camera: self._waiting[camera] for camera in self._cameras if camera in self._waiting}
             self._waiting.clear()
             return taken

@@ -35,8 +35,8 @@ class ProcessEnd(Exception):  # noqa: N818  an end, not an error
 def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueue[int]) -> int:
     """Run a node until a signal, and return the exit code.
 
-    make_node gives an rclpy node with `autostart() -> bool`, which gets it ready, and `close() -> bool`, which ends its
-    threads and returns False where one hangs.
+    make_node gives an rclpy node with `autostart() -> bool`, which gets it ready, `interrupt()`, which tells it, from another
+    thread, to give up what takes long, and `close() -> bool`, which ends its threads and returns False where one hangs.
     exit_codes is what `queue_signals` returned: 0 is put there by a signal, here 1 when the node cannot start or a callback
     fails, and the exit code of a `ProcessEnd`. The node lives in a thread, since only the main thread handles signals, and it
     cannot while it waits in the middleware; rclpy's own handlers must be off: they pull the context away under that thread.
@@ -48,6 +48,7 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
     done: Future[None] = Future(executor=executor)
 
     hangs = True
+    nodes: list[Any] = []
 
     def live() -> None:
         nonlocal hangs
@@ -61,6 +62,7 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
             print(f"segment: {error if wrong else traceback.format_exc()}", file=sys.stderr)
             hangs = False
             return
+        nodes.append(node)
         try:
             executor.add_node(node)
             if node.autostart():
@@ -82,6 +84,8 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
     thread = threading.Thread(target=live, name="node", daemon=True)
     thread.start()
     exit_code = exit_codes.get()
+    for node in nodes:
+        node.interrupt()
     done.set_result(None)
     executor.wake()
     thread.join(END_TIMEOUT_S)

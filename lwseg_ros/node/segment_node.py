@@ -24,6 +24,7 @@ from lwseg_ros.node.backend_thread import BackendThread
 from lwseg_ros.node.camera_input import CameraInput
 from lwseg_ros.node.diagnostics import camera_status, inference_status, silence_reason
 from lwseg_ros.node.drift import DriftWatch
+from lwseg_ros.node.engine_build import EngineBuild
 from lwseg_ros.node.frame import Frame
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.parameters import PARAMETERS, Settings, faults
@@ -37,8 +38,7 @@ from lwseg_ros.segmenter import Segmenter
 
 WARNING_PERIOD_S = 5.0
 WATCH_PERIOD_S = 0.25
-# How long opening a model may take before it is diagnosed; an engine that has to be built takes longer, and nothing is
-# segmented meanwhile.
+# How long opening a model may take before it is an error; an engine that is being built takes longer.
 OPENING_PATIENCE_S = 10.0
 # Together below `process.END_TIMEOUT_S`.
 STOP_TIMEOUT_S = 2.0
@@ -72,6 +72,7 @@ class SegmentNode(LifecycleNode):
         self._settings = Settings()
         self._backend_thread: BackendThread | None = None
         self._left_behind: list[BackendThread] = []
+        self._engine_build = EngineBuild(self.get_logger().info)
         self._segmenter: Segmenter | None = None
         self._fallback: Fallback | None = None
         self._outputs = PublisherGroup(self)
@@ -136,6 +137,10 @@ class SegmentNode(LifecycleNode):
         """Go back to unconfigured after an unexpected failure."""
         return self._transition("recover", "unconfigured", self._release)
 
+    def interrupt(self) -> None:
+        """Give up what may take minutes, since the process is to end; from any thread."""
+        self._engine_build.interrupt()
+
     def close(self) -> bool:
         """End in the finalized state, whatever the present one; False where a backend still hangs."""
         if self._state != "finalized":
@@ -162,11 +167,14 @@ class SegmentNode(LifecycleNode):
     def _configure(self) -> None:
         settings = self._settings
         self._backend_thread = BackendThread()
-        self._segmenter = self._backend_thread.open(
-            self._segmenter_maker(settings.backend),
-            meanwhile=self._publish_diagnostics,
-            period_s=1 / settings.diagnostics_rate_hz,
-        )
+        try:
+            self._segmenter = self._backend_thread.open(
+                self._segmenter_maker(settings.backend),
+                meanwhile=self._publish_diagnostics,
+                period_s=1 / settings.diagnostics_rate_hz,
+            )
+        finally:
+            self._engine_build.finish()
         self._log_choice(self._segmenter)
         model = self._segmenter.model
         self._inputs = {camera: CameraInput(self, camera, lambda: self._settings) for camera in settings.cameras}
@@ -188,6 +196,7 @@ class SegmentNode(LifecycleNode):
             num_threads=settings.num_threads,
             cpu_precision=settings.cpu_precision,
             cache_dir=Path(settings.engine_cache_dir) if settings.engine_cache_dir else None,
+            build_progress=self._engine_build.report,
         )
         return lambda: Segmenter.open(settings.model, backend, precision=settings.precision, options=options, lost=lost)
 
@@ -295,7 +304,7 @@ class SegmentNode(LifecycleNode):
         """Say what keeps the backend from segmenting at all; empty while nothing does."""
         if self._fallback is not None:
             return f"{self._fallback.reason}; a runtime on the CPU has been opening for {self._opening_s:.0f} s"
-        if self._opening_s > OPENING_PATIENCE_S:
+        if self._opening_s > OPENING_PATIENCE_S and not self._engine_build.text:
             return (
                 f"the model has been opening for {self._opening_s:.0f} s; `lwseg build` builds TensorRT engines ahead"
             )
@@ -378,9 +387,18 @@ class SegmentNode(LifecycleNode):
         timings = list(self._worker.timings) if self._worker else []
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
-        lifecycle_state = "configuring" if self._opening_s and self._fallback is None else self._state
+        building = self._engine_build.text
+        opening = "building" if building else "configuring"
+        lifecycle_state = opening if self._opening_s and self._fallback is None else self._state
         inference = inference_status(
-            name, lifecycle_state, self._segmenter, timings, errors, hardware_id, trouble=self._trouble()
+            name,
+            lifecycle_state,
+            self._segmenter,
+            timings,
+            errors,
+            hardware_id,
+            trouble=self._trouble(),
+            building=building,
         )
         message.status = [inference, *cameras]
         self._diagnostics.publish(message)

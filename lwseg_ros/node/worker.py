@@ -14,7 +14,7 @@ from lwseg_ros.node.backend_thread import BackendThread
 from lwseg_ros.node.frame import Frame, SegmentedFrame, frame_age
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.statistics import FrameStatistics
-from lwseg_ros.segmenter import Segmenter
+from lwseg_ros.segmenter import Segmentation, Segmenter, Submission
 
 
 class WorkerSettings(Protocol):
@@ -53,8 +53,21 @@ class Timing(NamedTuple):
     """From the frame's stamp (or arrival, see `frame_age`) to publishing its label."""
 
 
+class Batch(NamedTuple):
+    """Frames on their way through the backend."""
+
+    frames: list[Frame]
+    images: list[Any]
+    submission: Submission
+    started_s: float
+    """When the batch was taken, by a steady clock."""
+
+
 class SegmentWorker:
     """Segment what the mailbox holds and hand the results on, in the backend's thread, until stopped.
+
+    Where the backend works by itself, a frame that waits is begun before the one under way is waited for, so that it runs
+    while the other is published. Where none waits, the one under way is finished at once.
 
     Nothing that a frame or the backend does ends it: each failure drops the frames it touches, counts them by cause, and
     is told to `report(camera, text)`. What does not return can only be watched, by `stage`, and given up, by `stop`.
@@ -132,32 +145,59 @@ class SegmentWorker:
 
     def _run(self) -> None:
         self._stage = None
-        while batch := self._mailbox.take():
-            self._process(list(batch.values()), self._settings())
-            self._stage = None
+        under_way: deque[Batch] = deque()
+        while (waiting := self._mailbox.take(wait=not under_way)) or under_way:
+            begun = self._begin(list(waiting.values()), self._settings()) if waiting else None
+            if begun is not None:
+                under_way.append(begun)
+            if under_way and (begun is None or len(under_way) >= self._segmenter.max_under_way):
+                self._finish(under_way.popleft())
+            if not under_way:
+                self._stage = None
 
     def _enter(self, stage: Stage) -> None:
         self._stage = stage, time.monotonic()
 
-    def _process(self, batch: list[Frame], settings: WorkerSettings) -> None:
+    def _begin(self, batch: list[Frame], settings: WorkerSettings) -> Batch | None:
+        """Decode frames and hand them to the backend; None where none is left, or the backend fails."""
         started_s = time.monotonic()
         decoded = [(frame, image) for frame in batch if (image := self._open(frame, settings, started_s)) is not None]
         if not decoded:
-            return
-        if not self._take_in_hand([frame for frame, _ in decoded]):
-            return
+            return None
+        frames, images = [frame for frame, _ in decoded], [image for _, image in decoded]
+        if not self._take_in_hand(frames):
+            return None
         try:
-            results = self._segmenter.segment([image for _, image in decoded], output_size=settings.output_size)
+            submission = self._segmenter.submit(images, output_size=settings.output_size)
         except Exception as error:
-            if isinstance(error, BackendLostError):
-                self.lost = str(error)
-            for frame in self._put_down():
-                self._drop(frame, "error", f"cannot be segmented: {_describe(error)}")
-            return
-        if not self._put_down():
+            self._fail(frames, error)
+            return None
+        return Batch(frames, images, submission, started_s)
+
+    def _finish(self, batch: Batch) -> None:
+        """Wait for a batch, and publish it."""
+        self._enter("inference")
+        try:
+            try:
+                results = batch.submission.collect()
+            except Exception as error:
+                self._fail(batch.frames, error)
+                return
+            self._publish(batch, results)
+        finally:
+            batch.submission.release()
+
+    def _fail(self, frames: list[Frame], error: Exception) -> None:
+        if isinstance(error, BackendLostError):
+            self.lost = str(error)
+        for frame in self._put_down(frames):
+            self._drop(frame, "error", f"cannot be segmented: {_describe(error)}")
+
+    def _publish(self, batch: Batch, results: list[Segmentation]) -> None:
+        if not self._put_down(batch.frames):
             return
         published: list[tuple[SegmentedFrame, Timing]] = []
-        for (frame, image), segmentation in zip(decoded, results, strict=True):
+        for frame, image, segmentation in zip(batch.frames, batch.images, results, strict=True):
             self._enter("publishing")
             result = SegmentedFrame(frame, image, segmentation)
             try:
@@ -168,7 +208,7 @@ class SegmentWorker:
             now_s = time.monotonic()
             latency_ms = frame_age(frame, now_ns=self._clock_ns(), now_s=now_s).age_ms
             self._statistics[frame.camera].add_output(now_s, latency_ms)
-            published.append((result, Timing(segmentation.inference_ms, (now_s - started_s) * 1e3, latency_ms)))
+            published.append((result, Timing(segmentation.inference_ms, (now_s - batch.started_s) * 1e3, latency_ms)))
         for result, timing in published:
             self._enter("publishing")
             self.timings.append(timing)
@@ -181,16 +221,19 @@ class SegmentWorker:
         """Begin an inference; False, with the frames dropped, where `stop` has given up waiting for us."""
         with self._lock:
             if not self._given_up:
-                self._in_hand = frames
+                self._in_hand += frames
                 self._enter("inference")
         for frame in frames if self._given_up else ():
             self._drop(frame, "inactive", "is given up: decoding it took too long")
         return not self._given_up
 
-    def _put_down(self) -> list[Frame]:
-        """End the inference in hand; return its frames, none where `stop` has given them up."""
+    def _put_down(self, frames: list[Frame]) -> list[Frame]:
+        """End the inference of frames in hand; return them, none where `stop` has given them up."""
         with self._lock:
-            frames, self._in_hand = self._in_hand, []
+            if self._given_up:
+                return []
+            done = set(map(id, frames))
+            self._in_hand = [frame for frame in self._in_hand if id(frame) not in done]
             return frames
 
     def _open(self, frame: Frame, settings: WorkerSettings, now_s: float) -> Any:

@@ -1,14 +1,16 @@
-"""What every runtime promises, run over all that this machine can run. ONNX Runtime is the reference."""
+"""What every runtime promises, over all that this machine can run, and TensorRT on a fake GPU. ONNX Runtime is the reference."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from support.gpu_fixture import fake_gpu
 from support.tiny_model import painted_image
 
 from lwseg_ros.backends import BACKENDS, Backend, BackendOptions, load_runtime, open_backend
@@ -16,12 +18,16 @@ from lwseg_ros.errors import BackendError, BackendUnavailableError, ImageError
 from lwseg_ros.model.model_file import ModelFile, load_model, shipped_models
 
 PARAMETERS = [
-    pytest.param(("onnxruntime", BackendOptions(max_batch=3)), id="onnxruntime"),
-    pytest.param(("openvino", BackendOptions(max_batch=3)), id="openvino"),
-    pytest.param(("openvino", BackendOptions(max_batch=3, cpu_precision="fp32")), id="openvino-fp32"),
-    pytest.param(("openvino", BackendOptions(max_batch=3, num_threads=1)), id="openvino-1-thread"),
-    pytest.param(("tensorrt", BackendOptions(max_batch=3)), id="tensorrt", marks=pytest.mark.gpu),
+    pytest.param(("onnxruntime", BackendOptions(max_batch=3), None), id="onnxruntime"),
+    pytest.param(("openvino", BackendOptions(max_batch=3), None), id="openvino"),
+    pytest.param(("openvino", BackendOptions(max_batch=3, cpu_precision="fp32"), None), id="openvino-fp32"),
+    pytest.param(("openvino", BackendOptions(max_batch=3, num_threads=1), None), id="openvino-1-thread"),
+    pytest.param(("tensorrt", BackendOptions(max_batch=3), None), id="tensorrt", marks=pytest.mark.gpu),
+    pytest.param(("tensorrt", BackendOptions(max_batch=3), "tensorrt"), id="fake-tensorrt"),
+    pytest.param(("tensorrt", BackendOptions(max_batch=3, cuda_graphs=False), "tensorrt"), id="fake-tensorrt-steps"),
+    pytest.param(("tensorrt", BackendOptions(max_batch=3), "tensorrt_rtx"), id="fake-tensorrt-rtx"),
 ]
+"""Runtime, options, and the library that a fake GPU is to have, or None."""
 
 
 def open_or_skip(model: ModelFile, name: str, options: BackendOptions) -> Backend:
@@ -32,8 +38,10 @@ def open_or_skip(model: ModelFile, name: str, options: BackendOptions) -> Backen
 
 
 @pytest.fixture(params=PARAMETERS)
-def case(request: pytest.FixtureRequest) -> tuple[str, BackendOptions]:
-    return request.param
+def case(request: pytest.FixtureRequest) -> Iterator[tuple[str, BackendOptions]]:
+    name, options, library = request.param
+    with fake_gpu(library) if library else nullcontext():
+        yield name, options
 
 
 @pytest.fixture(params=["fp32", "fp16"])

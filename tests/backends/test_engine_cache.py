@@ -16,7 +16,7 @@ import pytest
 from lwseg_ros.backends.engine_cache import EngineCache, EngineKey, default_folder
 from lwseg_ros.errors import BackendError
 
-KEY = EngineKey("ab" * 32, "tensorrt", "10.3.0", "Orin", "8.7", "fp16", 1, 2, 2)
+KEY = EngineKey("ab" * 32, "tensorrt", "10.3.0", "Orin", "8.7", 16, "fp16", 2)
 ENGINE = bytes(range(256)) * 40
 
 
@@ -44,6 +44,15 @@ def test_any_other_key_finds_nothing(cache: EngineCache, name: str) -> None:
     assert cache.load(other) is None
     cache.path_of(KEY).rename(cache.path_of(other))
     assert cache.load(other) is None, "an engine under another key's name was taken"
+
+
+def test_what_is_removed_is_gone(cache: EngineCache) -> None:
+    cache.store(KEY, ENGINE)
+    cache.store(replace(KEY, part="kernels"), b"kernels")
+    cache.remove(KEY)
+    cache.remove(KEY)
+    assert cache.load(KEY) is None
+    assert cache.load(replace(KEY, part="kernels")) == b"kernels"
 
 
 @pytest.mark.parametrize(
