@@ -140,7 +140,8 @@ def gives_its_labels_in_every_cpu_runtime(overfitted: Overfitted, model: ModelFi
 
 
 def builds_a_tensorrt_engine(model: ModelFile) -> None:
-    assert len(build_engine(model, BackendOptions(max_batch=MAX_BATCH))) > 1000
+    # Every size of a batch is a profile that is built by itself; two show a batch.
+    assert len(build_engine(model, BackendOptions(max_batch=2))) > 1000
 
 
 def follows_the_seed(build: Builder) -> None:
