@@ -30,14 +30,14 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_network_is_measured_and_what_is_missing_is_said(
     device: FakeGpu, tmp_path: Path, tiny_model: ModelFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["--network", "lemore", "nobody", "--size", "64x128", "--precision", "fp16", "--batch", "1", "2"]
+    command = ["--network", "dwrseg_b", "nobody", "--size", "64x128", "--precision", "fp16", "--batch", "1", "2"]
     command += ["--model", str(tiny_model.path), "no_such_model", "--seconds", "0.01", "--out", str(tmp_path)]
     assert gpu.main(command) == 0
     figures = json.loads((tmp_path / "gpu.json").read_text())
     assert figures["card"] == "Fake GPU"
     assert set(figures["not_made"]) == {"nobody, 64 x 128, fp16", "no_such_model"}
     rows = {(row["network"], row["precision"], row["batch"]): row for row in figures["rows"]}
-    assert set(rows) == {("lemore", "fp16", 1), ("lemore", "fp16", 2), ("tiny", "fp32", 1), ("tiny", "fp32", 2)}
+    assert set(rows) == {("dwrseg_b", "fp16", 1), ("dwrseg_b", "fp16", 2), ("tiny", "fp32", 1), ("tiny", "fp32", 2)}
     for row in rows.values():
         ours = row["contenders"]["tensorrt"]
         assert ours["engine_ms"] > 0
@@ -45,14 +45,14 @@ def test_a_network_is_measured_and_what_is_missing_is_said(
         assert "self-check: 100.00%" in ours["checked"]
         assert "has no CUDAExecutionProvider" in row["contenders"]["onnxruntime cuda"]["missing"]
     if not torch.cuda.is_available():
-        peers = rows["lemore", "fp16", 1]["contenders"]
+        peers = rows["dwrseg_b", "fp16", 1]["contenders"]
         assert "finds no CUDA device" in peers["pytorch eager"]["missing"]
         assert "finds no CUDA device" in peers["pytorch compiled"]["missing"]
         assert peers["tensorrt"]["share_of_peak"] is None
     assert "pytorch eager" not in rows["tiny", "fp32", 1]["contenders"]
     printed = capsys.readouterr().out
     assert "Fake GPU, driver " in printed
-    assert "| lemore | 64 x 128 | fp16 | 2 | tensorrt |" in printed
+    assert "| dwrseg_b | 64 x 128 | fp16 | 2 | tensorrt |" in printed
     assert "not made: ModelFileError" not in printed
     assert "| no_such_model | not made: no model 'no_such_model'" in printed
     assert device.cuda.live_objects() == (0, 0)
