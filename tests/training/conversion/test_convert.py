@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from support.conversions import copied
 from support.tiny_model import tiny_graph, tiny_manifest
 
 from lwseg_ros.datasets import Split
-from lwseg_ros.errors import LwsegError, ModelFileError, UsageError
+from lwseg_ros.errors import BackendUnavailableError, DatasetError, LwsegError, ModelFileError, UsageError
 from lwseg_ros.model.model_file import ModelFile, load_model, save_model
 from lwseg_ros.model.precisions import find_model
 
@@ -95,6 +96,18 @@ def test_a_file_that_is_not_good_enough_in_a_runtime_is_not_written(
     with pytest.raises(
         ParityError, match=r"the fp16 file in openvino gives the labels .*; in onnxruntime gives the labels .*110"
     ):
+        convert(parent, path, painted[1], None)
+    assert not path.exists()
+
+
+def test_what_was_compared_with_nothing_is_not_written(
+    parent: ModelFile, painted: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tiny.fp16.onnx"
+    with pytest.raises(DatasetError, match="painted colours val has no images to compare on"):
+        convert(parent, path, replace(painted[1], pairs=()), None)
+    monkeypatch.setattr(comparison, "BACKENDS", {})
+    with pytest.raises(BackendUnavailableError, match="no runtime is there to compare in"):
         convert(parent, path, painted[1], None)
     assert not path.exists()
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lwseg_ros.backends import BACKENDS, BackendOptions, load_runtime, open_backend
 from lwseg_ros.datasets import Split, read_pair
+from lwseg_ros.errors import BackendUnavailableError, DatasetError
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.segmenter import Segmenter
@@ -79,10 +80,15 @@ def compare(parent: ModelFile, converted: ModelFile, split: Split, num_threads: 
     """Compare on every image of a split, in every runtime that this machine can run. Shows progress on stderr.
 
     num_threads: of runtimes on the CPU; 0 lets them decide. Raises BackendError where one of them does not open a file,
-    DatasetError where an image cannot be read.
+    DatasetError where an image cannot be read, or there is none, and BackendUnavailableError without any runtime: a file that was
+    compared with nothing would pass.
     """
     options = BackendOptions(num_threads=num_threads)
     names = [name for name in BACKENDS if load_runtime(name).probe(options).available]
+    if not names:
+        raise BackendUnavailableError("no runtime is there to compare in; pip install 'lwseg_ros[cpu]'")
+    if not split.pairs:
+        raise DatasetError(f"{split.dataset} {split.split} has no images to compare on; name another --split")
     runtimes: dict[str, RuntimeComparison] = {}
     figures: dict[str, float] = {}
     for name in names:
