@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import time
 from collections import Counter
 
 import cv2
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from support import arithmetic_jpegs
+from support.effort import is_cheap
 
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging.headers import read_header
@@ -222,10 +222,12 @@ def test_scans_without_end_are_not_decoded(side: int, repeated: int) -> None:
     last = data.rindex(b"\xff\xda")
     scans = data[last:-2] * repeated
     bomb = bytes(data[:-2] + scans + bytes(side**2 // 512) + data[-2:])
-    began = time.process_time()
-    with pytest.raises(ImageError, match="scans"):
-        decode_jpeg(bomb)
-    assert time.process_time() - began < 1
+
+    def refuse() -> None:
+        with pytest.raises(ImageError, match="scans"):
+            decode_jpeg(bomb)
+
+    assert is_cheap(refuse)
 
 
 def test_segments_that_hold_no_pixel_are_not_handed_to_libjpeg(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,12 +247,13 @@ def test_segments_that_hold_no_pixel_are_not_handed_to_libjpeg(monkeypatch: pyte
     assert sum(handed) < 2 * len(sound)
 
 
-def test_segments_without_end_are_not_walked() -> None:
-    began = time.process_time()
-    for filler in (b"\xff\xe0\0\2", b"\xff\xd8", b"\xff", b"\xff\xd0", b"\xff\xe0\0\0"):
+@pytest.mark.parametrize("filler", [b"\xff\xe0\0\2", b"\xff\xd8", b"\xff", b"\xff\xd0", b"\xff\xe0\0\0"])
+def test_segments_without_end_are_not_walked(filler: bytes) -> None:
+    def refuse() -> None:
         with pytest.raises(ImageError):
             decode_jpeg(b"\xff\xd8\xff" + filler * 1_000_000 + PLAIN[2 : len(PLAIN) // 2])
-    assert time.process_time() - began < 2
+
+    assert is_cheap(refuse)
 
 
 def test_a_stream_too_short_for_its_size_is_not_decoded() -> None:

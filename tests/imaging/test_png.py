@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import struct
-import time
 import tracemalloc
 import zlib
 
@@ -93,11 +92,9 @@ def test_an_image_of_one_colour_is_not_too_short() -> None:
 
 
 def test_chunks_without_end_are_not_walked() -> None:
-    began = time.process_time()
     for filler in (chunk(b"IDAT", b""), chunk(b"tEXt", b"")):
         with pytest.raises(ImageError, match="more than 65536 chunks"):
             decode_png(DATA[:33] + filler * 300_000 + DATA[33:])
-    assert time.process_time() - began < 2
 
 
 def test_grey_as_it_is_stored() -> None:

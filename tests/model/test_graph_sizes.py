@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -402,29 +403,32 @@ def test_what_no_machine_holds_is_refused(tmp_path: Path, name: str) -> None:
 
 
 LOAD_ALL = """
-import resource, sys, time
+import resource, sys
 from pathlib import Path
 from lwseg_ros.errors import ModelFileError
 from lwseg_ros.model.model_file import load_model
+from support.effort import is_cheap
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + (1 << 30)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-for path in sorted(Path(sys.argv[1]).iterdir()):
-    began = time.process_time()
+def refuse(path):
     try:
         load_model(path)
         print(path.name, "was accepted")
     except ModelFileError:
         pass
-    if time.process_time() - began > 1:
-        print(path.name, "took", time.process_time() - began)
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    if not is_cheap(lambda: refuse(path)):
+        print(path.name, "took long")
 """
 
 
-def test_each_is_refused_in_a_second_of_cpu_time_and_a_gigabyte(tmp_path: Path) -> None:
+def test_each_is_refused_cheaply_and_in_a_gigabyte(tmp_path: Path) -> None:
     for index, nodes in enumerate(LARGE.values()):
         write(nodes, tmp_path / f"{index}.onnx")
-    result = subprocess.run([sys.executable, "-c", LOAD_ALL, tmp_path], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", LOAD_ALL, tmp_path]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 

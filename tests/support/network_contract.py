@@ -29,8 +29,8 @@ NUM_CLASSES = len(CAMVID_CLASSES)
 SIZE_HW = (48, 64)
 GRADIENT_HW = (64, 96)  # more than one value at 1/64, or an attention there has nothing to choose from
 MAX_BATCH = 3
-OVERFITTED_IMAGES = 8
-OVERFITTING_STEPS, OVERFITTING_LR = 60, 0.003
+OVERFITTED_IMAGES = 4
+OVERFITTING_STEPS, OVERFITTING_LR = 50, 0.003
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,16 @@ class Overfitted:
     network: nn.Module
     first: float
     last: float
+
+    def save(self, path: Path) -> None:
+        torch.save({"weights": self.network.state_dict(), "first": self.first, "last": self.last}, path)
+
+    @classmethod
+    def load(cls, build: Builder, path: Path) -> Overfitted:
+        saved = torch.load(path, weights_only=True)
+        network = build(NUM_CLASSES).eval()
+        network.load_state_dict(saved["weights"])
+        return cls(network, saved["first"], saved["last"])
 
 
 def scenes(count: int) -> tuple[Tensor, Tensor]:
@@ -108,7 +118,7 @@ def learns(overfitted: Overfitted) -> None:
     with torch.no_grad():
         accuracy = float((overfitted.network(Normalize()(images)).argmax(dim=1) == labels).float().mean())
     assert overfitted.last < overfitted.first / 3, "loss"
-    # Sixty steps bring some networks to 0.9 and, by how many threads round, just above or below it.
+    # So few steps bring some networks to 0.9 and, by how many threads round, just above or below it.
     assert accuracy > 0.8, "accuracy"
 
 
@@ -140,8 +150,8 @@ def gives_its_labels_in_every_cpu_runtime(overfitted: Overfitted, model: ModelFi
 
 
 def builds_a_tensorrt_engine(model: ModelFile) -> None:
-    # Every size of a batch is a profile that is built by itself; two show a batch.
-    assert len(build_engine(model, BackendOptions(max_batch=2))) > 1000
+    # Every size of a batch would be a profile that is built by itself.
+    assert len(build_engine(model, BackendOptions(max_batch=1))) > 1000
 
 
 def follows_the_seed(build: Builder) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import yaml
 from backports import zstd
 from rosbags.rosbag2 import StoragePlugin
 from support.bag_files import LABEL_TOPIC, mcap_of, painted_messages, stamp_ns, write_messages
+from support.effort import is_cheap
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.replay.bag import Bag
@@ -208,10 +208,12 @@ def test_compressed_files(tmp_path: Path, storage: StoragePlugin) -> None:
 def test_metadata_that_is_no_metadata_is_refused_at_once(tmp_path: Path, text: str) -> None:
     path = split_bag(tmp_path / "bag", "bag_0.mcap")
     (path / "metadata.yaml").write_text(text)
-    start_s = time.process_time()
-    with pytest.raises(BagError, match=r"the bag .*bag cannot be opened: metadata\.yaml"), Bag(path):
-        pass
-    assert time.process_time() - start_s < 1
+
+    def refuse() -> None:
+        with pytest.raises(BagError, match=r"the bag .*bag cannot be opened: metadata\.yaml"), Bag(path):
+            pass
+
+    assert is_cheap(refuse)
 
 
 def test_pipes_are_not_waited_for(tmp_path: Path) -> None:

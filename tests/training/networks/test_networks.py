@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from lwseg_training.networks import NETWORKS, build_network
 from support import network_contract as contract
 from support.network_contract import Builder, Overfitted
 
 from lwseg_ros.backends.tensorrt_builder import MISSING, installed_library, load_library
 from lwseg_ros.errors import RecipeError
-from lwseg_ros.model.model_file import ModelFile
+from lwseg_ros.model.model_file import ModelFile, load_model
 
 every_network = pytest.mark.parametrize("name", list(NETWORKS))
 
@@ -21,19 +23,30 @@ def builder(name: str) -> Builder:
     return functools.partial(build_network, name)
 
 
-@functools.cache
-def overfitted(name: str) -> Overfitted:
-    return contract.overfit(builder(name))
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("networks")
+    """A folder that the processes of a test run share, so that each network learns once."""
+    own = tmp_path_factory.getbasetemp()
+    path = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "networks"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+@functools.cache
+def overfitted(name: str, folder: Path) -> Overfitted:
+    path = folder / f"{name}.pt"
+    with FileLock(folder / f"{name}.lock"):
+        if not path.exists():
+            contract.overfit(builder(name)).save(path)
+    return Overfitted.load(builder(name), path)
 
 
 @functools.cache
 def exported(name: str, folder: Path) -> ModelFile:
-    return contract.exported(overfitted(name), folder / f"{name}.onnx")
+    path = folder / f"{name}.onnx"
+    learned = overfitted(name, folder)
+    with FileLock(folder / f"{name}.lock"):
+        return load_model(path) if path.exists() else contract.exported(learned, path)
 
 
 def test_every_network_has_its_paper() -> None:
@@ -56,8 +69,8 @@ def test_logits_have_the_size_of_the_input(name: str, size_hw: tuple[int, int]) 
 
 
 @every_network
-def test_eval_gives_each_image_the_same_alone_as_in_a_batch(name: str) -> None:
-    contract.takes_each_image_by_itself(overfitted(name))
+def test_eval_gives_each_image_the_same_alone_as_in_a_batch(name: str, folder: Path) -> None:
+    contract.takes_each_image_by_itself(overfitted(name, folder))
 
 
 @every_network
@@ -66,13 +79,13 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
 
 
 @every_network
-def test_overfits_eight_images(name: str) -> None:
-    contract.learns(overfitted(name))
+def test_overfits_a_few_images(name: str, folder: Path) -> None:
+    contract.learns(overfitted(name, folder))
 
 
 @every_network
 def test_exported_graph_gives_the_labels_of_pytorch_in_every_cpu_runtime(name: str, folder: Path) -> None:
-    contract.gives_its_labels_in_every_cpu_runtime(overfitted(name), exported(name, folder))
+    contract.gives_its_labels_in_every_cpu_runtime(overfitted(name, folder), exported(name, folder))
 
 
 @every_network
