@@ -42,7 +42,7 @@ $(STAMP): setup.py constraints.txt
 	@touch $(STAMP)
 
 $(STAMP_ALL): $(STAMP) training/pyproject.toml
-	$(PIP) -e '.[ros,cpu,fleet,dev,rtx,colcon]' -e './training[imagenet,quantize,tensorboard,test]'
+	$(PIP) -e '.[ros,cpu,fleet,view,dev,rtx,colcon]' -e './training[imagenet,quantize,tensorboard,test]'
 	@touch $(STAMP_ALL)
 
 # For the test of the report's page, which is skipped where there is none.

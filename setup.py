@@ -14,6 +14,7 @@ EXTRAS = {
     "cpu": ["openvino>=2024.4", "onnxruntime>=1.18"],
     "rtx": ["tensorrt-rtx-cu13>=1.1; platform_system == 'Linux'", "cuda-python>=12.6"],
     "matlab": ["scipy>=1.8"],  # labels of PASCAL Context and COCO-Stuff 10k as they are downloaded
+    "view": ["rerun-sdk>=0.26"],  # lwseg replay --record FILE.rrd
     "fleet": ["distributed>=2024.8"],  # many bags over many processes: lwseg replay --workers, --scheduler
     # what `make check` needs; the training distribution lies in training/
     "dev": [

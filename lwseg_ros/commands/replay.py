@@ -31,6 +31,7 @@ from lwseg_ros.replay.ground_truth import GroundTruth, read_mask
 from lwseg_ros.replay.label_map import load_label_map
 from lwseg_ros.replay.live.run import LiveOptions
 from lwseg_ros.replay.offline import replay_offline
+from lwseg_ros.replay.recorders import RECORDERS
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
@@ -51,10 +52,10 @@ def rate(text: str) -> float | None:
     return value
 
 
-def mcap_file(text: str) -> Path:
-    """Read the path of a file that is to be an MCAP."""
-    if not text.endswith(".mcap"):
-        raise argparse.ArgumentTypeError(f"{text!r} does not end with .mcap, which is what is written")
+def recording_file(text: str) -> Path:
+    """Read the path of a file of a kind that predictions can be recorded to."""
+    if Path(text).suffix not in RECORDERS:
+        raise argparse.ArgumentTypeError(f"{text!r} ends with none of {', '.join(RECORDERS)}, which can be written")
     return Path(text)
 
 
@@ -116,9 +117,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--record",
-        type=mcap_file,
+        type=recording_file,
         metavar="FILE.mcap",
-        help="write predictions beside the images, for RViz and Foxglove",
+        help="write the predictions too: .mcap, beside the images, for RViz and Foxglove; .rrd for Rerun",
     )
     add_common_arguments(parser)
     add_terms_arguments(parser)

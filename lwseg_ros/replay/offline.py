@@ -15,7 +15,7 @@ from lwseg_ros.replay.evaluation import evaluate_bag
 from lwseg_ros.replay.ground_truth import GroundTruth
 from lwseg_ros.replay.paired_truth import PairedTruth
 from lwseg_ros.replay.pairing import Frame
-from lwseg_ros.replay.prediction_recorder import PredictionRecorder
+from lwseg_ros.replay.recorders import recorder_to
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 from lwseg_ros.segmenter import Segmenter
 
@@ -39,7 +39,7 @@ def replay_offline(
         ground_truth: what to judge by; None takes the camera's own labels, if there are any.
         num_kept: how many frames, evenly spread, to keep for the report.
         num_extreme: how many more of the worst, of the most uncertain and of the most confidently wrong ones each.
-        record: an MCAP file that gets the predictions beside the originals, see `PredictionRecorder`.
+        record: a file that gets the predictions, of one of the kinds in `RECORDERS`.
         progress: gets the number of frames and returns what to call after each.
         interrupted: asked before each frame; once it is true, the result is partial and of the frames before.
 
@@ -59,7 +59,7 @@ def replay_offline(
             inference_ms.append(segmentation.inference_ms)
             return Prediction(segmentation.label, segmentation.uncertainty)
 
-        recorder = stack.enter_context(PredictionRecorder(record, bag, image, segmenter.manifest)) if record else None
+        recorder = stack.enter_context(recorder_to(record, bag, image, segmenter.manifest)) if record else None
         start_s = time.monotonic()
         evaluation = evaluate_bag(
             bag,

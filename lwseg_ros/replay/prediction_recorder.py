@@ -48,7 +48,7 @@ class PredictionRecorder:
         self._stack = ExitStack()
 
     def __enter__(self) -> PredictionRecorder:
-        with self._stack, self._translated():
+        with self._stack, translated(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             folder = self._stack.enter_context(temporary_folder(f".{self._path.name}.", self._path.parent)) / "bag"
             self._written = folder / "bag.mcap"
@@ -61,7 +61,7 @@ class PredictionRecorder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._stack, self._translated():
+        with self._stack, translated(self._path):
             if kind is None:
                 self._writer.close()
                 self._written.replace(self._path)
@@ -87,7 +87,7 @@ class PredictionRecorder:
             pictures[UNCERTAINTY] = prediction.uncertainty
             if self._acceptance is not None:
                 pictures[ACCEPTED] = self._acceptance.accepted(prediction.label, prediction.uncertainty)
-        with self._translated():
+        with translated(self._path):
             for topic, msgtype, raw in copies:
                 self._write(topic, msgtype, log_ns, raw)
             for topic, picture in pictures.items():
@@ -112,11 +112,11 @@ class PredictionRecorder:
             self._connections[topic] = self._writer.add_connection(topic, msgtype, typestore=self._typestore)
         self._writer.write(self._connections[topic], log_ns, raw)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RecordError(
-                f"cannot record to {self._path}: {error.strerror}; choose another file with --record"
-            ) from error
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn an OSError into a RecordError that names the file that is recorded to."""
+    try:
+        yield
+    except OSError as error:
+        raise RecordError(f"cannot record to {path}: {error.strerror}; choose another file with --record") from error

@@ -481,7 +481,7 @@ def test_options_that_do_not_go_together_are_wrong_usage(
         (one, other, "--workers", "2"): "--workers and --scheduler go with --offline",
         (one, "--scheduler", "tcp://localhost:8786"): "--workers and --scheduler go with --offline",
         (one, other, "--offline", "--record", "r.mcap"): "--record writes the predictions of one bag",
-        (one, "--record", "r.bag"): "'r.bag' does not end with .mcap",
+        (one, "--record", "r.bag"): "'r.bag' ends with none of .mcap, .rrd",
         (one, tmp_path / "x" / ".." / "one"): "is given twice, and would count twice",
         (one, "--max-gap", "0"): "'0' is not a number above 0",
         (one, "--workers", "0"): "'0' is not a whole number of at least 1",

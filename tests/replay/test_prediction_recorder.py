@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 from support.bag_files import IMAGE_TOPIC, LABEL_TOPIC, painted_messages, write_messages
+from support.limits import largest_file
 from support.tiny_model import ACCEPTANCE, write_tiny_model
 
 from lwseg_ros.imaging.drawing import overlay
@@ -98,16 +97,6 @@ def test_an_error_leaves_the_file_that_was_there(tmp_path: Path, bag: Path, segm
         replay_offline(bag, segmenter, record=path, progress=fail)  # type: ignore[arg-type]
     assert path.read_bytes() == b"of before"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bag", "recorded.mcap"]
-
-
-@contextmanager
-def largest_file(num_bytes: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_disk_without_room_is_said(tmp_path: Path, bag: Path, segmenter: Segmenter) -> None:

@@ -21,7 +21,7 @@ from lwseg_ros.replay.live.recording import LiveRecording, check_spool, spool_by
 from lwseg_ros.replay.live.session import LiveOptions, LiveSession
 from lwseg_ros.replay.paired_truth import PairedTruth
 from lwseg_ros.replay.pairing import Frame
-from lwseg_ros.replay.prediction_recorder import PredictionRecorder
+from lwseg_ros.replay.recorders import recorder_to
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
 
 __all__ = ["LiveOptions", "LiveReplayError", "replay_live"]
@@ -47,7 +47,7 @@ def replay_live(
         ground_truth: what to judge by; None takes the camera's own labels, if there are any.
         num_kept: how many frames, evenly spread, to keep for the report.
         num_extreme: how many more of the worst, of the most uncertain and of the most confidently wrong ones each.
-        record: an MCAP file that gets the predictions beside the originals, see `PredictionRecorder`.
+        record: a file that gets the predictions, of one of the kinds in `RECORDERS`.
         on_event: called with `published` or `label` and how many there are by now.
         progress: for the evaluation; gets the number of frames and returns what to call after each.
         interrupted: asked while it plays and before each frame is evaluated; once it is true, the result is partial and of what
@@ -74,7 +74,7 @@ def replay_live(
         recording.index()
         model = opened_model(model, recording.last_diagnostics())
         num_published, was_interrupted = len(recording.published), interrupted()
-        recorder = stack.enter_context(PredictionRecorder(record, bag, image, model.manifest)) if record else None
+        recorder = stack.enter_context(recorder_to(record, bag, image, model.manifest)) if record else None
 
         def predict(frame: Frame, image: np.ndarray) -> Prediction | None:
             prediction = recording.prediction(frame.index)
