@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +24,7 @@ class Recorder(Protocol):
         """Write a frame's image, uint8 BGR [H, W, 3], and its prediction; raises RecordError."""
 
 
-RECORDERS = {
+RECORDERS: dict[str, Callable[[Path, Bag, Topic, Manifest], AbstractContextManager[Recorder]]] = {
     ".mcap": PredictionRecorder,  # for RViz and Foxglove
     ".rrd": RerunRecorder,  # for Rerun
 }

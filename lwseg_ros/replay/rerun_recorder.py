@@ -12,6 +12,7 @@ from lwseg_ros.evaluation.evaluator import Prediction
 from lwseg_ros.files import temporary_folder
 from lwseg_ros.model.manifest import Manifest
 from lwseg_ros.replay.bag import Bag, Topic
+from lwseg_ros.replay.drain import Drain
 from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.prediction_recorder import RecordError, translated
 
@@ -19,8 +20,6 @@ PHOTO, LABEL, UNCERTAINTY, ACCEPTED = "camera/photo", "camera/label", "uncertain
 MEAN_UNCERTAINTY, ACCEPTED_SHARE = "figures/mean_uncertainty", "figures/accepted_share"
 TIMELINE = "stamp"
 JPEG_QUALITY = 95
-FLUSH_S = 10.0
-"""Rerun may wait for its writing thread for ever when that has ended, as on a full disk."""
 
 
 class RerunRecorder:
@@ -48,10 +47,12 @@ class RerunRecorder:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             folder = self._stack.enter_context(temporary_folder(f".{self._path.name}.", self._path.parent))
             self._written = folder / "recording.rrd"
+            # Rerun's own writing thread only logs that a disk is full, and who waits for it then waits for ever.
+            self._drain = self._stack.enter_context(Drain(self._written, folder / "pipe"))
             self._recording = self._rerun.RecordingStream("lwseg_ros")
             self._recording.disable_timeline("log_time")
             self._recording.disable_timeline("log_tick")
-            self._recording.save(self._written, default_blueprint=self._blueprint())
+            self._recording.save(self._drain.pipe, default_blueprint=self._blueprint())
             self._stack.callback(self._recording.disconnect)  # once more is without effect
             self._recording.log("camera", self._classes(), static=True)
             self._flush()
@@ -63,6 +64,7 @@ class RerunRecorder:
             if kind is None:
                 self._flush()
                 self._recording.disconnect()
+                self._drain.finish()
                 self._written.replace(self._path)
 
     def add(self, frame: Frame, image: np.ndarray, prediction: Prediction) -> None:
@@ -81,15 +83,12 @@ class RerunRecorder:
                 accepted = self._acceptance.accepted(prediction.label, prediction.uncertainty)
                 recording.log(ACCEPTED, rr.Image(accepted, "L"))
                 recording.log(ACCEPTED_SHARE, rr.Scalars(float((accepted > 0).mean())))
-        self._flush()
+        with translated(self._path):
+            self._flush()
 
     def _flush(self) -> None:
-        try:
-            self._recording.flush(timeout_sec=FLUSH_S)
-        except RuntimeError as error:
-            raise RecordError(
-                f"cannot record to {self._path}: {error}, as Rerun's log above tells; choose another file with --record"
-            ) from error
+        self._recording.flush()
+        self._drain.check()
 
     def _classes(self) -> Any:
         infos = [(info.id, info.name, info.color_rgb) for info in self._manifest.classes]
