@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_ALL := $(VENV)/.installed-all
 PIP := $(BIN)/python -m pip install --quiet --progress-bar off -c constraints.txt
-PYTEST := $(BIN)/python -m pytest --durations 10
+PYTEST := $(BIN)/python -m pytest --durations 40 --durations-min 3
 
 # ROS 2 Jazzy beside Kilted, whose wheels do not share an environment with it.
 JAZZY := .venv-jazzy
