@@ -166,13 +166,13 @@ def _complaints(
                 f"dropped since the last report: {new_drops['bad']} bad frames, {new_drops['stale']} stale ones"
             )
     if stamp_clock.foreign and active:
-        warnings.append(f"{_describe_stamps(stamp_clock)}; age and latency count from the arrival")
+        warnings.append(f"{describe_stamps(stamp_clock)}; age and latency count from the arrival")
     elif new_drops["stale"] and (stamp_clock.foreign or stamp_clock.steady_offset_ms is not None):
-        warnings.append(_describe_stamps(stamp_clock))
+        warnings.append(describe_stamps(stamp_clock))
     if active and snapshot.lost > previous.lost:
         warnings.append(f"{snapshot.lost - previous.lost} images lost on their way since the last report")
-        if not silence or _remedy(source) not in silence:
-            warnings[-1] += f": {_remedy(source)}"
+        if not silence or transport_remedy(source) not in silence:
+            warnings[-1] += f": {transport_remedy(source)}"
     if active and not silence and source.incompatible_qos:
         warnings.append(
             f"a publisher on {source.topic} does not fit in {source.incompatible_qos}; nothing comes from it"
@@ -201,12 +201,12 @@ def silence_reason(snapshot: FrameSnapshot, source: InputState, input_timeout_s:
         )
     return (
         f"{prefix}, though it has a publisher: either that is silent, or its images are too large for the transport: "
-        f"{_remedy(source)}"
+        f"{transport_remedy(source)}"
     )
 
 
-def _remedy(source: InputState) -> str:
-    """Say what helps against images that are lost on their way."""
+def transport_remedy(source: InputState) -> str:
+    """Say what helps against images of this input that are lost on their way."""
     if source.reliability == "best_effort" and source.all_reliable:
         return "set the parameter input_reliability to auto, since the publisher offers reliable"
     remedies = ["with Fast DDS start it with FASTDDS_DEFAULT_PROFILES_FILE set to lwseg_ros's config/fastdds.xml"]
@@ -217,7 +217,8 @@ def _remedy(source: InputState) -> str:
     return f"{', or '.join(remedies)}; docs/middleware.md tells more"
 
 
-def _describe_stamps(clock: StampClock) -> str:
+def describe_stamps(clock: StampClock) -> str:
+    """Say that a camera's stamps are from another clock, how far off that is, and what helps."""
     if clock.offset_ms is None:
         return "the stamps are missing or from another clock"
     remedy = "synchronise the camera (PTP, NTP) or let its driver take the host's time"
