@@ -7,18 +7,21 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import rclpy
+from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
+from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CompressedImage, Image
 
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging import messages
-from lwseg_ros.node.diagnostics import InputState, describe_stamps, transport_remedy
+from lwseg_ros.node.diagnostics import STAMP_REMEDY, InputState, transport_remedy
 from lwseg_ros.node.findings import Finding
 from lwseg_ros.node.frame import StampClock
 from lwseg_ros.node.image_subscription import RELIABLE, ImageSubscription
 from lwseg_ros.node.parameters import Settings
 
 TYPES = {f"sensor_msgs/msg/{kind.__name__}": kind for kind in (Image, CompressedImage)}
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
 # So long a topic that appears may have others in its wake.
 SETTLE_S = 1.0
 FOLLOW_PERIOD_S = 0.5
@@ -30,7 +33,16 @@ def camera_findings(node: Node, topics: Sequence[str], *, wait_s: float, listen_
     topics: their image topics; none for every one that is published, but for those of a node of ours and for compressed images
     beside their raw ones. wait_s: how long to wait for topics to appear, and for a topic's first image; listen_s: from that on.
     """
-    named = [node.resolve_topic_name(topic) for topic in topics]
+    named = []
+    for topic in topics:
+        try:
+            validate_topic_name(topic)
+            named.append(node.resolve_topic_name(topic))
+        except NameValidationException as error:
+            reason = " ".join(str(error).split())
+            yield Finding(f"camera {topic}", f"this is no topic: {reason}", "name one as `ros2 topic list` has it")
+    if topics and not named:
+        return
     found = _wait_for_topics(node, named, wait_s)
     for topic in named:
         if topic not in found:
@@ -69,7 +81,7 @@ def _image_topics(node: Node, named: Sequence[str]) -> dict[str, str]:
     return {
         topic: kind
         for topic, kind in sorted(images.items())
-        if topic.removesuffix("/compressed") not in images.keys() - {topic} and _is_camera(node, topic, topics)
+        if not (kind == COMPRESSED and topic.rpartition("/")[0] in images) and _is_camera(node, topic, topics)
     }
 
 
@@ -138,7 +150,9 @@ class _Listener:
             return Finding(name, f"{found}; {self._lost} lost on their way", transport_remedy(state), values)
         if trouble:
             return Finding(name, found, trouble, values)
-        return Finding(name, found, describe_stamps(self._clock) if self._clock.foreign else "", values)
+        if self._clock.foreign:
+            return Finding(name, f"{found}; stamps missing, or from another clock", STAMP_REMEDY, values)
+        return Finding(name, found, values=values)
 
     def _on_message(self, message: Any) -> None:
         now_s, stamp = time.monotonic(), message.header.stamp

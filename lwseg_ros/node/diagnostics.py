@@ -16,6 +16,8 @@ from lwseg_ros.node.statistics import FrameSnapshot
 from lwseg_ros.node.worker import Timing
 from lwseg_ros.segmenter import Segmenter
 
+STAMP_REMEDY = "synchronise the camera (PTP, NTP) or let its driver take the host's time"
+
 
 @dataclass(frozen=True)
 class InputState:
@@ -166,9 +168,9 @@ def _complaints(
                 f"dropped since the last report: {new_drops['bad']} bad frames, {new_drops['stale']} stale ones"
             )
     if stamp_clock.foreign and active:
-        warnings.append(f"{describe_stamps(stamp_clock)}; age and latency count from the arrival")
+        warnings.append(f"{_describe_stamps(stamp_clock)}; age and latency count from the arrival")
     elif new_drops["stale"] and (stamp_clock.foreign or stamp_clock.steady_offset_ms is not None):
-        warnings.append(describe_stamps(stamp_clock))
+        warnings.append(_describe_stamps(stamp_clock))
     if active and snapshot.lost > previous.lost:
         warnings.append(f"{snapshot.lost - previous.lost} images lost on their way since the last report")
         if not silence or transport_remedy(source) not in silence:
@@ -217,16 +219,14 @@ def transport_remedy(source: InputState) -> str:
     return f"{', or '.join(remedies)}; docs/middleware.md tells more"
 
 
-def describe_stamps(clock: StampClock) -> str:
-    """Say that a camera's stamps are from another clock, how far off that is, and what helps."""
+def _describe_stamps(clock: StampClock) -> str:
     if clock.offset_ms is None:
         return "the stamps are missing or from another clock"
-    remedy = "synchronise the camera (PTP, NTP) or let its driver take the host's time"
     if not clock.foreign and clock.steady_offset_ms is not None:
         behind = f"{clock.steady_offset_ms / 1e3:.1f} s behind the node's clock"
-        return f"the stamps are steadily {behind}, as of another clock: {remedy}"
+        return f"the stamps are steadily {behind}, as of another clock: {STAMP_REMEDY}"
     off = f"{abs(clock.offset_ms) / 1e3:.1f} s {'behind' if clock.offset_ms > 0 else 'ahead of'} the node's"
-    return f"the stamps are from another clock, {off}: {remedy}"
+    return f"the stamps are from another clock, {off}: {STAMP_REMEDY}"
 
 
 def _status(level: bytes, name: str, message: str, hardware_id: str, values: dict[str, object]) -> DiagnosticStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,8 @@ def runtime_findings(model: str, backend_name: str) -> Iterator[Finding]:
         with Segmenter.open(model, backend_name, options=BackendOptions(build_progress=give_up)) as segmenter:
             backend, choice, file = segmenter.backend, segmenter.choice, segmenter.model.path
     except BackendError as error:
-        yield Finding("runtime", str(error), INSTALL_RUNTIME)
+        remedy = INSTALL_RUNTIME if backend_name == "auto" else "mend that, or set the parameter backend to auto"
+        yield Finding("runtime", str(error), remedy)
         return
     except LwsegError as error:
         yield Finding("model", str(error), "name a model file that `lwseg models MODEL` can read")
@@ -97,7 +99,8 @@ def ros_finding() -> Finding:
     except Exception as error:  # a library of another version or Python
         return _unusable(error)
     version, sourced = _rclpy_version(), os.environ.get("ROS_DISTRO", "")
-    distribution = DISTRIBUTIONS.get(int(version.split(".")[0]), "") if version[:1].isdecimal() else ""
+    number = re.match(r"\d+", version)
+    distribution = DISTRIBUTIONS.get(int(number[0]), "") if number else ""
     found = f"rclpy {version or 'of unknown version'}{f', of {distribution}' if distribution else ''}"
     values = {"rclpy": version, "distribution": sourced or distribution}
     if sourced and distribution and sourced != distribution:

@@ -12,12 +12,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 from support.ros_harness import BEST_EFFORT, RELIABLE, Probe, image_message
 from support.tiny_model import painted_image
 
@@ -25,7 +24,6 @@ from lwseg_ros.commands import doctor
 from lwseg_ros.imaging.transport import PROFILES_VARIABLES
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node import findings
-from lwseg_ros.node.camera_survey import _size_of
 
 ROOT = Path(__file__).parents[2]
 START = (
@@ -111,16 +109,6 @@ def test_a_process_that_ends_too_early_is_a_finding(tmp_path: Path, monkeypatch:
     assert finding["remedy"]
 
 
-def test_images_that_cannot_be_segmented_are_told() -> None:
-    stamp = Image().header.stamp
-    assert _size_of(image_message(np.zeros((4, 6), np.float32), "32FC1", stamp=stamp)) == (
-        "6 x 4 32FC1, no picture",
-        "",
-    )
-    assert "encoding 'strange' is not supported" in _size_of(Image(encoding="strange", height=4, width=4))[1]
-    assert "publish sensor_msgs/CompressedImage" in _size_of(CompressedImage(format="jpeg", data=b"no picture"))[1]
-
-
 def test_shared_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     for name in (*PROFILES_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "ROS2_EASY_MODE", "RMW_IMPLEMENTATION"):
@@ -144,3 +132,5 @@ def test_a_distribution_beside_another_one_is_told(monkeypatch: pytest.MonkeyPat
     assert "where jazzy is sourced" in findings.ros_finding().found
     monkeypatch.setenv("ROS_DISTRO", "kilted")
     assert findings.ros_finding().remedy == ""
+    monkeypatch.setattr(findings, "_rclpy_version", lambda: "unknown")
+    assert findings.ros_finding().found == "rclpy unknown"
