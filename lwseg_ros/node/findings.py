@@ -47,12 +47,13 @@ def runtime_findings(model: str, backend_name: str) -> Iterator[Finding]:
         engine_missing = True
         return False
 
+    build = f"`lwseg build {model}` builds the TensorRT engine, once; the node would at its start, which takes minutes"
     try:
         with Segmenter.open(model, backend_name, options=BackendOptions(build_progress=give_up)) as segmenter:
             backend, choice, file = segmenter.backend, segmenter.choice, segmenter.model.path
     except BackendError as error:
         remedy = INSTALL_RUNTIME if backend_name == "auto" else "mend that, or set the parameter backend to auto"
-        yield Finding("runtime", str(error), remedy)
+        yield Finding("runtime", str(error), build if engine_missing else remedy)
         return
     except LwsegError as error:
         yield Finding("model", str(error), "name a model file that `lwseg models MODEL` can read")
@@ -63,11 +64,7 @@ def runtime_findings(model: str, backend_name: str) -> Iterator[Finding]:
         remedy = (
             f"mend that, or set the parameter backend to {backend.name} (here --backend), which is then no fallback"
         )
-    if engine_missing:
-        remedy = (
-            f"`lwseg build {model}` builds the TensorRT engine, once; the node would at its start, which takes minutes"
-        )
-    yield Finding("runtime", found, remedy, {"backend": backend.name})
+    yield Finding("runtime", found, build if engine_missing else remedy, {"backend": backend.name})
     yield Finding("device", backend.device)
     yield Finding("precision", f"{backend.precision}, of {file.name}", values={"precision": backend.precision})
 

@@ -20,10 +20,13 @@ from sensor_msgs.msg import Image
 from support.ros_harness import BEST_EFFORT, RELIABLE, Probe, image_message
 from support.tiny_model import painted_image
 
+from lwseg_ros.backends import BackendOptions
 from lwseg_ros.commands import doctor
+from lwseg_ros.errors import BackendError
 from lwseg_ros.imaging.transport import PROFILES_VARIABLES
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node import findings
+from lwseg_ros.segmenter import Segmenter
 
 ROOT = Path(__file__).parents[2]
 START = (
@@ -107,6 +110,25 @@ def test_a_process_that_ends_too_early_is_a_finding(tmp_path: Path, monkeypatch:
     (finding,) = doctor.findings({"wait_s": 1.0, "listen_s": 1.0})
     assert "ended with exit code 1" in finding["found"]
     assert finding["remedy"]
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    (finding,) = findings.runtime_findings(str(tmp_path / "none.onnx"), "auto")
+    assert finding.name == "model"
+    assert "none.onnx" in finding.found
+    assert finding.remedy
+
+
+def test_an_engine_is_not_built_but_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_an_engine(model: str, backend: str, *, options: BackendOptions) -> Segmenter:
+        """Stand in for TensorRT, which asks at every step of a build whether to go on."""
+        assert options.build_progress is not None
+        assert options.build_progress("building", 1, 9) is False
+        raise BackendError("building the engine was interrupted")
+
+    monkeypatch.setattr(Segmenter, "open", build_an_engine)
+    (finding,) = findings.runtime_findings("lemore_camvid", "tensorrt")
+    assert finding.remedy.startswith("`lwseg build lemore_camvid` builds the TensorRT engine")
 
 
 def test_shared_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
