@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,16 @@ import yaml
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
+import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from sensor_msgs.msg import Image
-from support import ros_harness  # sets the domain before anything starts
+from support.ros_harness import NodeProcess, Probe, image_message
 from support.tiny_model import ACCEPTANCE, CLASSES, painted_image, write_tiny_model
 
 from lwseg_ros.model.model_file import ModelFile, load_model, shipped_models
-from lwseg_ros.node.frame import Frame, SegmentedFrame
-from lwseg_ros.node.parameters import Settings
 from lwseg_ros.node.publishers import LATCHED_QOS, OUTPUT_QOS, CameraPublishers, PublisherGroup, fill_label_info
-from lwseg_ros.segmenter import Segmentation
 
 CONFIG = Path(__file__).parents[2] / "config" / "nav2_costmap.params.yaml"
 SENSOR_DATA = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -46,16 +41,6 @@ DEFINITIONS = {
     "vision_msgs/msg/VisionClass": "uint16 class_id\nstring class_name\n",
     "vision_msgs/msg/LabelInfo": "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold\n",
 }
-
-
-@pytest.fixture
-def node() -> Iterator[LifecycleNode]:
-    context = Context()
-    ros_harness.rclpy.init(context=context)
-    node = LifecycleNode("segment", context=context)
-    yield node
-    node.destroy_node()
-    ros_harness.rclpy.shutdown(context=context)
 
 
 def source() -> dict[str, Any]:
@@ -81,36 +66,29 @@ def test_the_parameters_file_names_what_the_layer_declares_and_every_class_once(
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("encoding", ["mono8", "32FC1"])
-def test_label_and_confidence_reach_its_subscriptions(
-    node: LifecycleNode, tiny_model: ModelFile, encoding: Any
-) -> None:
-    image, label = painted_image((30, 41))
-    message = Image()
-    message.header.frame_id, message.header.stamp.sec, message.header.stamp.nanosec = "color_optical", 12, 345
-    frame = SegmentedFrame(Frame("", message, 12_000_000_345, 0.0), image, Segmentation(label, label * 50, 1.0))
-    group = PublisherGroup(node)
-    publishers = CameraPublishers(group, "", tiny_model, publish_confidence=True)
-    node.trigger_configure()
-    node.trigger_activate()
-    received: dict[str, list[Image]] = {"segmentation_topic": [], "confidence_topic": []}
-    for name, messages in received.items():
-        node.create_subscription(Image, source()[name], messages.append, SENSOR_DATA)
-    executor = SingleThreadedExecutor(context=node.context)
-    executor.add_node(node)
-    deadline_s = time.monotonic() + ros_harness.TIMEOUT_S
-    while not all(received.values()):  # published again, as the two ends do not learn of each other at the same time
-        assert time.monotonic() < deadline_s
-        publishers.publish(frame, Settings(uncertainty_encoding=encoding))
-        executor.spin_once(timeout_sec=0.05)
-    executor.shutdown()
-    group.close()
-    # It reads pixel v * width + u of both, without looking at step, encoding or the size of the confidence.
-    for name, expected in (("segmentation_topic", label), ("confidence_topic", 255 - label * 50)):
-        told = received[name][0]
+def test_label_and_confidence_reach_its_subscriptions(tiny_model: ModelFile, tmp_path: Path) -> None:
+    parameters = {"model": tiny_model.path, "backend": "onnxruntime", "max_age_ms": 0, "publish_confidence": "true"}
+    label_topic, confidence_topic = source()["segmentation_topic"], source()["confidence_topic"]
+    topics = [label_topic, confidence_topic, "/segment/uncertainty"]
+    pixels = painted_image((30, 41))[0]
+    with NodeProcess(tmp_path, parameters), closing(Probe()) as probe:
+        for topic in topics:
+            probe.subscribe(topic, qos=SENSOR_DATA)
+        probe.connect("/image", lambda: image_message(pixels, stamp=probe.now()), *topics)
+        stamp = probe.publish("/image", image_message(pixels, stamp=probe.now(), frame_id="color_optical"))
+        label, confidence, uncertainty = (probe.message_with_stamp(topic, stamp) for topic in topics)
+        assert probe.set_parameters(uncertainty_encoding="32FC1") == (True, "")
+        stamp = probe.publish("/image", image_message(pixels, stamp=probe.now(), frame_id="color_optical"))
+        again = probe.message_with_stamp(confidence_topic, stamp)
+    # It reads pixel v * width + u of both, and looks at neither step nor encoding nor the size of the confidence.
+    for told in (label, confidence, again):
         assert (told.encoding, told.height, told.width, told.step) == ("mono8", 30, 41, 41)
-        assert (told.header.stamp.sec, told.header.stamp.nanosec, told.header.frame_id) == (12, 345, "color_optical")
-        np.testing.assert_array_equal(np.frombuffer(told.data, np.uint8), expected.ravel())
+        assert (len(told.data), told.header.frame_id) == (30 * 41, "color_optical")
+    assert label.header.stamp == confidence.header.stamp
+    expected = 255 - np.frombuffer(uncertainty.data, np.uint8)
+    assert len(np.unique(expected)) > 1
+    np.testing.assert_array_equal(np.frombuffer(confidence.data, np.uint8), expected)
+    np.testing.assert_array_equal(np.frombuffer(again.data, np.uint8), expected)
 
 
 def test_its_qos_fits() -> None:
@@ -137,10 +115,13 @@ def test_label_info_has_the_fields_of_its_public_definition(tmp_path: Path) -> N
 
 
 @pytest.mark.integration
-def test_without_the_parameter_there_is_no_such_topic(node: LifecycleNode, tiny_model: ModelFile) -> None:
-    group = PublisherGroup(node)
-    CameraPublishers(group, "", tiny_model)
+def test_without_the_parameter_there_is_no_such_topic(tiny_model: ModelFile) -> None:
+    context = Context()
+    rclpy.init(context=context)
+    node = LifecycleNode("segment", context=context)
+    CameraPublishers(PublisherGroup(node), "", tiny_model)
     topics = {name for name, _ in node.get_topic_names_and_types()}
-    assert "/segment/label" in topics
-    assert "/segment/confidence" not in topics
-    group.close()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+    assert source()["segmentation_topic"] in topics
+    assert source()["confidence_topic"] not in topics
