@@ -101,6 +101,7 @@ setup(
             "report = lwseg_ros.commands.report",
             "demo = lwseg_ros.commands.demo",
             "soak = lwseg_ros.commands.soak",
+            "doctor = lwseg_ros.commands.doctor",
         ],
     },
     zip_safe=False,

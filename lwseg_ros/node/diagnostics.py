@@ -16,6 +16,8 @@ from lwseg_ros.node.statistics import FrameSnapshot
 from lwseg_ros.node.worker import Timing
 from lwseg_ros.segmenter import Segmenter
 
+STAMP_REMEDY = "synchronise the camera (PTP, NTP) or let its driver take the host's time"
+
 
 @dataclass(frozen=True)
 class InputState:
@@ -171,8 +173,8 @@ def _complaints(
         warnings.append(_describe_stamps(stamp_clock))
     if active and snapshot.lost > previous.lost:
         warnings.append(f"{snapshot.lost - previous.lost} images lost on their way since the last report")
-        if not silence or _remedy(source) not in silence:
-            warnings[-1] += f": {_remedy(source)}"
+        if not silence or transport_remedy(source) not in silence:
+            warnings[-1] += f": {transport_remedy(source)}"
     if active and not silence and source.incompatible_qos:
         warnings.append(
             f"a publisher on {source.topic} does not fit in {source.incompatible_qos}; nothing comes from it"
@@ -201,12 +203,12 @@ def silence_reason(snapshot: FrameSnapshot, source: InputState, input_timeout_s:
         )
     return (
         f"{prefix}, though it has a publisher: either that is silent, or its images are too large for the transport: "
-        f"{_remedy(source)}"
+        f"{transport_remedy(source)}"
     )
 
 
-def _remedy(source: InputState) -> str:
-    """Say what helps against images that are lost on their way."""
+def transport_remedy(source: InputState) -> str:
+    """Say what helps against images of this input that are lost on their way."""
     if source.reliability == "best_effort" and source.all_reliable:
         return "set the parameter input_reliability to auto, since the publisher offers reliable"
     remedies = ["with Fast DDS start it with FASTDDS_DEFAULT_PROFILES_FILE set to lwseg_ros's config/fastdds.xml"]
@@ -220,12 +222,11 @@ def _remedy(source: InputState) -> str:
 def _describe_stamps(clock: StampClock) -> str:
     if clock.offset_ms is None:
         return "the stamps are missing or from another clock"
-    remedy = "synchronise the camera (PTP, NTP) or let its driver take the host's time"
     if not clock.foreign and clock.steady_offset_ms is not None:
         behind = f"{clock.steady_offset_ms / 1e3:.1f} s behind the node's clock"
-        return f"the stamps are steadily {behind}, as of another clock: {remedy}"
+        return f"the stamps are steadily {behind}, as of another clock: {STAMP_REMEDY}"
     off = f"{abs(clock.offset_ms) / 1e3:.1f} s {'behind' if clock.offset_ms > 0 else 'ahead of'} the node's"
-    return f"the stamps are from another clock, {off}: {remedy}"
+    return f"the stamps are from another clock, {off}: {STAMP_REMEDY}"
 
 
 def _status(level: bytes, name: str, message: str, hardware_id: str, values: dict[str, object]) -> DiagnosticStatus:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 
 from lwseg_ros.node.parameters import InputReliability
@@ -60,7 +60,7 @@ class ImageSubscription:
 
     def __init__(
         self,
-        node: LifecycleNode,
+        node: Node,
         message_type: Any,
         topic: str,
         *,

@@ -35,8 +35,11 @@ class Settings:
     num_threads: int = 0
     cpu_precision: Literal["auto", "fp32", "bf16"] = "auto"
     engine_cache_dir: str = ""
+    publish_confidence: bool = False
     output_size: Literal["camera", "model"] = "camera"
     uncertainty_encoding: Literal["mono8", "32FC1"] = "mono8"
+    label_compressed_rate_hz: float = 0.0
+    label_compressed_divisor: int = 1
     overlay_alpha: float = 0.5
     max_age_ms: float = 1000.0
     input_timeout_s: float = 2.0
@@ -172,9 +175,22 @@ PARAMETERS = _table(
     engine_cache_dir=Parameter(
         "Folder of the TensorRT engine cache; empty means the user's cache folder.", "unconfigured"
     ),
+    publish_confidence=Parameter(
+        "Publish ~/confidence, 255 less the uncertainty, as planners such as Nav2's semantic layer take it.",
+        "unconfigured",
+    ),
     output_size=Parameter("Publish results in the camera's pixels or in the model's.", "any time", ("camera", "model")),
     uncertainty_encoding=Parameter(
         "mono8: 0 certain to 255 not at all; 32FC1: the same as floats from 0 to 1.", "any time", ("mono8", "32FC1")
+    ),
+    label_compressed_rate_hz=Parameter(
+        "Publish at most so many of ~/label/compressed a second; 0 publishes one for every frame.",
+        "any time",
+        minimum=0.0,
+        maximum=1000.0,
+    ),
+    label_compressed_divisor=Parameter(
+        "Divide height and width of ~/label/compressed by this.", "any time", minimum=1, maximum=16
     ),
     overlay_alpha=Parameter("Weight of the class colours in ~/overlay.", "any time", minimum=0.0, maximum=1.0),
     max_age_ms=Parameter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,16 +10,17 @@ from typing import Any
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64, Header, String
 
-from lwseg_ros.imaging import drawing, messages
+from lwseg_ros.imaging import drawing, label_png, messages
 from lwseg_ros.imaging.camera_info import scale_camera_info
 from lwseg_ros.imaging.message_types import find_message_type
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node.drift import DriftWatch
 from lwseg_ros.node.frame import SegmentedFrame
 from lwseg_ros.node.parameters import Settings
+from lwseg_ros.node.rate_limit import RateLimit
 from lwseg_ros.node.worker import Timing
 
 # Reliable publishers serve reliable and best-effort subscribers alike.
@@ -76,8 +78,10 @@ class MillisecondsPublisher:
 class CameraPublishers:
     """Publish one camera's results. The header of every message is the source's."""
 
-    def __init__(self, group: PublisherGroup, camera: str, model: ModelFile) -> None:
-        """Create the camera's publishers."""
+    def __init__(
+        self, group: PublisherGroup, camera: str, model: ModelFile, *, publish_confidence: bool = False
+    ) -> None:
+        """Create the camera's publishers; publish_confidence: as the node's parameter."""
         self._palette_bgr = model.manifest.palette_bgr
         self._label, self._uncertainty, self._overlay, self._color = (
             group.create(Image, private_topic(camera, name)) for name in ("label", "uncertainty", "overlay", "color")
@@ -85,11 +89,14 @@ class CameraPublishers:
         self._acceptance = model.manifest.accepted_pixels()
         if self._acceptance is not None:
             self._accepted = group.create(Image, private_topic(camera, "accepted"))
+        self._confidence = group.create(Image, private_topic(camera, "confidence")) if publish_confidence else None
+        self._compressed = group.create(CompressedImage, private_topic(camera, "label/compressed"))
+        self._compressed_limit = RateLimit()
         self._camera_info = group.create(CameraInfo, private_topic(camera, "camera_info"))
         self._latency = MillisecondsPublisher(group, private_topic(camera, "debug/pipeline_latency_ms"))
 
     def publish(self, result: SegmentedFrame, settings: Settings) -> None:
-        """Publish label, uncertainty, the accepted pixels if somebody asks for them, and camera_info where the camera has one."""
+        """Publish label, uncertainty, camera_info where the camera has one, and accepted pixels and confidence if asked for."""
         header = result.frame.message.header
         segmentation = result.segmentation
         _publish_image(self._label, header, segmentation.label, "mono8")
@@ -101,16 +108,23 @@ class CameraPublishers:
         if self._acceptance is not None and self._accepted.get_subscription_count():
             accepted = self._acceptance.accepted(segmentation.label, segmentation.uncertainty)
             _publish_image(self._accepted, header, accepted, "mono8")
+        if self._confidence is not None and self._confidence.get_subscription_count():
+            _publish_image(self._confidence, header, 255 - segmentation.uncertainty, "mono8")
         if result.frame.camera_info is not None:
             scaled = scale_camera_info(result.frame.camera_info, segmentation.label.shape)
             scaled.header = header
             self._camera_info.publish(scaled)
 
     def publish_extras(self, result: SegmentedFrame, latency_ms: float, settings: Settings) -> None:
-        """Publish the latency, and the pictures for people if somebody looks at them."""
+        """Publish the latency, and the compressed label and the pictures for people if somebody asks for them."""
         header = result.frame.message.header
         self._latency.publish(header.stamp, latency_ms)
         label = result.segmentation.label
+        if self._compressed.get_subscription_count() and self._compressed_limit.lets_through(
+            result.frame.arrival_s, settings.label_compressed_rate_hz
+        ):
+            data = array.array("B", label_png.encode_label(label, settings.label_compressed_divisor))
+            self._compressed.publish(CompressedImage(header=header, format=label_png.FORMAT, data=data))
         if self._color.get_subscription_count():
             _publish_image(self._color, header, drawing.colorize(label, self._palette_bgr), "bgr8")
         if self._overlay.get_subscription_count():

@@ -181,7 +181,10 @@ class SegmentNode(LifecycleNode):
         self._model_publishers = ModelPublishers(self._outputs, model)
         self._drift = DriftWatch(model.manifest.accepted_pixels(), settings.cameras)
         self._sink = ResultSink(
-            {camera: CameraPublishers(self._outputs, camera, model) for camera in settings.cameras},
+            {
+                camera: CameraPublishers(self._outputs, camera, model, publish_confidence=settings.publish_confidence)
+                for camera in settings.cameras
+            },
             self._model_publishers,
             self._drift,
             settings=lambda: self._settings,

@@ -41,7 +41,7 @@ def room_for_images() -> Iterator[None]:
     than Fast DDS takes by itself, and where no file can be written.
     """
     segment_bytes = affordable_segment_bytes(SEGMENT_BYTES)
-    if _user_decided() or segment_bytes <= DEFAULT_SEGMENT_BYTES:
+    if user_decision() or segment_bytes <= DEFAULT_SEGMENT_BYTES:
         yield
         return
     with contextlib.ExitStack() as stack:
@@ -82,12 +82,12 @@ def _remove_if_abandoned(segment: Path) -> None:
         os.close(held)
 
 
-def _user_decided() -> bool:
-    return (
-        not os.environ.get("RMW_IMPLEMENTATION", FAST_DDS).startswith(FAST_DDS)
-        or any(os.environ.get(name) for name in _DECISIONS)
-        or any(Path(name).exists() for name in _DECIDING_FILES)
-    )
+def user_decision() -> str:
+    """Name what the user decided by how the middleware sends: a variable, or a file in the working folder; empty for nothing."""
+    if not os.environ.get("RMW_IMPLEMENTATION", FAST_DDS).startswith(FAST_DDS):
+        return "RMW_IMPLEMENTATION"
+    decisions = [name for name in _DECISIONS if os.environ.get(name)]
+    return next(iter([*decisions, *(name for name in _DECIDING_FILES if Path(name).exists())]), "")
 
 
 def _profiles_variables() -> tuple[str, ...]:

@@ -17,11 +17,11 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_r
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from support import ros_harness  # sets the domain before anything starts
 from support.tiny_model import ACCEPTANCE, CLASSES, painted_image, write_tiny_model
 
-from lwseg_ros.imaging import drawing, messages
+from lwseg_ros.imaging import drawing, label_png, messages
 from lwseg_ros.model.acceptance import Acceptance
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node import publishers as node_publishers
@@ -130,6 +130,43 @@ def test_accepted_pixels_are_published_while_somebody_asks_for_them(
     assert 0 < np.count_nonzero(expected) < expected.size
     np.testing.assert_array_equal(messages.view(received[0]), expected)
     assert received[0].encoding == "mono8"
+    assert (received[0].header.frame_id, received[0].header.stamp.sec) == ("front_optical", 12)
+    group.close()
+
+
+def test_a_compressed_label_is_computed_for_subscribers_and_as_often_as_they_may_have_it(
+    node: LifecycleNode, tiny_model: ModelFile, result: SegmentedFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    real = label_png.encode_label
+
+    def spy(label: np.ndarray, divisor: int) -> bytes:
+        encoded.append(divisor)
+        return real(label, divisor)
+
+    monkeypatch.setattr(label_png, "encode_label", spy)
+    group = PublisherGroup(node)
+    publishers = CameraPublishers(group, "front", tiny_model)
+    node.trigger_configure()
+    node.trigger_activate()
+    publishers.publish_extras(result, 1.0, Settings())
+    assert encoded == []
+
+    received: list[CompressedImage] = []
+    node.create_subscription(CompressedImage, "/publishing/front/label/compressed", received.append, 5)
+    wait_until(node, lambda: any(p.get_subscription_count() for p in group._publishers))
+    limited = Settings(label_compressed_rate_hz=1.0, label_compressed_divisor=2)
+    publishers.publish_extras(result, 1.0, limited)
+    publishers.publish_extras(result, 1.0, limited)  # of the same moment
+    publishers.publish_extras(result, 1.0, Settings())
+    wait_until(node, lambda: len(received) == 2)
+    assert encoded == [2, 1]
+    label = result.segmentation.label
+    small, whole = (messages.decode_as_stored(message) for message in received)
+    assert small.shape == (15, 20)
+    assert set(np.unique(small)) <= set(np.unique(label))
+    np.testing.assert_array_equal(whole, label)
+    assert received[0].format == "mono8; png compressed "
     assert (received[0].header.frame_id, received[0].header.stamp.sec) == ("front_optical", 12)
     group.close()
 
