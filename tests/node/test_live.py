@@ -136,7 +136,7 @@ def bad_message(kind: str, probe: Probe) -> Any:
 def test_a_bad_message_costs_a_count_and_a_warning(
     node: NodeProcess, probe: Probe, segmenter: Segmenter, kind: str
 ) -> None:
-    before = probe.counts()
+    before = probe.settled_counts()
     probe.publish("/image", bad_message(kind, probe))
     after = probe.counts(accept=lambda counts: counts["received"] == before["received"] + 1 and counts["dropped_bad"])
     assert after["dropped_bad"] == before["dropped_bad"] + 1
@@ -177,7 +177,7 @@ def test_a_burst_is_accounted_for(probe: Probe) -> None:
 
 
 def test_stale_frames_are_dropped(probe: Probe) -> None:
-    before = probe.counts()
+    before = probe.settled_counts()
     old = probe.now() - Duration(seconds=5)
     probe.publish("/image", image_message(painted_image(SIZE_HW)[0], stamp=old))
     after = probe.counts(accept=lambda counts: counts["dropped_stale"] > before["dropped_stale"])

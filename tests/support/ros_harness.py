@@ -211,6 +211,21 @@ class Probe:
         name = f"segment: camera {camera}".rstrip()
         return count_values(self.status(name, lambda status: accept(count_values(status))))
 
+    def settled_counts(self, camera: str = "") -> dict[str, int]:
+        """Wait for counts that the node sends from now on, and in which each image that it received is segmented or dropped."""
+        name, now, topic = f"segment: camera {camera}".rstrip(), self.now().to_msg(), "/diagnostics"
+
+        def find() -> dict[str, int] | None:
+            for array in self.received[topic]:
+                if (array.header.stamp.sec, array.header.stamp.nanosec) > (now.sec, now.nanosec):
+                    for counts in (count_values(status) for status in array.status if status.name == name):
+                        dropped = sum(value for key, value in counts.items() if key.startswith("dropped_"))
+                        if counts["received"] == counts["segmented"] + dropped:
+                            return counts
+            return None
+
+        return self.spin_until(find, f"settled counts of {name!r}")
+
     def call(self, service: str, service_type: Any, request: Any) -> Any:
         """Call one of the node's services."""
         if service not in self._clients:
