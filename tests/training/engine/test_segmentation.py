@@ -108,23 +108,6 @@ def test_the_warm_up_can_be_given_in_epochs(miniature: Path) -> None:
     assert rates == pytest.approx([1 / 6, 1, 1, 0.5])
 
 
-def test_frozen_batch_normalisation_stays_as_it_is_while_the_rest_learns(
-    run_folder: Path, miniature: Path, tmp_path: Path
-) -> None:
-    network = {**miniature_recipe()["network"], "warm_start": str(run_folder / "last.pt")}
-    recipe = recipe_of(network=network, freeze_batch_norm=True)
-    task = SegmentationTask(recipe, miniature, ALONE)
-    network = initial_state(task).network
-    normalizations = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-    ids = {id(value) for m in normalizations for value in (*m.parameters(), *m.buffers())}
-    before = network.state_dict(keep_vars=True)
-    fit(task, tmp_path / "run")
-    after = load_checkpoint(tmp_path / "run" / "last.pt")["network"]
-    for name, value in before.items():
-        assert torch.equal(after[name], value) == (id(value) in ids), name
-    assert len(ids) == 5 * len(normalizations) > 0
-
-
 @pytest.mark.parametrize(
     "changes",
     [

@@ -42,6 +42,8 @@ class NetworkSection(Section):
 
     ``pretrained``: the published weights that its backbone starts from: ``imagenet``, or the path of their file
     (engine/pretrained.py).
+    ``frozen``: modules, such as ``backbone.stem``, that stay as they start, weights and statistics of batch normalisation.
+    ``frozen_statistics``: modules whose batch normalisation stays as it starts, statistics, scales and shifts.
     ``warm_start``: the checkpoint whose weights it starts from (engine/warm_start.py), from the working folder on.
     ``warm_start_held_out``: what a run that holds a sequence out starts from instead, ``{sequence}`` standing for it: a
     start that was trained on the sequence would have seen what the run is evaluated on.
@@ -50,8 +52,18 @@ class NetworkSection(Section):
     name: str
     options: dict[str, Any] = {}
     pretrained: str | None = None
+    frozen: tuple[str, ...] = ()
+    frozen_statistics: tuple[str, ...] = ()
     warm_start: str | None = None
     warm_start_held_out: str | None = None
+
+    @model_validator(mode="after")
+    def _freezes_what_was_trained(self) -> NetworkSection:
+        if (self.frozen or self.frozen_statistics) and self.pretrained is None and self.warm_start is None:
+            raise ValueError(
+                "frozen and frozen_statistics keep what was trained before; name it in pretrained or warm_start"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_start(self) -> NetworkSection:

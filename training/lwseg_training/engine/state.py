@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from lwseg_ros.errors import RecipeError
 from lwseg_training.config.recipe import differing_in_training, differing_keys
-from lwseg_training.engine.batch_norm import freeze_batch_norm
 from lwseg_training.engine.checkpoint import COMMON_FIELDS, load_checkpoint, load_weights, save_checkpoint
+from lwseg_training.engine.freezing import freeze
 from lwseg_training.engine.pretrained import load_pretrained
 from lwseg_training.engine.provenance import source_commit
 from lwseg_training.engine.task import Task
@@ -68,8 +68,7 @@ def initial_state(task: Task, *, warm_start: bool = True) -> TrainingState:
     if warm_start and recipe.network.pretrained is not None:
         load_pretrained(network, recipe.network.pretrained).print_from(task.process)
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if recipe.freeze_batch_norm:
-        freeze_batch_norm(network)  # before the optimizer and other processes ask what is trained
+    freeze(network, recipe)  # before the optimizer and other processes ask what is trained
     optimizer = build_optimizer(network, recipe.optimizer)
     ema = averaged(network, recipe.ema_decay) if recipe.ema_decay > 0 else None
     scaler = GradScaler(device.type, enabled=recipe.precision == "fp16")

@@ -14,8 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lwseg_ros.errors import LwsegError, RecipeError
 from lwseg_training.distributed import Process, sum_over_processes
-from lwseg_training.engine.batch_norm import freeze_batch_norm, synchronize_batch_norm
+from lwseg_training.engine.batch_norm import synchronize_batch_norm
 from lwseg_training.engine.evaluation import autocast
+from lwseg_training.engine.freezing import freeze
 from lwseg_training.engine.state import TrainingState
 from lwseg_training.engine.task import Task
 from lwseg_training.networks.feature_statistics import hook_feature_statistics
@@ -57,8 +58,7 @@ class TrainingStep:
         # Dropout and the like draw the same numbers at this step however often the run was interrupted.
         torch.manual_seed(recipe.seed + state.step * process.world_size + process.rank)
         self.parallel.train()
-        if recipe.freeze_batch_norm:
-            freeze_batch_norm(state.network)
+        freeze(state.network, recipe)
         for group in state.optimizer.param_groups:
             group["lr"] = task.learning_rate(state.step) * group.get("lr_factor", 1.0)
         image = image.to(process.device, non_blocking=True)

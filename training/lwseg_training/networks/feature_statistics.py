@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lwseg_ros.errors import RecipeError
 from lwseg_training.config.recipe import FeatureStatisticsSection
+from lwseg_training.networks.named_modules import named_modules
 
 EPSILON = 1e-6
 
@@ -54,16 +55,9 @@ def hook_feature_statistics(network: nn.Module, settings: FeatureStatisticsSecti
 
     Raises RecipeError where the network has no module of a name.
     """
-    modules = dict(network.named_modules())
-    for name in settings.modules:
-        if name not in modules or name == "":
-            stages = ", ".join(child for child, _ in network.named_children())
-            raise RecipeError(
-                f"feature_statistics.modules: a {type(network).__name__} has no module {name!r}; its stages are {stages}, and "
-                "what is in them goes by names with dots"
-            )
-    for name in settings.modules:
-        modules[name].register_forward_hook(partial(_disturb, settings, name))
+    modules = named_modules(network, settings.modules, "feature_statistics.modules")
+    for name, module in zip(settings.modules, modules, strict=True):
+        module.register_forward_hook(partial(_disturb, settings, name))
 
 
 def _disturb(
