@@ -63,10 +63,10 @@ def test_it_is_quantized(tmp_path: Path, ends_in: str, capsys: pytest.CaptureFix
             assert (got.uncertainty == 255).all() == (ends_in == "labels")
 
 
-@pytest.fixture
-def giving_labels(tmp_path: Path) -> ModelFile:
+@pytest.fixture(scope="module")
+def giving_labels(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
     """A network that names the nearest of CamVid's class colours, and gives labels alone."""
-    return adopted(tmp_path, Form(ends_in="labels", classes=CAMVID_CLASSES))
+    return adopted(tmp_path_factory.mktemp("labels"), Form(ends_in="labels", classes=CAMVID_CLASSES))
 
 
 def test_it_is_timed(giving_labels: ModelFile, capsys: pytest.CaptureFixture[str]) -> None:

@@ -259,12 +259,12 @@ def test_a_worker_leaves_signals_to_the_trainer_and_ends_when_that_ends_it() -> 
 
     worker = context.Process(target=work, daemon=True)
     worker.start()
+    its_own.close()  # so that nothing is waited for where the worker is gone
     assert ours.recv() == "there"
     for name in ("TERM", "INT", "TERM"):
         subprocess.run(["sh", "-c", f"kill -{name} {worker.pid}"], check=True)  # by another process than the trainer
         ours.send("still?")
-        assert ours.poll(20)
         assert ours.recv() == "there"
     worker.terminate()
-    worker.join(20)
+    worker.join(300)
     assert worker.exitcode == 0
