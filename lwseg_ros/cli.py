@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 from lwseg_ros import __version__
-from lwseg_ros.errors import LwsegError, UsageError
+from lwseg_ros.errors import LwsegError, RecipeWarning, UsageError
 from lwseg_ros.terminal import say
 
 TRAINING_COMMANDS = (
@@ -64,7 +64,7 @@ def usage(commands: Sequence[str]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return 0 on success, 2 for wrong usage, 3 where a requirement is not met, 1 otherwise."""
     try:
-        with _future_warnings_in_one_line():
+        with _warnings_for_users_in_one_line():
             status = _run(argv)
         sys.stdout.flush()
     except BrokenPipeError as error:
@@ -85,14 +85,14 @@ def _output_has_no_reader() -> bool:
 
 
 @contextmanager
-def _future_warnings_in_one_line() -> Iterator[None]:
-    """Print a FutureWarning without its place in the code: it is for users, who correct a file or a command of theirs."""
+def _warnings_for_users_in_one_line() -> Iterator[None]:
+    """Print warnings for users, who correct a file or a command of theirs, without their place in the code."""
     usual = warnings.formatwarning
 
     def formatted(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
-        if issubclass(category, FutureWarning):
+        if issubclass(category, (FutureWarning, RecipeWarning)):
             return f"{category.__name__}: {message}\n"
         return usual(message, category, filename, lineno, line)
 

@@ -43,3 +43,7 @@ class DatasetError(LwsegError):
 
 class RecipeError(LwsegError):
     """A training recipe, or an override of one, makes no sense."""
+
+
+class RecipeWarning(UserWarning):
+    """An override of a recipe does more than it may be meant to; for the user, who can write another."""

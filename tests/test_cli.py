@@ -14,7 +14,7 @@ import pytest
 from lwseg_ros import cli
 from lwseg_ros.cli import TRAINING_COMMANDS, installed_commands, main
 from lwseg_ros.commands import bench
-from lwseg_ros.errors import BackendError
+from lwseg_ros.errors import BackendError, RecipeWarning
 
 # Those of training import torch; test_training_commands.py asks them in a process of their own.
 COMMANDS = sorted(name for name, entry in installed_commands().items() if entry.value.startswith("lwseg_ros."))
@@ -76,20 +76,21 @@ def test_a_missing_module_is_named_with_what_to_type(
     assert capsys.readouterr().err == f"lwseg go: the Python module 'torch' is not installed; {install} brings it\n"
 
 
-def test_future_warnings_alone_are_shown_without_their_place_and_only_by_the_command(
+def test_warnings_for_users_alone_are_shown_without_their_place_and_only_by_the_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[str] = []
 
     def show(args: object) -> int:
-        for category in (FutureWarning, UserWarning):
+        for category in (FutureWarning, RecipeWarning, UserWarning):
             shown.append(warnings.formatwarning("old name", category, "file.py", 7, "call()"))
         return 0
 
     usual = warnings.formatwarning
     monkeypatch.setattr(bench, "run", show)
     assert main(["bench", "model.onnx"]) == 0
-    assert shown == ["FutureWarning: old name\n", "file.py:7: UserWarning: old name\n  call()\n"]
+    for_users = ["FutureWarning: old name\n", "RecipeWarning: old name\n"]
+    assert shown == [*for_users, "file.py:7: UserWarning: old name\n  call()\n"]
     assert warnings.formatwarning is usual
 
 

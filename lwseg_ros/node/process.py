@@ -15,6 +15,7 @@ from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
+from lwseg_ros.node.log_records import log_records_in_ros
 from lwseg_ros.node.signals import ignore_signals
 
 # A process manager or an operator waits five.
@@ -63,23 +64,24 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
             hangs = False
             return
         nodes.append(node)
-        try:
-            executor.add_node(node)
-            if node.autostart():
-                executor.spin_until_future_complete(done)
-            else:
+        with log_records_in_ros(node.get_logger()):
+            try:
+                executor.add_node(node)
+                if node.autostart():
+                    executor.spin_until_future_complete(done)
+                else:
+                    exit_codes.put(1)
+            except ProcessEnd as end:
+                exit_codes.put(end.exit_code)
+                node.get_logger().fatal(str(end))
+            except Exception:
                 exit_codes.put(1)
-        except ProcessEnd as end:
-            exit_codes.put(end.exit_code)
-            node.get_logger().fatal(str(end))
-        except Exception:
-            exit_codes.put(1)
-            node.get_logger().fatal(traceback.format_exc())
-        finally:
-            ended = node.close()
-            executor.remove_node(node)
-            node.destroy_node()
-            hangs = not ended
+                node.get_logger().fatal(traceback.format_exc())
+            finally:
+                ended = node.close()
+                executor.remove_node(node)
+                node.destroy_node()
+                hangs = not ended
 
     thread = threading.Thread(target=live, name="node", daemon=True)
     thread.start()

@@ -14,7 +14,7 @@ from lwseg_ros.evaluation.counts import Counts
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction
 from lwseg_ros.evaluation.metrics import finite_or_none
 from lwseg_ros.model.acceptance import Acceptance
-from lwseg_ros.model.manifest import Manifest
+from lwseg_ros.model.manifest import NO_UNCERTAINTY, Manifest
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.kept_frames import FrameSelection, KeptFrame
 from lwseg_ros.replay.lookahead import map_ahead
@@ -88,7 +88,9 @@ def evaluate_bag(
                 evaluator.consistency.skip()
                 continue
             ground_truth = truth.judge(frame, image.shape[:2])
-            row = _measured(row, prediction, evaluator.add(prediction, ground_truth, image), evaluator.acceptance)
+            counts = evaluator.add(prediction, ground_truth, image)
+            known = None if manifest.uncertainty_kind == NO_UNCERTAINTY else prediction.uncertainty
+            row = _measured(row, prediction.label, known, counts, evaluator.acceptance)
             rows.append(row)
             on_prediction(frame, image, prediction)
             selection.offer(KeptFrame(frame.index, image, prediction, ground_truth, row, "spread"))
@@ -106,12 +108,18 @@ def _decoded(bag: Bag, frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndar
             yield frame, image
 
 
-def _measured(row: FrameRow, prediction: Prediction, counts: Counts | None, acceptance: Acceptance | None) -> FrameRow:
-    """Complete the row of a frame that has a label; counts are None without ground truth."""
-    if prediction.uncertainty is not None:
-        row = replace(row, mean_uncertainty=float(prediction.uncertainty.mean()) / 255)
+def _measured(
+    row: FrameRow,
+    label: np.ndarray,
+    uncertainty: np.ndarray | None,
+    counts: Counts | None,
+    acceptance: Acceptance | None,
+) -> FrameRow:
+    """Complete the row of a frame that has a label; uncertainty is None where it is not known, counts without ground truth."""
+    if uncertainty is not None:
+        row = replace(row, mean_uncertainty=float(uncertainty.mean()) / 255)
         if acceptance is not None:
-            accepted = acceptance.accepted(prediction.label, prediction.uncertainty)
+            accepted = acceptance.accepted(label, uncertainty)
             row = replace(row, accepted_share=float(accepted.mean()) / 255)
     if counts is None:
         return row

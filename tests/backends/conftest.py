@@ -1,9 +1,12 @@
-"""Model files and images for the runtimes' tests."""
+"""Model files, images and the fake GPU for the runtimes' tests."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+from support.gpu_fixture import FakeGpu, fake_gpu
 from support.tiny_model import painted_image, write_tiny_model
 
 from lwseg_ros.model.model_file import ModelFile
@@ -29,3 +32,24 @@ def camera_images() -> list[np.ndarray]:
     with Bag(SAMPLE_BAG) as bag:
         messages = list(bag.messages(bag.image_topic("/camera/image/compressed")))
         return [bag.image(message) for message in messages[:: max(1, len(messages) // 5)][:6]]
+
+
+@pytest.fixture
+def full() -> Iterator[FakeGpu]:
+    """The fake GPU with TensorRT."""
+    with fake_gpu("tensorrt") as gpu:
+        yield gpu
+
+
+@pytest.fixture
+def rtx() -> Iterator[FakeGpu]:
+    """The fake GPU with TensorRT for RTX."""
+    with fake_gpu("tensorrt_rtx") as gpu:
+        yield gpu
+
+
+@pytest.fixture(params=["full", "rtx"])
+def gpu(request: pytest.FixtureRequest) -> FakeGpu:
+    """The fake GPU with the one, then with the other."""
+    found: FakeGpu = request.getfixturevalue(request.param)
+    return found

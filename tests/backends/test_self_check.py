@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import numpy_helper
-from support.gpu_fixture import FakeGpu, fake_gpu
+from support.gpu_fixture import FakeGpu
 from support.tiny_model import tiny_graph, tiny_manifest
 
 from lwseg_ros.backends import BackendOptions, open_backend
@@ -18,12 +18,6 @@ from lwseg_ros.backends.openvino import OpenVinoBackend
 from lwseg_ros.backends.self_check import noise_image, self_check
 from lwseg_ros.errors import BackendError
 from lwseg_ros.model.model_file import DEFAULT_MODEL, ModelFile, load_model, resolve_model, save_model
-
-
-@pytest.fixture
-def gpu() -> Iterator[FakeGpu]:
-    with fake_gpu("tensorrt") as gpu:
-        yield gpu
 
 
 @pytest.fixture
@@ -58,35 +52,35 @@ IMAGE_FAULTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @pytest.mark.parametrize("fault", [*OUTPUT_FAULTS, *IMAGE_FAULTS])
 def test_a_device_that_mixes_up_is_caught(
-    gpu: FakeGpu, tiny_model: ModelFile, options: BackendOptions, fault: str
+    full: FakeGpu, tiny_model: ModelFile, options: BackendOptions, fault: str
 ) -> None:
     choice = open_backend(tiny_model, "tensorrt", options)
     assert choice.reason == "tensorrt was asked for; self-check: 100.00% of the labels are those of onnxruntime"
-    gpu.tensorrt.spoil_outputs = OUTPUT_FAULTS.get(fault)
-    gpu.tensorrt.spoil_image = IMAGE_FAULTS.get(fault)
+    full.tensorrt.spoil_outputs = OUTPUT_FAULTS.get(fault)
+    full.tensorrt.spoil_image = IMAGE_FAULTS.get(fault)
     with pytest.raises(BackendError, match=r"tensorrt \(Fake GPU\) disagrees with onnxruntime on .*onnx: "):
         self_check(tiny_model, choice.backend, options)
 
 
-def test_classes_colours_and_rows_of_the_default_model(gpu: FakeGpu, options: BackendOptions) -> None:
+def test_classes_colours_and_rows_of_the_default_model(full: FakeGpu, options: BackendOptions) -> None:
     model = load_model(resolve_model(DEFAULT_MODEL))
     backend = open_backend(model, "tensorrt", options).backend
     for fault in ("classes", "colours", "rows"):
-        gpu.tensorrt.spoil_outputs, gpu.tensorrt.spoil_image = OUTPUT_FAULTS.get(fault), IMAGE_FAULTS.get(fault)
+        full.tensorrt.spoil_outputs, full.tensorrt.spoil_image = OUTPUT_FAULTS.get(fault), IMAGE_FAULTS.get(fault)
         with pytest.raises(BackendError, match="of the labels are equal"):
             self_check(model, backend, options)
     backend.close()
 
 
 def test_it_is_refused_by_name_and_passed_over_by_auto(
-    gpu: FakeGpu, tiny_model: ModelFile, options: BackendOptions, caplog: pytest.LogCaptureFixture
+    full: FakeGpu, tiny_model: ModelFile, options: BackendOptions, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gpu.tensorrt.spoil_outputs = OUTPUT_FAULTS["classes"]
+    full.tensorrt.spoil_outputs = OUTPUT_FAULTS["classes"]
     with pytest.raises(
         BackendError, match=r"of the labels are equal, expected at least 99\.5%; its driver, library or"
     ):
         open_backend(tiny_model, "tensorrt", options)
-    assert gpu.cuda.live_objects() == (0, 0)
+    assert full.cuda.live_objects() == (0, 0)
     caplog.clear()
     choice = open_backend(tiny_model, "auto", options)
     assert choice.backend.name == "openvino"
@@ -94,26 +88,26 @@ def test_it_is_refused_by_name_and_passed_over_by_auto(
     assert [record.levelname for record in caplog.records if "disagrees" in record.message] == ["ERROR"]
 
 
-def test_every_image_of_a_batch_is_looked_at(gpu: FakeGpu, tiny_model: ModelFile, tmp_path: Path) -> None:
+def test_every_image_of_a_batch_is_looked_at(full: FakeGpu, tiny_model: ModelFile, tmp_path: Path) -> None:
     def spoil_the_last_of_three(label: np.ndarray, uncertainty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if len(label) == 3:
             label[2] = label[2, ::-1]
         return label, uncertainty
 
-    gpu.tensorrt.spoil_outputs = spoil_the_last_of_three
+    full.tensorrt.spoil_outputs = spoil_the_last_of_three
     open_backend(tiny_model, "tensorrt", BackendOptions(max_batch=2, cache_dir=tmp_path)).backend.close()
     with pytest.raises(BackendError, match="disagrees with onnxruntime"):
         open_backend(tiny_model, "tensorrt", BackendOptions(max_batch=3, cache_dir=tmp_path))
 
 
-def test_a_small_class_that_is_lost_is_seen(gpu: FakeGpu, tmp_path: Path, options: BackendOptions) -> None:
+def test_a_small_class_that_is_lost_is_seen(full: FakeGpu, tmp_path: Path, options: BackendOptions) -> None:
     """In few pixels: fewer than int8 may have others."""
     model = save_model(tiny_graph(), tiny_manifest(precision="int8"), tmp_path / "int8.onnx")
     label = OnnxRuntimeBackend(model, options).infer(noise_image((48, 64), 0)[None])[0]
     shares = np.bincount(label.reshape(-1), minlength=5) / label.size
     (rare, *_) = np.flatnonzero((shares > 0.002) & (shares < 0.1))
     other = two_most_seen(label)[0]
-    gpu.tensorrt.spoil_outputs = lambda label, uncertainty: (
+    full.tensorrt.spoil_outputs = lambda label, uncertainty: (
         np.where(label == rare, other, label).astype(np.uint8),
         uncertainty,
     )
@@ -121,7 +115,7 @@ def test_a_small_class_that_is_lost_is_seen(gpu: FakeGpu, tmp_path: Path, option
         open_backend(model, "tensorrt", options)
 
 
-def test_a_model_that_sees_one_class_only(gpu: FakeGpu, tmp_path: Path, options: BackendOptions) -> None:
+def test_a_model_that_sees_one_class_only(full: FakeGpu, tmp_path: Path, options: BackendOptions) -> None:
     """Its class and its uncertainty are compared all the same, and what that cannot tell is said."""
     graph = tiny_graph()
     (offsets,) = [tensor for tensor in graph.graph.initializer if tensor.name == "offsets"]
@@ -132,13 +126,13 @@ def test_a_model_that_sees_one_class_only(gpu: FakeGpu, tmp_path: Path, options:
     choice = open_backend(model, "tensorrt", options)
     assert "sees but one class in it: classes that are mixed up may go unseen" in choice.reason
     choice.backend.close()
-    gpu.tensorrt.spoil_outputs = lambda label, uncertainty: (swap(label, 2, 3), uncertainty)
+    full.tensorrt.spoil_outputs = lambda label, uncertainty: (swap(label, 2, 3), uncertainty)
     with pytest.raises(BackendError, match=r"0\.00% of the labels are equal"):
         open_backend(model, "tensorrt", options)
 
 
 def test_without_onnxruntime_openvino_is_the_reference(
-    gpu: FakeGpu, tiny_model: ModelFile, options: BackendOptions, monkeypatch: pytest.MonkeyPatch
+    full: FakeGpu, tiny_model: ModelFile, options: BackendOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = open_backend(tiny_model, "tensorrt", options).backend
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -15,8 +15,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from support.gpu_fixture import skip_where_tensorrt_cannot_build
 
-from lwseg_ros.backends import BackendOptions, cuda, load_runtime, tensorrt, tensorrt_builder, tensorrt_engines
+from lwseg_ros.backends import BackendOptions, cuda, load_runtime, tensorrt_builder, tensorrt_engines
 from lwseg_ros.backends.cuda import CudaDevice
 from lwseg_ros.backends.engine_cache import ANY, EngineCache
 from lwseg_ros.backends.tensorrt_builder import build_engine, engine_key, load_library
@@ -28,10 +29,7 @@ ORIN = CudaDevice(0, "Orin", "8.7", multiprocessors=16, shares_memory=True)
 
 @pytest.fixture(autouse=True)
 def _library() -> None:
-    if tensorrt_builder.installed_library() is None:
-        pytest.skip(tensorrt_builder.MISSING)
-    if load_library().needs_device_to_build and not tensorrt.probe(BackendOptions()).available:
-        pytest.skip("tensorrt builds on its device only, and there is none")
+    skip_where_tensorrt_cannot_build()
 
 
 @pytest.mark.parametrize("fixture", ["tiny_model", "tiny_fp16_model"])
@@ -46,6 +44,7 @@ def test_builds_with_progress(request: pytest.FixtureRequest, fixture: str) -> N
 
 @pytest.mark.parametrize("path", shipped_models().values(), ids=shipped_models().keys())
 def test_shipped_models_build(path: Path) -> None:
+    """In fp32; in the other precisions where these are made, in tests/training/conversion."""
     assert len(build_engine(load_model(path), BackendOptions(max_batch=2))) > 100_000
 
 

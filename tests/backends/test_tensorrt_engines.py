@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.gpu_fixture import FakeGpu, fake_gpu
+from support.gpu_fixture import FakeGpu
 
 from lwseg_ros.backends import BackendOptions, cuda, open_backend, tensorrt_builder
 from lwseg_ros.backends.engine_cache import ANY, EngineCache
@@ -18,18 +17,6 @@ from lwseg_ros.backends.tensorrt_builder import build_engine, load_library
 from lwseg_ros.backends.tensorrt_engines import device_keys, kernels_key
 from lwseg_ros.errors import BackendError, BackendUnavailableError
 from lwseg_ros.model.model_file import ModelFile
-
-
-@pytest.fixture
-def full() -> Iterator[FakeGpu]:
-    with fake_gpu("tensorrt") as gpu:
-        yield gpu
-
-
-@pytest.fixture
-def rtx() -> Iterator[FakeGpu]:
-    with fake_gpu("tensorrt_rtx") as gpu:
-        yield gpu
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.gpu_fixture import FakeGpu, fake_gpu
+from support.gpu_fixture import FakeGpu
 
 from lwseg_ros.backends import BackendOptions, tensorrt_slots
 from lwseg_ros.backends.base import Slot, SlottedBackend
@@ -20,12 +20,6 @@ from lwseg_ros.errors import BackendError, BackendLostError
 from lwseg_ros.model.model_file import ModelFile
 
 Open = Callable[..., TensorRtBackend]
-
-
-@pytest.fixture(params=["tensorrt", "tensorrt_rtx"])
-def gpu(request: pytest.FixtureRequest) -> Iterator[FakeGpu]:
-    with fake_gpu(request.param) as gpu:
-        yield gpu
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import onnxruntime
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
+from lwseg_ros.classes import ClassInfo
 from support.tiny_model import CLASSES, MEAN_RGB, STD_RGB, painted_image
 
 SIZE_HW = (48, 64)
-NUM_CLASSES = len(CLASSES)
 SHARPNESS = 8.0
 
 
@@ -24,7 +24,8 @@ SHARPNESS = 8.0
 class Form:
     """How a network was exported, and what its images are prepared by: (pixel * largest / 255 - mean) / std, RGB or BGR.
 
-    batch, size_hw: sides of the input, a text where they are free. stride: the output's. ends_in: what the output holds.
+    batch, size_hw: sides of the input, a text where they are free. stride: the output's. ends_in: what the output holds. classes:
+    whose colours it names.
     """
 
     batch: int | str = "batch"
@@ -38,6 +39,7 @@ class Form:
     std: tuple[float, float, float] = STD_RGB
     order: str = "rgb"
     largest: int = 1
+    classes: tuple[ClassInfo, ...] = CLASSES
 
     def prepared(self, image: np.ndarray) -> np.ndarray:
         """Bring an image uint8 BGR [H, W, 3] to what the network takes, as its users would write it."""
@@ -50,7 +52,7 @@ class Form:
 def color_network(form: Form) -> onnx.ModelProto:
     """Build the graph: of each pixel, or of the mean of stride x stride of them, how near it is to each class's colour."""
     elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(form.dtype))
-    means = np.array([info.color_rgb for info in CLASSES]) / 255  # [C, 3]
+    means = np.array([info.color_rgb for info in form.classes]) / 255  # [C, 3]
     if form.order == "bgr":
         means = means[:, ::-1]
     # -|x - mean|^2 without |x|^2, which all classes have; x = (prepared * std + mean) / largest.
@@ -67,7 +69,7 @@ def color_network(form: Form) -> onnx.ModelProto:
         helper.make_node("Conv", ["means", "weights", "bias"], ["logits"]),
     ]
     height, width = (side // form.stride if isinstance(side, int) else "out" for side in form.size_hw)
-    shape: list[Any] = [form.batch, NUM_CLASSES, height, width]
+    shape: list[Any] = [form.batch, len(form.classes), height, width]
     output, output_type = "logits", elem_type
     if form.ends_in in ("probabilities", "sigmoid"):
         operator = helper.make_node("Softmax", ["logits"], ["scores"], axis=1)
@@ -79,7 +81,7 @@ def color_network(form: Form) -> onnx.ModelProto:
         output, output_type, shape = "classes", TensorProto.INT64, [form.batch, height, width]
     elif form.channels_last:
         nodes.append(helper.make_node("Transpose", ["logits"], ["logits_last"], perm=[0, 2, 3, 1]))
-        output, shape = "logits_last", [form.batch, height, width, NUM_CLASSES]
+        output, shape = "logits_last", [form.batch, height, width, len(form.classes)]
     given = [form.batch, *form.size_hw, 3] if form.channels_last else [form.batch, 3, *form.size_hw]
     graph = helper.make_graph(
         nodes,

@@ -1,4 +1,4 @@
-"""The fake GPU inside this process: `with fake_gpu("tensorrt") as gpu: ...`.
+"""The fake GPU inside this process: `with fake_gpu("tensorrt") as gpu: ...`; and which tests need more than that.
 
 Its modules stand in the place of NVIDIA's for as long, freshly imported, so that nothing of another test is left in them.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lwseg_ros.backends import tensorrt_builder
+from lwseg_ros.backends import BackendOptions, tensorrt, tensorrt_builder
 
 FOLDER = Path(__file__).parent / "fake_gpu"
 MODULES = ("cuda", "tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "tensorrt_rtx_libs")
@@ -49,3 +49,11 @@ def fake_gpu(library: str) -> Iterator[FakeGpu]:
             tensorrt_builder.load_library.cache_clear()
             for name in [name for name in sys.modules if name.split(".")[0] in MODULES]:
                 del sys.modules[name]
+
+
+def skip_where_tensorrt_cannot_build() -> None:
+    """Skip a test that builds an engine where no TensorRT is, or one that builds on its device only."""
+    if tensorrt_builder.installed_library() is None:
+        pytest.skip(tensorrt_builder.MISSING)
+    if tensorrt_builder.load_library().needs_device_to_build and not tensorrt.probe(BackendOptions()).available:
+        pytest.skip("tensorrt builds on its device only, and there is none")

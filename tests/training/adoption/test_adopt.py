@@ -8,7 +8,16 @@ import numpy as np
 import onnx
 import pytest
 from lwseg_training.adoption.adopt import Adopted, Wish, adopt
-from support.foreign_graphs import SIZE_HW, Form, class_scores, foreign_output, write_data, write_foreign
+from onnx import helper, numpy_helper
+from support.foreign_graphs import (
+    SIZE_HW,
+    Form,
+    class_scores,
+    color_network,
+    foreign_output,
+    write_data,
+    write_foreign,
+)
 from support.tiny_model import CLASSES, MEAN_RGB, STD_RGB, painted_image
 
 from lwseg_ros.datasets import load_split
@@ -185,3 +194,37 @@ def test_labels_beyond_the_classes_are_named(tmp_path: Path) -> None:
     write_foreign(tmp_path / "foreign.onnx", ends_in="labels")
     with pytest.raises(ModelFileError, match=r"it gives the labels \[4\], and there are 4 classes, 0 to 3"):
         adopt(tmp_path / "foreign.onnx", tmp_path / "model.onnx", CLASSES[:4], Wish(MEAN_RGB, STD_RGB))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "message"),
+    [
+        (
+            [
+                helper.make_node("ReduceMean", ["logits", "axes"], ["mean"]),
+                helper.make_node("Add", ["logits", "mean"], ["y"]),
+            ],
+            {"axes": [0]},
+            "gives several images other labels than each of them alone; export the network with a dynamic batch",
+        ),
+        (
+            [
+                helper.make_node("Reshape", ["logits", "rows"], ["flat"]),
+                helper.make_node("Reshape", ["flat", "picture"], ["y"]),
+            ],
+            {"rows": [5, -1], "picture": [1, 5, 48, 64]},
+            "takes one image at a time only; export the network with a dynamic batch",
+        ),
+    ],
+)
+def test_a_graph_for_one_image_only_is_refused(
+    tmp_path: Path, nodes: list[onnx.NodeProto], constants: dict[str, list[int]], message: str
+) -> None:
+    model = color_network(Form(batch=1, opset=18))
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
+    model.graph.output[0].name = "y"
+    onnx.save_model(model, tmp_path / "foreign.onnx")
+    with pytest.raises(ModelFileError, match=message):
+        adopt(tmp_path / "foreign.onnx", tmp_path / "model.onnx", CLASSES, Wish(MEAN_RGB, STD_RGB))
+    assert not (tmp_path / "model.onnx").exists()

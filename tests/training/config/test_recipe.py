@@ -24,7 +24,7 @@ from lwseg_training.networks import build_network
 from support.camvid_miniature import miniature_recipe, write_recipe
 
 from lwseg_ros.datasets import DATASETS
-from lwseg_ros.errors import RecipeError
+from lwseg_ros.errors import RecipeError, RecipeWarning
 
 SHIPPED = shipped_recipes()
 
@@ -91,6 +91,29 @@ def test_overrides_change_single_values_and_are_read_as_yaml(tmp_path: Path) -> 
     assert recipe.network.options == {"sir_blocks": 1, "dwr2_blocks": 1, "dwr3_blocks": 1, "sir_depthwise": True}
     assert recipe.early is not None
     assert recipe.early.crop_hw == (32, 32)
+
+
+def test_an_override_that_replaces_a_section_says_which_keys_it_leaves_out(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "mini.yaml")
+    with pytest.warns(RecipeWarning) as warned:
+        recipe = load_recipe(
+            path, ["augmentation={crop_hw: [32, 32], noise: 3}", "network={name: dwrseg_b, options: {}}"]
+        )
+    assert (recipe.augmentation.scale, recipe.augmentation.noise) == ((1.0, 1.0), 3)
+    assert [str(warning.message) for warning in warned] == [
+        "augmentation={...} replaces the whole section: brightness (0.2), scale ([0.8, 1.25]) fall back to their defaults; "
+        "augmentation.KEY=VALUE changes single values",
+        "network={...} replaces the whole section: options.dwr2_blocks (1), options.dwr3_blocks (1), options.sir_blocks (1) "
+        "fall back to their defaults; network.KEY=VALUE changes single values",
+    ]
+
+
+def test_an_override_that_leaves_nothing_out_is_not_warned_of(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "mini.yaml")
+    every = "augmentation={crop_hw: [32, 32], scale: [1, 2], brightness: 0.1, noise: 3}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RecipeWarning)
+        load_recipe(path, [every, "augmentation.blur=0.1", "early={share: 0.5, crop_hw: [32, 32], scale: [0.5, 1]}"])
 
 
 @pytest.mark.parametrize(

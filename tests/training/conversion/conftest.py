@@ -1,14 +1,17 @@
-"""Fixtures of the conversion tests: painted splits of the tiny model's classes."""
+"""Fixtures of the conversion tests: painted splits of the tiny model's classes, and the shipped models."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import cv2
+import onnx
 import pytest
+from lwseg_training.conversion.half import in_half
 from support.tiny_model import CLASSES, painted_image
 
 from lwseg_ros.datasets import Split
+from lwseg_ros.model.model_file import ModelFile, load_model, shipped_models
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +29,15 @@ def _write(folder: Path, name: str, seed: int) -> Split:
         assert cv2.imwrite(str(pair[1]), label)
         pairs.append(pair)
     return Split("painted colours", name, CLASSES, 255, tuple(pairs))
+
+
+@pytest.fixture(scope="session", params=shipped_models().items(), ids=shipped_models().keys())
+def shipped(request: pytest.FixtureRequest) -> ModelFile:
+    """Each of the shipped model files."""
+    return load_model(request.param[1])
+
+
+@pytest.fixture(scope="session")
+def shipped_half(shipped: ModelFile) -> onnx.ModelProto:
+    """Its graph in half precision."""
+    return in_half(onnx.load_model_from_string(shipped.data))

@@ -11,7 +11,6 @@ from onnx import TensorProto, numpy_helper
 from support.tiny_model import painted_image, tiny_graph
 
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model.model_file import shipped_models
 
 
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
@@ -27,9 +26,8 @@ def outputs(model: onnx.ModelProto, image: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("name", shipped_models())
-def test_the_network_alone_is_half(name: str) -> None:
-    model = in_half(onnx.load_model(shipped_models()[name]))
+def test_the_network_alone_is_half(shipped_half: onnx.ModelProto) -> None:
+    model = shipped_half
     types = element_types(model)
     operators = [node.op_type for node in model.graph.node]
     for node in model.graph.node:

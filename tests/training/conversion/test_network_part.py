@@ -9,7 +9,7 @@ from onnx import helper
 from support.tiny_model import tiny_graph
 
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.model.model_file import shipped_models
+from lwseg_ros.model.model_file import ModelFile
 
 
 def test_normalisation_and_what_follows_the_last_convolution_are_no_part_of_it() -> None:
@@ -17,9 +17,8 @@ def test_normalisation_and_what_follows_the_last_convolution_are_no_part_of_it()
     assert [graph.node[position].op_type for position in sorted(network_part(graph))] == ["Conv", "Relu", "Conv"]
 
 
-@pytest.mark.parametrize("name", shipped_models())
-def test_shipped_models(name: str) -> None:
-    graph = onnx.load_model(shipped_models()[name]).graph
+def test_shipped_models(shipped: ModelFile) -> None:
+    graph = onnx.load_model_from_string(shipped.data).graph
     part = network_part(graph)
     outside = {node.op_type for position, node in enumerate(graph.node) if position not in part}
     assert {"Transpose", "ArgMax", "ReduceMax", "Round"} <= outside

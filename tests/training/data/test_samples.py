@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from lwseg_training.config.recipe import DatasetSection, Recipe, parse_recipe
 from lwseg_training.data import labelled_images as labelled_images_module
 from lwseg_training.data.class_frequencies import class_frequencies
 from lwseg_training.data.labelled_images import LabelledImages, load_splits, sequence_of
-from lwseg_training.data.samples import StepSampler, TrainingSamples, training_loader, worker_count
+from lwseg_training.data.samples import StepSampler, TrainingSamples, start_worker, training_loader, worker_count
 from support.camvid_miniature import miniature_recipe, write_miniature
 from support.tiny_model import write_tiny_model
 
@@ -242,3 +244,27 @@ def test_workers_share_the_cores_of_this_process_with_the_other_training_process
     assert [workers(cores, None) for cores in (1, 2, 8, 64)] == [1, 1, 7, 12]
     assert [workers(64, processes) for processes in ("4", "8", "64")] == [12, 7, 1]
     assert workers(64, "8", asked=3) == 3
+
+
+def test_a_worker_leaves_signals_to_the_trainer_and_ends_when_that_ends_it() -> None:
+    """Where a run fails, multiprocessing terminates the workers that are left and waits for them without end."""
+    context = multiprocessing.get_context("fork")
+    ours, its_own = context.Pipe()
+
+    def work() -> None:
+        start_worker(0)
+        while True:
+            its_own.send("there")
+            its_own.recv()
+
+    worker = context.Process(target=work, daemon=True)
+    worker.start()
+    its_own.close()  # so that nothing is waited for where the worker is gone
+    assert ours.recv() == "there"
+    for name in ("TERM", "INT", "TERM"):
+        subprocess.run(["sh", "-c", f"kill -{name} {worker.pid}"], check=True)  # by another process than the trainer
+        ours.send("still?")
+        assert ours.recv() == "there"
+    worker.terminate()
+    worker.join(300)
+    assert worker.exitcode == 0

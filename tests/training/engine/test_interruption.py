@@ -21,6 +21,7 @@ from lwseg_training.engine.checkpoint import load_checkpoint
 from lwseg_training.engine.fit import fit
 from lwseg_training.engine.segmentation import SegmentationTask
 from support.camvid_miniature import miniature_recipe, write_recipe
+from support.child_processes import children
 
 ALONE = Process(0, 1, torch.device("cpu"))
 # Bit-identical results are promised for one machine and one number of threads.
@@ -35,8 +36,8 @@ VARIED: dict[str, Any] = {
     "checkpoint_every_steps": 4,
     "workers": 1,
 }
-START_TIMEOUT_S = 60
-RUN_TIMEOUT_S = 180
+START_TIMEOUT_S = 300
+RUN_TIMEOUT_S = 900
 
 
 def train_command(recipe: Path, data: Path, out: Path, *more: str) -> list[str]:
@@ -62,7 +63,10 @@ def interrupt(command: list[str], out: Path, number: signal.Signals, delay_s: fl
             assert time.monotonic() < deadline, "no checkpoint in time"
             time.sleep(0.01)
         time.sleep(delay_s)
-        os.killpg(run.pid, number)  # as a terminal, `timeout` or a batch system does
+        workers = children(run.pid)
+        assert workers, "no process prepares samples"
+        for pid in (*workers, run.pid):  # all of them, as a batch system or a container's end does
+            os.kill(pid, number)
         _, stderr = run.communicate(timeout=RUN_TIMEOUT_S)
     return run.returncode, stderr
 

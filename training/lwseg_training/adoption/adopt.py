@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import torch
 from torch import nn
 
+from lwseg_ros.backends.self_check import noise_image
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.datasets import Split
 from lwseg_ros.errors import ModelFileError
@@ -116,7 +116,7 @@ def adopt(
         convertible = at_least_opset(foreign)
         check_foreign_sizes(convertible, given)
         session = ForeignSession(foreign, given)
-        noise = noise_images(given.size_hw)
+        noise = [noise_image(given.size_hw, seed) for seed in range(NUM_NOISE_IMAGES)]
         runs = [session.run(preprocessing(torch.from_numpy(image)[None])[0].numpy()) for image in noise]
         outputs = {name: [run[name] for run in runs] for name in names if name in runs[0]}
         output = find_output(outputs, len(classes), given.size_hw, wish.output, wish.values)
@@ -172,19 +172,6 @@ def adopt(
         return Adopted(save_model(model, manifest, path), given, output, calibration, check.parity)
 
 
-def noise_images(size_hw: tuple[int, int], count: int = NUM_NOISE_IMAGES) -> list[np.ndarray]:
-    """Return images uint8 BGR [H, W, 3] of coloured patches of several sizes, the same every time."""
-    random = np.random.default_rng(0)
-    images = []
-    for cells in range(2, 2 + count):
-        patches = random.integers(0, 256, (cells, cells, 3)).astype(np.float32)
-        image = cv2.resize(patches, size_hw[::-1], interpolation=cv2.INTER_NEAREST) + random.normal(
-            0, 12, (*size_hw, 3)
-        )
-        images.append(image.clip(0, 255).astype(np.uint8))
-    return images
-
-
 def _graph_around(
     network: ForeignNetwork,
     preprocessing: Preprocessing,
@@ -215,8 +202,9 @@ def _check_batches(model: onnx.ModelProto, images: Sequence[np.ndarray], least: 
 
     fix = "export the network with a dynamic batch"
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    alone = np.concatenate([session.run(["label"], {"image": image[None]})[0] for image in images])
     try:
+        # One alone may fail too, where a side was freed that is none of the batch.
+        alone = np.concatenate([session.run(["label"], {"image": image[None]})[0] for image in images])
         (together,) = session.run(["label"], {"image": np.stack(images)})
     except Exception as error:  # the library's errors have no common base
         raise ModelFileError(f"its graph takes one image at a time only; {fix}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lwseg_ros.errors import RecipeError
+from lwseg_ros.errors import RecipeError, RecipeWarning
 from lwseg_ros.files import load_yaml, parse_yaml
 from lwseg_training.config.renamed_keys import current_key, with_current_keys
 
@@ -504,6 +505,23 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(target, dict):
             raise RecipeError(f"{override!r}: {section} is a value, not a section")
     try:
-        target[name] = parse_yaml(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"{override!r}: the value is not YAML: {error}") from error
+    if lost := _left_out(target.get(name), value):
+        section = ".".join((*sections, name))
+        warnings.warn(
+            f"{section}={{...}} replaces the whole section: {', '.join(lost)} fall back to their defaults; {section}.KEY=VALUE "
+            "changes single values",
+            RecipeWarning,
+            stacklevel=2,
+        )
+    target[name] = value
+
+
+def _left_out(old: Any, new: Any, place: str = "") -> list[str]:
+    """List the keys of a section that another in its place does not give, with dots between levels and the values that they had."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return []
+    lost = [f"{place}{key} ({value})" for key, value in old.items() if key not in new]
+    return lost + [text for key in old if key in new for text in _left_out(old[key], new[key], f"{place}{key}.")]

@@ -7,6 +7,8 @@ asked for. Exact resume and equal results from several processes follow from tha
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -139,8 +141,16 @@ def worker_count(recipe: TrainingSettings) -> int:
 
 
 def start_worker(_worker: int) -> None:
-    """Make a process that prepares samples use one core and leave signals to the trainer."""
-    # A signal to the whole process group is for the trainer, which needs its workers until it has saved.
-    os.setpgid(0, 0)
+    """Make a process that prepares samples use one core and end when the trainer does, or when that ends it."""
+    # Those who end a run may signal all its processes, and the trainer needs its workers until it has saved.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    threading.Thread(target=_end_with_trainer, args=(os.getppid(),), daemon=True).start()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+
+
+def _end_with_trainer(trainer: int) -> None:
+    """Wait for a SIGTERM of the trainer's own: so it ends workers that are left when it fails. Its death a DataLoader notices."""
+    while signal.sigwaitinfo((signal.SIGTERM,)).si_pid != trainer:
+        pass
+    os._exit(0)
