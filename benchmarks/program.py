@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from lwseg_ros.errors import LwsegError
@@ -42,3 +43,8 @@ def run(
 def comparison(name: str, value: float, wanted: str, met: bool, digits: int = 3) -> dict[str, Any]:
     """Return a row of the summary."""
     return {"name": name, "value": round(value, digits), "wanted": wanted, "met": met}
+
+
+def round_ratio(slower: Sequence[Sequence[float]], faster: Sequence[Sequence[float]]) -> float:
+    """Return how many times as long the first takes: the median over the rounds of the ratio of a round's medians."""
+    return median(median(a) / median(b) for a, b in zip(slower, faster, strict=True))
