@@ -14,8 +14,8 @@ from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.files import write_json
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 
-BENCHMARKS = ("inference", "precisions", "live_latency", "peer", "arrival", "training_loader")
-TAKES_A_MODEL = ("inference", "precisions", "live_latency", "peer", "arrival")
+TAKES_A_MODEL = ("inference", "precisions", "live_latency", "peer", "frame_profile", "cameras", "threads", "arrival")
+BENCHMARKS = (*TAKES_A_MODEL, "training_loader")
 
 
 def run_benchmark(name: str, model: str, out: Path) -> dict[str, Any] | None:

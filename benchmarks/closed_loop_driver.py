@@ -23,6 +23,8 @@ from lwseg_ros.replay.live.protocol import Commands, emit
 
 WARM_UP_IMAGES = 3
 TIMEOUT_S = 120.0
+# What the node does once the label is out, uncertainty and times, is done before the next image comes.
+PAUSE_S = 0.03
 
 
 class ClosedLoopCamera(CameraNode):
@@ -63,6 +65,7 @@ class ClosedLoopCamera(CameraNode):
 
     def _ask(self, publisher: Any) -> dict[str, int] | None:
         """Publish the next image and wait for its label; None where none comes."""
+        time.sleep(PAUSE_S)
         stamp_ns = time.time_ns()
         image = with_stamp_ns(next(self._frames), stamp_ns)
         publish_ns = time.monotonic_ns()

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from benchmarks.closed_loop import Contender, ask_in_turns, latencies_s, latency_ms
-from benchmarks.program import argument_parser, comparison, round_ratio, run
+from benchmarks.program import argument_parser, comparison, markdown_table, round_ratio, run
 from lwseg_ros.evaluation.machine import machine
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 from lwseg_ros.model.precisions import find_model
@@ -50,15 +50,13 @@ def measure(model: str = DEFAULT_MODEL, turns: int = 6, images: int = 15) -> dic
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Put the figures into lines of text."""
-    lines = [
-        f"publish to label received, one image at a time, 480 x 360: {figures['model']}, {figures['images']} images"
+    """Put the figures into a Markdown table."""
+    rows = [
+        [name, *(f"{value:.1f}" for value in row["latency_ms"].values())] for name, row in figures["contenders"].items()
     ]
-    for name, row in figures["contenders"].items():
-        times = "   ".join(f"{rank} {value:7.1f}" for rank, value in row["latency_ms"].items())
-        lines.append(f"  {name:<22} {times} ms")
-    lines += [f"  {row['name']}: {row['value']:.2f}   ({row['wanted']} wanted)" for row in figures["comparisons"]]
-    return "\n".join(lines)
+    title = f"publish to label received, 480 x 360, {figures['model']}, {figures['images']} images one at a time"
+    ratios = [f"{row['name']}: {row['value']:.2f} ({row['wanted']} wanted)" for row in figures["comparisons"]]
+    return "\n".join([title, "", markdown_table(("node", "p50 ms", "p95 ms", "p99 ms"), rows), "", *ratios])
 
 
 def main(argv: list[str] | None = None) -> int:
