@@ -127,8 +127,8 @@ def _row(time_ms: float, work: Work, rate: float) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Put the figures into Markdown: a table a camera."""
-    lines = []
+    """Put the figures into Markdown: the picture where one was drawn, and a table a camera."""
+    lines = [f"![Where a frame's time goes]({figures['picture']})", ""] if "picture" in figures else []
     for name, case in figures["cases"].items():
         rows = []
         for stage, row in case["stages"].items():
@@ -167,6 +167,7 @@ def main(argv: list[str] | None = None) -> int:
         figures = measure(args.model)
         if args.docs is not None:
             write_atomically(args.docs.parent / PICTURE, frame_svg(figures).encode())
+            figures["picture"] = PICTURE
         return figures
 
     return run("frame_profile", args, measure_and_draw, table)

@@ -36,7 +36,7 @@ def run(
 ) -> int:
     """Measure, print a table (or JSON), and write `BENCHMARK.json`; return the exit code.
 
-    With --docs the table, which has to be Markdown then, goes into a page as well, under the date and the machine.
+    With --docs the table goes into a page as well, under the date and the machine; one that is no Markdown as it is printed.
     """
     try:
         if args.docs is not None:
@@ -45,7 +45,9 @@ def run(
         args.out.mkdir(parents=True, exist_ok=True)
         write_json(args.out / f"{benchmark}.json", figures)
         if args.docs is not None:
-            write_table(args.docs, benchmark, f"{conditions()}\n\n{table(figures)}")
+            text = table(figures)
+            body = text if "\n| ---" in text else f"```text\n{text}\n```"
+            write_table(args.docs, benchmark, f"{conditions()}\n\n{body}")
     except LwsegError as error:
         print(f"{benchmark}: {error}", file=sys.stderr)
         return 1
