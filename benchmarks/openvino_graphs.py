@@ -9,7 +9,7 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from lwseg_ros.backends import openvino_mixed
+from lwseg_ros.backends import openvino_colours, openvino_mixed
 from lwseg_ros.backends.openvino_mixed import MATRIX_OPS
 from lwseg_ros.errors import BackendError
 from lwseg_ros.model.model_file import ModelFile
@@ -49,6 +49,7 @@ def streams(model: ModelFile, precision: str, count: int, num_threads: int) -> l
         "INFERENCE_PRECISION_HINT": HINTS[precision],
     }
     graphs = [core.read_model(model.data, b"")]
+    reversed_colours = openvino_colours.take_out_reversal(graphs[0])
     if precision == MIXED:
         parts = openvino_mixed.split_off_tail(graphs[0])
         if parts is None:
@@ -58,11 +59,13 @@ def streams(model: ModelFile, precision: str, count: int, num_threads: int) -> l
         core.compile_model(graph, "CPU", settings | ({"INFERENCE_PRECISION_HINT": "f32"} if number else {}))
         for number, graph in enumerate(graphs)
     ]
-    return [_chain([part.create_infer_request() for part in compiled]) for _ in range(count)]
+    return [_chain([part.create_infer_request() for part in compiled], reversed_colours) for _ in range(count)]
 
 
-def _chain(requests: list[Any]) -> Infer:
-    def infer(images: np.ndarray) -> object:
+def _chain(requests: list[Any], reversed_colours: bool) -> Infer:
+    def infer(images: np.ndarray) -> Any:
+        if reversed_colours:
+            images = openvino_colours.reverse(images, np.empty_like(images))
         for request in requests[:-1]:
             images = request.infer({0: images}, share_inputs=True, share_outputs=True)[0]
         return requests[-1].infer({0: images}, share_inputs=True, share_outputs=False)
