@@ -12,7 +12,7 @@ import queue
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.evaluation.percentiles import percentiles
@@ -75,21 +75,21 @@ def _collect(group: ProcessGroup, answers: dict[str, list[list[Answer]]]) -> Non
     """Let the driver begin once all are there, and read its events to the end."""
     deadline_s: float | None = time.monotonic() + STARTUP_TIMEOUT_S
 
-    def handle(event: dict[str, object]) -> bool:
+    def handle(event: dict[str, Any]) -> bool:
         nonlocal deadline_s
         if event["event"] == "ready":
             deadline_s = None
             group.children[DRIVER].send("go")
         elif event["event"] == "answer":
-            times = (event["stamp_ns"], event["publish_ns"], event["receive_ns"])
-            answers[str(event["contender"])][event["turn"]].append(Answer(*times))  # type: ignore[index, arg-type]
+            answer = Answer(event["stamp_ns"], event["publish_ns"], event["receive_ns"])
+            answers[event["contender"]][event["turn"]].append(answer)
         elif event["event"] == "unanswered":
-            name = str(event["contender"])
+            name = event["contender"]
             raise LwsegError(
                 f"{name} did not answer an image within {event['timeout_s']} s; it said:\n{group.children[name].last_words()}"
             )
         elif event["event"] == "failed":
-            raise BagError(str(event["message"]))
+            raise BagError(event["message"])
         return event["event"] == "done"
 
     while True:

@@ -139,7 +139,7 @@ def table(figures: dict[str, Any]) -> str:
                     f"{row['num_bytes'] / 1e6:.2f}" if row["num_bytes"] else "",
                     f"{row['multiply_adds'] / 1e9:.2f}" if row["multiply_adds"] else "",
                     f"{row['p50_ms']:.2f}",
-                    f"{limit_ms:.2f}" if limit_ms else "",
+                    f"{limit_ms:.3f}" if limit_ms else "",
                     f"{row['p50_ms'] / limit_ms:.1f}" if limit_ms else "",
                 ]
             )
