@@ -18,6 +18,7 @@ from benchmarks.frame_stages import AFTER, STAGES, stage_times_ms, work_of
 from benchmarks.openvino_graphs import bare_network, streams
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.evaluation.machine import cores
 from lwseg_ros.model.model_file import ModelFile
 
 MS = 1_000_000
@@ -149,6 +150,25 @@ def test_threads_are_told_beside_openvinos_own_choice() -> None:
     row = threads.row("idle", "1", [[0.004, 0.004], [0.008]], [[0.002, 0.002], [0.004]])
     assert (row["p50_ms"], row["p50_to_0"]) == (4, 2)
     assert row["p99_to_0"] == pytest.approx(2)
+
+
+def test_every_number_of_threads_is_measured_alone_and_beside_a_busy_core(tiny_model: ModelFile) -> None:
+    figures = threads.measure(str(tiny_model.path), seconds=0.01)
+    counts = list(range(cores() + 1))
+    assert [(row["load"], row["num_threads"]) for row in figures["rows"]] == [
+        (load, count) for load in ("idle", "one core busy") for count in counts
+    ]
+    assert f"| one core busy: {counts[-1]} |" in threads.table(figures)
+
+
+def test_every_way_of_serving_cameras_is_measured(tiny_model: ModelFile) -> None:
+    figures = cameras.measure(str(tiny_model.path), cameras=(1, 3), seconds=0.01)
+    ways = [cameras.BATCH, cameras.SINGLE, cameras.STREAMS]
+    assert [(row["cameras"], row["way"]) for row in figures["rows"]] == [
+        (count, way) for count in (1, 3) for way in ways
+    ]
+    assert [row["times_the_batch"] for row in figures["rows"] if row["way"] == cameras.BATCH] == [1, 1]
+    assert f"| 3: streams ({min(3, cores())}) |" in cameras.table(figures)
 
 
 @pytest.mark.integration
