@@ -14,8 +14,18 @@ from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.files import write_json
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 
-BENCHMARKS = ("inference", "precisions", "live_latency", "arrival", "label_bandwidth", "training_loader")
-TAKES_A_MODEL = ("inference", "precisions", "live_latency", "arrival", "label_bandwidth")
+TAKES_A_MODEL = (
+    "inference",
+    "precisions",
+    "live_latency",
+    "peer",
+    "frame_profile",
+    "cameras",
+    "threads",
+    "arrival",
+    "label_bandwidth",
+)
+BENCHMARKS = (*TAKES_A_MODEL, "training_loader")
 
 
 def run_benchmark(name: str, model: str, out: Path) -> dict[str, Any] | None:

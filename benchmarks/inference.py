@@ -27,7 +27,7 @@ from lwseg_training.networks import build_network
 from lwseg_training.networks.count import count_network
 from lwseg_training.networks.normalization import Normalize
 
-from benchmarks.program import argument_parser, comparison, run
+from benchmarks.program import argument_parser, comparison, round_ratio, run
 from lwseg_ros.backends import BackendOptions, load_runtime
 from lwseg_ros.evaluation.latency import random_images, take_turns
 from lwseg_ros.evaluation.machine import machine
@@ -154,11 +154,6 @@ def bare_network(network: torch.nn.Module, size_hw: tuple[int, int], precision: 
     request = compiled.create_infer_request()
     inputs = {0: example.numpy()}
     return lambda: request.infer(inputs, share_inputs=True, share_outputs=True)
-
-
-def round_ratio(slower: list[list[float]], faster: list[list[float]]) -> float:
-    """Return how many times as long the first takes: the median over the rounds of the ratio of a round's medians."""
-    return median(median(a) / median(b) for a, b in zip(slower, faster, strict=True))
 
 
 @torch.inference_mode()

@@ -14,8 +14,8 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from benchmarks.inference import ROUNDS, round_ratio
-from benchmarks.program import argument_parser, comparison, run
+from benchmarks.inference import ROUNDS
+from benchmarks.program import argument_parser, comparison, round_ratio, run
 from lwseg_ros.backends import BACKENDS, CPU_PRECISIONS, Backend, BackendOptions, load_runtime
 from lwseg_ros.errors import BackendError
 from lwseg_ros.evaluation.latency import random_images, take_turns

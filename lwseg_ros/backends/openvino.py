@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lwseg_ros.backends import openvino_mixed
+from lwseg_ros.backends import openvino_colours, openvino_mixed
 from lwseg_ros.backends.base import Backend, BackendOptions, Probe, check_images
 from lwseg_ros.errors import BackendError, BackendUnavailableError
 from lwseg_ros.model.model_file import ModelFile
@@ -66,6 +66,7 @@ class OpenVinoBackend:
         self._max_batch = options.max_batch
         self._request: Any = None
         self._tail: Any = None
+        self._reversed: np.ndarray | None = None
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if options.num_threads:
             config["INFERENCE_NUM_THREADS"] = options.num_threads
@@ -83,7 +84,7 @@ class OpenVinoBackend:
             if self._request is None:
                 hint = {"INFERENCE_PRECISION_HINT": ELEMENT_TYPES[float_precision]}
                 self._request = core.compile_model(
-                    core.read_model(model.data, b""), "CPU", config | hint
+                    self._read(core, model.data), "CPU", config | hint
                 ).create_infer_request()
         except RuntimeError as error:
             raise BackendError(f"openvino {self.library_version} cannot open {model.path}: {error}") from error
@@ -92,10 +93,17 @@ class OpenVinoBackend:
         names = [output.get_any_name() for output in outputs]
         self._label, self._uncertainty = names.index("label"), names.index("uncertainty")
 
+    def _read(self, core: Any, data: bytes) -> Any:
+        """Read the model without the reversal of colours, for which there is room then."""
+        graph = core.read_model(data, b"")
+        if openvino_colours.take_out_reversal(graph):
+            self._reversed = np.empty((self._max_batch, *self._input_size_hw, 3), np.uint8)
+        return graph
+
     def _open_mixed(self, core: Any, data: bytes, config: dict[str, Any]) -> bool:
         """Open body and tail of the model in mixed precision; returns False, changing nothing, where that fails."""
         try:
-            parts = openvino_mixed.split_off_tail(core.read_model(data, b""))
+            parts = openvino_mixed.split_off_tail(self._read(core, data))
             if parts is None:
                 return False
             body = openvino_mixed.keep_fine_layers(core, parts[0])
@@ -115,6 +123,8 @@ class OpenVinoBackend:
         if self._request is None:
             raise BackendError("the openvino backend is closed")
         check_images(images, self._input_size_hw, self._max_batch)
+        if self._reversed is not None:
+            images = openvino_colours.reverse(images, self._reversed[: len(images)])
         try:
             if self._tail is None:
                 # Read where they are; the outputs, a request's own memory, are copied out once.

@@ -12,7 +12,7 @@ from support.conversions import copied, write_conversion
 
 from benchmarks import __main__ as summary
 from benchmarks import inference, precisions, training_loader
-from benchmarks.program import comparison
+from benchmarks.program import comparison, round_ratio
 from lwseg_ros.datasets import load_split, read_pair
 from lwseg_ros.evaluation.latency import take_turns
 from lwseg_ros.model.model_file import ModelFile
@@ -21,7 +21,7 @@ from lwseg_ros.model.model_file import ModelFile
 def test_a_ratio_is_the_median_over_the_rounds_and_bears_one_disturbed_round() -> None:
     slower = [[2.0, 2.0, 9.0], [4.0], [40.0, 40.0]]
     faster = [[1.0], [2.0, 2.0, 2.0], [1.0, 1.0]]
-    assert inference.round_ratio(slower, faster) == 2.0
+    assert round_ratio(slower, faster) == 2.0
 
 
 def test_contenders_take_turns_in_every_round() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -73,20 +73,20 @@ class ProcessGroup:
         self, image_topic: Topic, model: Path, backend: str, parameters: Mapping[str, str | int | float | bool]
     ) -> None:
         """Start the child `node` with its input remapped to a recorded topic. Like `start`, where interrupts are deferred."""
-        compressed = image_topic.msgtype == COMPRESSED_IMAGE
-        remapping = f"image{'/compressed' if compressed else ''}:={legal_topic(image_topic.name)}"
-        transport = "compressed" if compressed else "raw"
-        arguments = ["-m", "lwseg_ros.node", "--end-with-input", "--ros-args", "-r", remapping]
-        for name, value in {"model": str(model), "backend": backend, "transport": transport, **parameters}.items():
-            # JSON is YAML, which is how rcl reads the value: it keeps the type, and quotes a text that looks like a number
-            arguments += ["-p", f"{name}:={json.dumps(value)}"]
-        self._start("node", arguments)
+        arguments = node_arguments(image_topic, {"model": str(model), "backend": backend, **parameters})
+        self.start_program("node", ["-m", "lwseg_ros.node", *arguments])
 
     def start(self, name: str, config: Mapping[str, Any]) -> None:
         """Start the module `lwseg_ros.replay.live.NAME` with its configuration."""
         path = self._folder / f"{name}.json"
         path.write_text(json.dumps(config), encoding="utf-8")
-        self._start(name, ["-m", f"lwseg_ros.replay.live.{name}", str(path)])
+        self.start_program(name, ["-m", f"lwseg_ros.replay.live.{name}", str(path)])
+
+    def start_program(self, name: str, arguments: Sequence[str]) -> None:
+        """Start `python ARGUMENTS`, which has to end with its standard input, as a child of that name."""
+        self.children[name] = self._stack.enter_context(
+            Child(name, arguments, environment=self._environment, folder=self._folder, events=self.events)
+        )
 
     def check_alive(self, handle: Callable[[dict[str, Any]], object]) -> None:
         """Raise LiveReplayError when a process has ended, once `handle` has got what was told before."""
@@ -101,10 +101,16 @@ class ProcessGroup:
                 f"it said:\n{child.last_words()}"
             )
 
-    def _start(self, name: str, arguments: list[str]) -> None:
-        self.children[name] = self._stack.enter_context(
-            Child(name, arguments, environment=self._environment, folder=self._folder, events=self.events)
-        )
+
+def node_arguments(image_topic: Topic, parameters: Mapping[str, str | int | float | bool]) -> list[str]:
+    """List the command line of a node that segments a recorded topic and ends with its standard input."""
+    compressed = image_topic.msgtype == COMPRESSED_IMAGE
+    remapping = f"image{'/compressed' if compressed else ''}:={legal_topic(image_topic.name)}"
+    arguments = ["--end-with-input", "--ros-args", "-r", remapping]
+    for name, value in {"transport": "compressed" if compressed else "raw", **parameters}.items():
+        # JSON is YAML, which is how rcl reads the value: it keeps the type, and quotes a text that looks like a number
+        arguments += ["-p", f"{name}:={json.dumps(value)}"]
+    return arguments
 
 
 def image_bytes(bag: Bag, image: Topic) -> int:
