@@ -43,3 +43,11 @@ class DatasetError(LwsegError):
 
 class RecipeError(LwsegError):
     """A training recipe, or an override of one, makes no sense."""
+
+
+class PointCloudError(LwsegError):
+    """A point cloud cannot be used."""
+
+
+class TransformError(LwsegError):
+    """How one frame lies in another at some time is not known."""
