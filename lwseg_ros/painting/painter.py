@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lwseg_ros.errors import ImageError
 from lwseg_ros.painting.occlusion import visible
 from lwseg_ros.painting.projection import Projection
 from lwseg_ros.painting.sweep import SweepTimes
@@ -21,6 +22,7 @@ class LabelImages:
     """What one camera saw at one moment: label and uncertainty, uint8 [H, W], as the node `segment` publishes them.
 
     accepted: 255 where the model vouches for the label, uint8 [H, W]; None where it says nothing of that.
+    Raises ImageError where their sizes differ.
     """
 
     stamp_ns: int
@@ -28,6 +30,14 @@ class LabelImages:
     label: npt.NDArray[np.uint8]
     uncertainty: npt.NDArray[np.uint8]
     accepted: npt.NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        """Compare the sizes."""
+        shapes = [image.shape for image in (self.label, self.uncertainty, self.accepted) if image is not None]
+        if len(set(shapes)) > 1:
+            raise ImageError(
+                f"label, uncertainty and accepted pixels of one stamp have the sizes {shapes}; accepted: one"
+            )
 
 
 @dataclass(frozen=True)

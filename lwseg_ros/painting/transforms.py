@@ -30,9 +30,8 @@ class _Edge:
 
         It does not where time began anew, as in a bag's next round.
         """
-        return (parent, is_static, False) == (self.parent, False, self.is_static) and (
-            stamp_ns >= self.stamps_ns[-1] - HISTORY_NS
-        )
+        both_move = not is_static and not self.is_static
+        return both_move and parent == self.parent and stamp_ns >= self.stamps_ns[-1] - HISTORY_NS
 
 
 class TransformBuffer:
