@@ -14,8 +14,8 @@ from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.files import write_json
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 
-BENCHMARKS = ("inference", "precisions", "live_latency", "arrival", "training_loader")
-TAKES_A_MODEL = ("inference", "precisions", "live_latency", "arrival")
+BENCHMARKS = ("inference", "precisions", "live_latency", "arrival", "painting", "painting_live", "training_loader")
+TAKES_A_MODEL = ("inference", "precisions", "live_latency", "arrival", "painting_live")
 
 
 def run_benchmark(name: str, model: str, out: Path) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ CAMERA_CAUSES = ("no_labels", "no_calibration", "no_transform")
 SWEEP_CAUSES = ("superseded", "bad", "no_classes", *CAMERA_CAUSES, "error", "inactive")
 # How often transforms are asked for that are not there yet.
 RETRY_S = 0.005
+# How often to look whether a camera has fallen silent, which nothing else tells.
+LOOK_S = 0.05
 
 
 class MissingError(Exception):
@@ -158,7 +160,8 @@ class PaintWorker:
             return queue.is_closed or (queue.classes is not None and settled)
 
         with queue.changed:
-            queue.changed.wait_for(is_ready, max(0.0, deadline_s - time.monotonic()))
+            while not is_ready() and (left_s := deadline_s - time.monotonic()) > 0:
+                queue.changed.wait(min(left_s, LOOK_S))
 
     def _views(self, points: _Points, settings: PaintSettings, deadline_s: float) -> list[View]:
         """Give what each camera saw; raises MissingError where none can take part."""
