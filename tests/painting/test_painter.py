@@ -122,7 +122,7 @@ def test_without_the_cars_motion_labels_are_beside_their_points() -> None:
         things = truth.is_visible & np.isin(truth.label, (CAR, POLE)) & painted.is_seen
         wrong.append(float((painted.label[things] != truth.label[things]).mean()))
     assert wrong[0] < 0.001
-    assert wrong[1] > 0.03
+    assert wrong[1] > 0.1
 
 
 def test_two_cameras_paint_what_either_sees() -> None:

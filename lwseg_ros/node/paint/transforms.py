@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
@@ -45,8 +47,11 @@ class Tf2Transforms:
     def __init__(self, node: Node) -> None:
         """Listen in the node's executor."""
         self._tf2: Any = importlib.import_module("tf2_ros")
-        self._buffer = self._tf2.Buffer(node=node)
+        # Without the node, to which it would add a service each time, and until Jazzy a callback that fails.
+        self._buffer = self._tf2.Buffer()
         self._listener = self._tf2.TransformListener(self._buffer, node, spin_thread=False)
+        jump = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
+        self._jumps = node.get_clock().create_jump_callback(jump, post_callback=lambda _: self._buffer.clear())
 
     def lookup(self, target: str, target_ns: int, source: str, source_ns: int, fixed: str) -> np.ndarray:
         """See `TransformBuffer.lookup`."""
@@ -62,6 +67,7 @@ class Tf2Transforms:
 
     def close(self) -> None:
         """Listen no more."""
+        self._jumps.unregister()
         self._listener.unregister()
 
 

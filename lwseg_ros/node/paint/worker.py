@@ -175,7 +175,8 @@ class PaintWorker:
                 first = first or error
                 counts.missing[error.cause] += 1
                 counts.last_reason = str(error)
-                self._report(f"camera {camera} takes no part ({error.cause}): {error}")
+                who = f"camera {camera}".rstrip()
+                self._report(f"{who} takes no part ({error.cause}): {error}")
         if first is not None and not views:
             raise first
         return views
