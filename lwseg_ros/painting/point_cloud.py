@@ -60,6 +60,8 @@ def read_points(message: Any) -> np.ndarray:
 def positions(points: np.ndarray) -> np.ndarray:
     """Copy x, y and z of `read_points`' array to [3, N], float32, or float64 where one of them is.
 
+    A point at the origin, as drivers write where no beam came back, becomes nan.
+
     Raises:
         PointCloudError: one of the three is missing or no single float.
     """
@@ -75,6 +77,7 @@ def positions(points: np.ndarray) -> np.ndarray:
     out = np.empty((3, len(points)), np.result_type(*kinds))
     for row, axis in zip(out, "xyz", strict=True):
         row[:] = points[axis]
+    out[:, ~out.any(axis=0)] = np.nan
     return out
 
 

@@ -81,6 +81,13 @@ def test_positions_are_those_of_the_points(layout: dict[str, Any]) -> None:
     assert found.dtype == (np.float64 if "doubles" in str(layout) or "f8" in str(layout) else np.float32)
 
 
+def test_points_at_the_origin_are_none() -> None:
+    source = cloud()
+    source.data = np.float32([[0, 0, 0], [0, 0, 1], [-0.0, 0, 0], [0, 2, 0]]).tobytes()
+    found = positions(read_points(source))
+    assert np.isnan(found).all(axis=0).tolist() == [True, False, True, False]
+
+
 @pytest.mark.parametrize("keep", [None, np.array([True, False, True, False])], ids=["all", "some"])
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_a_painted_cloud_has_the_points_and_the_four_fields(layout: dict[str, Any], keep: np.ndarray | None) -> None:
