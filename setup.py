@@ -90,6 +90,7 @@ setup(
         "console_scripts": [
             "lwseg = lwseg_ros.cli:main",
             "segment = lwseg_ros.node.__main__:main",
+            "paint = lwseg_ros.node.paint.__main__:main",
         ],
         "lwseg.commands": [
             "evaluate = lwseg_ros.commands.evaluate",

@@ -24,8 +24,9 @@ TAKES_A_MODEL = (
     "threads",
     "arrival",
     "label_bandwidth",
+    "painting_live",
 )
-BENCHMARKS = (*TAKES_A_MODEL, "training_loader")
+BENCHMARKS = (*TAKES_A_MODEL, "painting", "training_loader")
 
 
 def run_benchmark(name: str, model: str, out: Path) -> dict[str, Any] | None:

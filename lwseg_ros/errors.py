@@ -47,3 +47,11 @@ class RecipeError(LwsegError):
 
 class RecipeWarning(UserWarning):
     """An override of a recipe does more than it may be meant to; for the user, who can write another."""
+
+
+class PointCloudError(LwsegError):
+    """A point cloud cannot be used."""
+
+
+class TransformError(LwsegError):
+    """How one frame lies in another at some time is not known."""

@@ -15,7 +15,7 @@ from lwseg_ros.errors import CalibrationError
 from lwseg_ros.files import load_yaml
 from lwseg_ros.imaging.camera_info import scale_camera_info
 
-DISTORTION_MODELS = {"plumb_bob": 5, "rational_polynomial": 8}
+DISTORTION_MODELS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 TOLERANCE_PX = 0.01
 MAX_STEPS = 200
 
@@ -28,13 +28,16 @@ class Calibration:
         size_hw: of the images, pixels.
         focal_px: horizontal and vertical focal length, pixels.
         center_px: the principal point, column and row; pixel centres lie at whole numbers.
-        distortion: k1, k2, p1, p2, k3, k4, k5, k6 as OpenCV's; empty where there is none.
+        distortion: k1, k2, p1, p2, k3, k4, k5, k6 as OpenCV's; empty where there is none. Of an equidistant lens its k1 to k4.
+        is_equidistant: whether the angle from the optical axis, not its tangent, is what distortion and focal length are of, as
+            in OpenCV's fisheye model.
     """
 
     size_hw: tuple[int, int]
     focal_px: tuple[float, float]
     center_px: tuple[float, float]
     distortion: tuple[float, ...] = ()
+    is_equidistant: bool = False
 
     @classmethod
     def of_camera_info(cls, info: Any, size_hw: tuple[int, int], *, is_rectified: bool = False) -> Calibration:
@@ -61,14 +64,20 @@ class Calibration:
                 f"{size_hw[1]} pixels (height x width)"
             )
         distortion = () if is_rectified else _distortion(info)
-        return cls(size_hw, (fx, fy), (cx, cy), distortion)
+        is_equidistant = not is_rectified and info.distortion_model == "equidistant"
+        return cls(size_hw, (fx, fy), (cx, cy), distortion, is_equidistant)
 
     def ray_y(self) -> np.ndarray:
         """Compute y, downwards, of the ray (x, y, 1) of every row, float64 [H], or with distortion of every pixel, [H, W].
 
         Raises:
-            CalibrationError: the distortion cannot be undone in the whole image.
+            CalibrationError: the distortion cannot be undone in the whole image; the lens is equidistant, whose rays need not meet
+                the plane before the camera.
         """
+        if self.is_equidistant:
+            raise CalibrationError(
+                "distances are not told of an equidistant lens, only of plumb_bob and rational_polynomial"
+            )
         height, width = self.size_hw
         rows = (np.arange(height) - self.center_px[1]) / self.focal_px[1]
         if not self.distortion:
@@ -78,7 +87,7 @@ class Calibration:
         ray = seen.copy()
         with np.errstate(all="ignore"):
             for _ in range(MAX_STEPS):
-                error = seen - _distorted(ray, self.distortion)
+                error = seen - distorted(ray, self.distortion)
                 farthest_px = float(np.abs(error).max()) * max(self.focal_px)
                 if farthest_px <= TOLERANCE_PX:
                     return np.asarray(ray[1])
@@ -128,17 +137,18 @@ def _numbers(values: Any, count: int | None = None) -> list[float]:
 
 def _distortion(info: Any) -> tuple[float, ...]:
     values = [float(value) for value in info.d]
-    if not any(values):
+    if not any(values) and info.distortion_model != "equidistant":
         return ()
     count = DISTORTION_MODELS.get(info.distortion_model)
     if count is None or not all(map(math.isfinite, values)) or any(values[count:]):
         raise CalibrationError(
-            f"its distortion {info.distortion_model!r} {values} is not known; known are {' and '.join(DISTORTION_MODELS)}"
+            f"its distortion {info.distortion_model!r} {values} is not known; known are {', '.join(DISTORTION_MODELS)}"
         )
-    return (*values, *[0.0] * 8)[:8]
+    size = 4 if info.distortion_model == "equidistant" else 8
+    return (*values, *[0.0] * 8)[:size]
 
 
-def _distorted(ray: np.ndarray, distortion: tuple[float, ...]) -> np.ndarray:
+def distorted(ray: np.ndarray, distortion: tuple[float, ...]) -> np.ndarray:
     """Distort x and y, float64 [2, ...], as OpenCV's calib3d does (Camera Calibration and 3D Reconstruction)."""
     k1, k2, p1, p2, k3, k4, k5, k6 = distortion
     x, y = ray

@@ -88,7 +88,7 @@ def inference_status(
         level = DiagnosticStatus.ERROR
         complaints.insert(0, trouble)
     message = ", ".join(filter(None, (state, "; ".join(complaints))))
-    return _status(level, f"{name}: inference", message, hardware_id, values)
+    return status(level, f"{name}: inference", message, hardware_id, values)
 
 
 def camera_status(
@@ -138,7 +138,7 @@ def camera_status(
         "stamp_offset_ms": stamp_clock.offset_ms,
         **(lately._asdict() if lately is not None else {}),
     }
-    return _status(level, f"{name}: camera {camera}".rstrip(), message, hardware_id, values)
+    return status(level, f"{name}: camera {camera}".rstrip(), message, hardware_id, values)
 
 
 def _complaints(
@@ -229,7 +229,8 @@ def _describe_stamps(clock: StampClock) -> str:
     return f"the stamps are from another clock, {off}: {STAMP_REMEDY}"
 
 
-def _status(level: bytes, name: str, message: str, hardware_id: str, values: dict[str, object]) -> DiagnosticStatus:
+def status(level: bytes, name: str, message: str, hardware_id: str, values: dict[str, object]) -> DiagnosticStatus:
+    """Make a status; a value that is None becomes an empty text."""
     pairs = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
     return DiagnosticStatus(level=level, name=name, message=message, hardware_id=hardware_id, values=pairs)
 

@@ -18,8 +18,8 @@ class LaunchArgumentError(LwsegError):
     """A launch argument makes no sense."""
 
 
-def parameter_values(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Give the node's parameters in their types, from the launch arguments' texts by name.
+def parameter_values(texts: Mapping[str, str], parameters: Mapping[str, Parameter] = PARAMETERS) -> dict[str, Any]:
+    """Give a node's parameters in their types, from the launch arguments' texts by name.
 
     An empty text leaves a parameter to the parameters file. Raises LaunchArgumentError.
     """
@@ -27,7 +27,7 @@ def parameter_values(texts: Mapping[str, str]) -> dict[str, Any]:
     for name, text in texts.items():
         if not text:
             continue
-        parameter = PARAMETERS[name]
+        parameter = parameters[name]
         value = _value(text, parameter)
         fault = parameter.fault(name, value)
         if fault:
@@ -110,4 +110,20 @@ def remappings(cameras: Sequence[str], image: str, camera_info: str) -> list[tup
         for topic, target in (("image", image), ("camera_info", info)):
             if target:
                 pairs.append((f"{prefix}{topic}", target.replace("{camera}", camera)))
+    return pairs
+
+
+def paint_remappings(cameras: Sequence[str], points: str, segment: str) -> list[tuple[str, str]]:
+    """Give the remappings of the node `paint`: the points, and of each camera what the node `segment` publishes.
+
+    cameras: as in `remappings`. points: a topic; empty: the node's own. segment: the full name of the node.
+    """
+    pairs = [("points", points)] if points else []
+    pairs.append(("label_info_json", f"{segment}/label_info_json"))
+    for camera in cameras or ("",):
+        prefix = f"{camera}/" if camera else ""
+        pairs += [
+            (f"{prefix}{topic}", f"{segment}/{prefix}{topic}")
+            for topic in ("label", "uncertainty", "accepted", "camera_info")
+        ]
     return pairs

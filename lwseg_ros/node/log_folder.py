@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def arguments_without_log_folder() -> list[str]:
+def arguments_without_log_folder(program: str = "segment") -> list[str]:
     """Return the ROS arguments that turn the log file off where there is no folder for it, else none; the console stays."""
     try:
         folder = _log_folder()
@@ -15,7 +15,7 @@ def arguments_without_log_folder() -> list[str]:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(f"{folder} cannot be written")
     except OSError as error:
-        print(f"segment: no log file, only the console: {error}; ROS_LOG_DIR names another folder", file=sys.stderr)
+        print(f"{program}: no log file, only the console: {error}; ROS_LOG_DIR names another folder", file=sys.stderr)
         return ["--ros-args", "--disable-external-lib-logs"]
     return []
 

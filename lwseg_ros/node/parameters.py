@@ -130,14 +130,14 @@ def _cameras_fault(name: str, value: Sequence[str]) -> str | None:
     return None
 
 
-_DEFAULTS = {field.name: field.default for field in fields(Settings)}
+def table(settings: type, **parameters: Parameter) -> dict[str, Parameter]:
+    """Give the parameters by name, each with its default in a dataclass of settings."""
+    defaults = {field.name: field.default for field in fields(settings)}
+    return {name: replace(parameter, default=defaults[name]) for name, parameter in parameters.items()}
 
 
-def _table(**parameters: Parameter) -> dict[str, Parameter]:
-    return {name: replace(parameter, default=_DEFAULTS[name]) for name, parameter in parameters.items()}
-
-
-PARAMETERS = _table(
+PARAMETERS = table(
+    Settings,
     model=Parameter("Model file: a path, or the name of a shipped model.", "unconfigured"),
     precision=Parameter(
         "Which of the model's files: NAME.onnx, or NAME.fp16.onnx or NAME.int8.onnx beside it; auto takes the best for runtime and "
@@ -223,11 +223,13 @@ PARAMETERS = _table(
 )
 
 
-def faults(values: Mapping[str, Any], *, unconfigured: bool) -> list[str]:
+def faults(
+    values: Mapping[str, Any], *, unconfigured: bool, parameters: Mapping[str, Parameter] = PARAMETERS
+) -> list[str]:
     """List what is wrong with a change of some parameters in the node's present state."""
     found: list[str] = []
     for name, value in values.items():
-        parameter = PARAMETERS.get(name)
+        parameter = parameters.get(name)
         if parameter is None:
             continue
         if parameter.change == "unconfigured" and not unconfigured:
@@ -239,10 +241,10 @@ def faults(values: Mapping[str, Any], *, unconfigured: bool) -> list[str]:
     return found
 
 
-def help_text() -> str:
+def help_text(parameters: Mapping[str, Parameter] = PARAMETERS) -> str:
     """List all parameters for `--help`."""
     lines = []
-    for name, parameter in PARAMETERS.items():
+    for name, parameter in parameters.items():
         default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
         lines.append(f"  {name} (default {default!r}; {parameter.accepted}; changes: {parameter.change})")
         lines.append(f"      {parameter.description}")

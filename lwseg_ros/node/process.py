@@ -33,14 +33,17 @@ class ProcessEnd(Exception):  # noqa: N818  an end, not an error
         self.exit_code = exit_code
 
 
-def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueue[int]) -> int:
+def spin_until_signal(
+    make_node: Callable[[], Any], exit_codes: queue.SimpleQueue[int], program: str = "segment"
+) -> int:
     """Run a node until a signal, and return the exit code.
 
     make_node gives an rclpy node with `autostart() -> bool`, which gets it ready, `interrupt()`, which tells it, from another
     thread, to give up what takes long, and `close() -> bool`, which ends its threads and returns False where one hangs.
     exit_codes is what `queue_signals` returned: 0 is put there by a signal, here 1 when the node cannot start or a callback
-    fails, and the exit code of a `ProcessEnd`. The node lives in a thread, since only the main thread handles signals, and it
-    cannot while it waits in the middleware; rclpy's own handlers must be off: they pull the context away under that thread.
+    fails, and the exit code of a `ProcessEnd`. program: what begins the lines on standard error. The node lives in a thread,
+    since only the main thread handles signals, and it cannot while it waits in the middleware; rclpy's own handlers must be
+    off: they pull the context away under that thread.
 
     What has not ended END_TIMEOUT_S after that, such as an inference that does not return, is not waited for: then this
     ends the process itself and does not return.
@@ -60,7 +63,7 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
                 1
             )  # first, here and below: nobody may read the text, and then writing it fails or never returns
             wrong = isinstance(error, (ParameterException, NameValidationException))
-            print(f"segment: {error if wrong else traceback.format_exc()}", file=sys.stderr)
+            print(f"{program}: {error if wrong else traceback.format_exc()}", file=sys.stderr)
             hangs = False
             return
         nodes.append(node)
@@ -93,7 +96,7 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
     thread.join(END_TIMEOUT_S)
     ignore_signals()
     if hangs:  # the interpreter's own end would wait for it, or take memory away under it
-        last_words = threading.Thread(target=_say_what_hangs, daemon=True)
+        last_words = threading.Thread(target=_say_what_hangs, args=(program,), daemon=True)
         last_words.start()
         last_words.join(LAST_WORDS_TIMEOUT_S)
         os._exit(exit_code)
@@ -101,7 +104,7 @@ def spin_until_signal(make_node: Callable[[], Any], exit_codes: queue.SimpleQueu
     return exit_code
 
 
-def _say_what_hangs() -> None:
+def _say_what_hangs(program: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # a pipe whose reader is gone; a closed stream
-        print("segment: ends without waiting for what hangs", file=sys.stderr, flush=True)
+        print(f"{program}: ends without waiting for what hangs", file=sys.stderr, flush=True)
         print(end="", flush=True)

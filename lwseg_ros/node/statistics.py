@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -42,14 +42,14 @@ class FrameStatistics:
     Times are of a steady clock, in seconds.
     """
 
-    def __init__(self, started_s: float) -> None:
+    def __init__(self, started_s: float, causes: Sequence[str] = DROP_CAUSES) -> None:
         self._lock = threading.Lock()
         self._started_s = started_s
         self._last_arrival_s = started_s
         self._unanswered_since_s: float | None = None
         self._received = 0
         self._segmented = 0
-        self._dropped = dict.fromkeys(DROP_CAUSES, 0)
+        self._dropped = dict.fromkeys(causes, 0)
         self._lost = 0
         self._arrivals_s: deque[float] = deque()
         self._outputs: deque[tuple[float, float]] = deque()
@@ -82,7 +82,7 @@ class FrameStatistics:
                 self._outputs.popleft()
 
     def add_drop(self, cause: str) -> None:
-        """Count a frame that was dropped for one of `DROP_CAUSES`."""
+        """Count a frame that was dropped for one of the causes."""
         with self._lock:
             self._dropped[cause] += 1
 

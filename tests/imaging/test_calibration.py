@@ -86,7 +86,8 @@ NAN = float("nan")
         ({"k": [NAN] * 9}, "focal lengths nan and nan and principal point nan, nan are of no camera"),
         ({"k": list(np.eye(3).ravel())}, "focal lengths 1 and 1 and principal point 0, 0 are of no camera"),
         ({"d": [NAN, 0, 0, 0, 0]}, r"its distortion 'plumb_bob' \[nan, 0.0, 0.0, 0.0, 0.0\] is not known"),
-        ({"distortion_model": "equidistant"}, "'equidistant' .* known are plumb_bob and rational_polynomial"),
+        ({"distortion_model": "thin_prism"}, "'thin_prism' .* known are plumb_bob, rational_polynomial, equidistant"),
+        ({"distortion_model": "equidistant", "d": [0, 0, 0, 0, 1]}, "is not known"),
         ({"distortion_model": "rational_polynomial", "d": [0] * 8 + [1]}, "is not known"),
     ],
 )
@@ -99,6 +100,14 @@ def test_what_is_no_calibration_of_the_images_is_named(tmp_path: Path, fields: d
 def test_a_distortion_that_folds_the_image_is_refused(tmp_path: Path, distortion: list[float]) -> None:
     with pytest.raises(CalibrationError, match="cannot be undone up to the image's corners"):
         Calibration.of_camera_info(info(tmp_path, d=distortion), SIZE_HW).ray_y()
+
+
+def test_no_distances_are_told_of_an_equidistant_lens_even_without_distortion(tmp_path: Path) -> None:
+    calibration = Calibration.of_camera_info(info(tmp_path, distortion_model="equidistant", d=[0.0] * 4), SIZE_HW)
+    assert calibration.is_equidistant
+    assert calibration.distortion == (0.0, 0.0, 0.0, 0.0)
+    with pytest.raises(CalibrationError, match="distances are not told of an equidistant lens"):
+        calibration.ray_y()
 
 
 @pytest.mark.parametrize(

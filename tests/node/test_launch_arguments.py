@@ -15,6 +15,7 @@ from lwseg_ros.node.launch_arguments import (
     remappings,
     switch,
 )
+from lwseg_ros.node.paint.parameters import PAINT_PARAMETERS
 from lwseg_ros.node.parameters import PARAMETERS
 
 LAUNCH = Path(__file__).parents[2] / "launch"
@@ -192,6 +193,8 @@ def test_launch_files_use_only_arguments_that_they_declare(path: Path) -> None:
     declared = calls(tree, "DeclareLaunchArgument")
     if path.name == "segment.launch.py":
         declared |= set(PARAMETERS)  # declared in a loop over the table
+    if path.name == "paint.launch.py":
+        declared |= set(PAINT_PARAMETERS)
     used = calls(tree, "LaunchConfiguration", "text")
     assert used
     assert used <= declared

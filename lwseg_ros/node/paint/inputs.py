@@ -1,0 +1,124 @@
+"""What the node subscribes: the points, each camera's images and calibration, and what the labels mean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import String
+
+from lwseg_ros.errors import ImageError
+from lwseg_ros.imaging import messages
+from lwseg_ros.node.image_subscription import ImageSubscription
+from lwseg_ros.node.paint.classes import LabelClasses
+from lwseg_ros.node.paint.parameters import PaintSettings
+from lwseg_ros.node.paint.sweep_queue import Sweep, SweepQueue
+from lwseg_ros.node.publishers import LATCHED_QOS, OUTPUT_QOS
+from lwseg_ros.node.statistics import FrameStatistics
+
+IMAGE_KINDS = ("label", "uncertainty", "accepted")
+
+
+class PaintInputs:
+    """The subscriptions while the node is active; they only decode an image and leave it, or a sweep, in the queue."""
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        queue: SweepQueue,
+        statistics: FrameStatistics,
+        settings: PaintSettings,
+        report: Callable[[str], None],
+    ) -> None:
+        """Subscribe."""
+        self._node = node
+        self._queue = queue
+        self._statistics = statistics
+        self._report = report
+        self.bad_images = dict.fromkeys(queue.histories, 0)
+        self.points = ImageSubscription(
+            node,
+            PointCloud2,
+            "points",
+            depth=settings.input_depth,
+            setting=settings.input_reliability,
+            on_message=self._on_points,
+            on_lost=statistics.add_lost,
+        )
+        self._subscriptions = [node.create_subscription(String, "label_info_json", self._on_classes, LATCHED_QOS)]
+        for camera in queue.histories:
+            prefix = f"{camera}/" if camera else ""
+            for kind in IMAGE_KINDS:
+                self._subscriptions.append(
+                    node.create_subscription(Image, f"{prefix}{kind}", self._image_taker(camera, kind), OUTPUT_QOS)
+                )
+            self._subscriptions.append(
+                node.create_subscription(CameraInfo, f"{prefix}camera_info", self._info_taker(camera), OUTPUT_QOS)
+            )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self.points.close()
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.pop())
+
+    def _on_points(self, message: PointCloud2) -> None:
+        now_s = time.monotonic()
+        self._statistics.add_arrival(now_s)
+        if self._queue.put(Sweep(message, now_s)) is not None:
+            self._statistics.add_drop("superseded")
+
+    def _on_classes(self, message: String) -> None:
+        try:
+            classes = LabelClasses.parse(message.data)
+        except ImageError as error:
+            self._report(str(error))
+            return
+        with self._queue.changed:
+            self._queue.classes = classes
+            for history in self._queue.histories.values():
+                history.expects_accepted = classes.has_accepted
+            self._queue.changed.notify_all()
+
+    def _image_taker(self, camera: str, kind: str) -> Callable[[Image], None]:
+        def take(message: Image) -> None:
+            try:
+                image = _bytes_of(message, may_be_float=kind == "uncertainty")
+            except ImageError as error:
+                self.bad_images[camera] += 1
+                self._report(f"{kind} of camera {camera} cannot be used: {error}")
+                return
+            stamp = message.header.stamp
+            stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+            with self._queue.changed:
+                self._queue.last_image_s[camera] = time.monotonic()
+                self._queue.histories[camera].add(kind, stamp_ns, message.header.frame_id, image)
+                self._queue.changed.notify_all()
+
+        return take
+
+    def _info_taker(self, camera: str) -> Callable[[CameraInfo], None]:
+        def take(message: CameraInfo) -> None:
+            with self._queue.changed:
+                self._queue.histories[camera].camera_info = message
+                self._queue.changed.notify_all()
+
+        return take
+
+
+def _bytes_of(message: Any, *, may_be_float: bool) -> np.ndarray:
+    """Give an image as uint8 [H, W], contiguous: mono8, or 32FC1 of 0 to 1; raises ImageError."""
+    if may_be_float and message.encoding == "32FC1":
+        fields = {name: getattr(message, name) for name in ("height", "width", "step", "data", "is_bigendian")}
+        words = messages.view(SimpleNamespace(encoding="8UC4", **fields))
+        floats = np.ascontiguousarray(words).view(">f4" if message.is_bigendian else "<f4")[..., 0]
+        return np.rint(np.nan_to_num(floats, nan=1.0).clip(0, 1) * 255).astype(np.uint8)
+    pixels = messages.view(message)
+    if pixels.ndim != 2 or pixels.dtype != np.uint8:
+        raise ImageError(f"its encoding is {message.encoding!r}; accepted: mono8, and of uncertainty 32FC1")
+    return np.ascontiguousarray(pixels)

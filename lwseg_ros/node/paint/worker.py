@@ -1,0 +1,237 @@
+"""The thread that paints: waits for what belongs to a sweep, and accounts for every one."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lwseg_ros.errors import CalibrationError, ImageError, PointCloudError, TransformError
+from lwseg_ros.node.paint.classes import LabelClasses
+from lwseg_ros.node.paint.parameters import PaintSettings
+from lwseg_ros.node.paint.sweep_queue import Sweep, SweepQueue
+from lwseg_ros.node.paint.transforms import Transforms
+from lwseg_ros.node.statistics import FrameStatistics
+from lwseg_ros.painting.painter import LabelImages, Occlusion, PaintedPoints, View, paint
+from lwseg_ros.painting.point_cloud import point_times_ns, positions, read_points
+from lwseg_ros.painting.projection import Projection
+from lwseg_ros.painting.sweep import SweepTimes
+
+# Why a camera takes no part in painting a sweep; of a sweep in which none does, it is the first camera's.
+CAMERA_CAUSES = ("no_labels", "no_calibration", "no_transform")
+# superseded: others waited behind it, and its time was over. bad: no usable cloud. no_classes: nobody has said what the labels
+# mean. error: a fault of this program. inactive: the node was deactivated while the sweep waited.
+SWEEP_CAUSES = ("superseded", "bad", "no_classes", *CAMERA_CAUSES, "error", "inactive")
+# How often transforms are asked for that are not there yet.
+RETRY_S = 0.005
+# How often to look whether a camera has fallen silent, which nothing else tells.
+LOOK_S = 0.05
+
+
+class MissingError(Exception):
+    """What a camera lacks to take part, by cause and in words."""
+
+    def __init__(self, cause: str, reason: str) -> None:
+        """Keep both."""
+        super().__init__(reason)
+        self.cause = cause
+
+
+@dataclass
+class CameraCounts:
+    """In how many sweeps a camera took part, in how many it did not, by cause, and why it last did not."""
+
+    used: int = 0
+    missing: Counter[str] = field(default_factory=Counter)
+    last_reason: str = ""
+
+
+@dataclass(frozen=True)
+class PaintedSweep:
+    """A sweep's points [N] with their own fields, what they were painted, and what the labels mean."""
+
+    sweep: Sweep
+    points: np.ndarray
+    painted: PaintedPoints
+    classes: LabelClasses
+
+
+@dataclass(frozen=True)
+class _Points:
+    """A sweep that has been read."""
+
+    sweep: Sweep
+    raw: np.ndarray
+    xyz: np.ndarray
+    times: SweepTimes
+
+    @property
+    def middle_ns(self) -> int:
+        return (self.times.knots_ns[0] + self.times.knots_ns[-1]) // 2
+
+
+class PaintWorker:
+    """Paint sweeps in their order until stopped. Nothing that a sweep holds ends it; each failure is counted and reported."""
+
+    def __init__(
+        self,
+        queue: SweepQueue,
+        transforms: Transforms,
+        *,
+        settings: Callable[[], PaintSettings],
+        statistics: FrameStatistics,
+        publish: Callable[[PaintedSweep], None],
+        report: Callable[[str], None],
+    ) -> None:
+        """Prepare; report is told in words what became of a sweep or a camera's part in it."""
+        self._queue = queue
+        self._transforms = transforms
+        self._settings = settings
+        self._statistics = statistics
+        self._publish = publish
+        self._report = report
+        self._thread = threading.Thread(target=self._run, name="paint", daemon=True)
+        self.counts = {camera: CameraCounts() for camera in queue.histories}
+        self.last_drop = ""
+        """Why the last sweep was dropped that was; empty while none was."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Drop what waits, finish the sweep in hand, and return whether the thread has ended."""
+        for _ in range(self._queue.close()):
+            self._statistics.add_drop("inactive")
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (sweep := self._queue.take()) is not None:
+            try:
+                self._handle(sweep)
+            except MissingError as error:
+                self._drop(error.cause, str(error))
+            except Exception:  # a fault of ours, which must not end the painting
+                self._drop("error", traceback.format_exc())
+
+    def _drop(self, cause: str, reason: str) -> None:
+        self.last_drop = reason
+        self._statistics.add_drop(cause)
+        self._report(f"a sweep is dropped ({cause}): {reason}")
+
+    def _handle(self, sweep: Sweep) -> None:
+        settings = self._settings()
+        deadline_s = sweep.arrival_s + settings.max_wait_ms / 1e3
+        if time.monotonic() > deadline_s and self._queue.others_wait:
+            raise MissingError("superseded", f"others wait, and it is older than max_wait_ms {settings.max_wait_ms:g}")
+        points = _read(sweep, settings)
+        self._wait_for_images(points, settings, deadline_s)
+        classes = self._queue.classes
+        if self._queue.is_closed:
+            raise MissingError("inactive", "the node was deactivated")
+        if classes is None:
+            raise MissingError("no_classes", "nothing has come on label_info_json: remap it to the node segment's")
+        views = self._views(points, settings, deadline_s)
+        painted = paint(
+            points.xyz,
+            points.times,
+            views,
+            no_class=classes.no_class,
+            occlusion=Occlusion(settings.occlusion_angle_deg, settings.occlusion_tolerance),
+        )
+        self._publish(PaintedSweep(sweep, points.raw, painted, classes))
+        now_s = time.monotonic()
+        self._statistics.add_output(now_s, (now_s - sweep.arrival_s) * 1e3)
+
+    def _wait_for_images(self, points: _Points, settings: PaintSettings, deadline_s: float) -> None:
+        """Wait until every camera that is not silent has its images, or the time is over."""
+        queue = self._queue
+
+        def is_ready() -> bool:
+            oldest_s = time.monotonic() - settings.input_timeout_s
+            awaited = [queue.histories[camera] for camera, last_s in queue.last_image_s.items() if last_s > oldest_s]
+            settled = all(history.is_settled(points.middle_ns) for history in awaited)
+            return queue.is_closed or (queue.classes is not None and settled)
+
+        with queue.changed:
+            while not is_ready() and (left_s := deadline_s - time.monotonic()) > 0:
+                queue.changed.wait(min(left_s, LOOK_S))
+
+    def _views(self, points: _Points, settings: PaintSettings, deadline_s: float) -> list[View]:
+        """Give what each camera saw; raises MissingError where none can take part."""
+        views: list[View] = []
+        first: MissingError | None = None
+        for camera, counts in self.counts.items():
+            try:
+                views.append(self._view(camera, points, settings, deadline_s))
+                counts.used += 1
+            except MissingError as error:
+                first = first or error
+                counts.missing[error.cause] += 1
+                counts.last_reason = str(error)
+                who = f"camera {camera}".rstrip()
+                self._report(f"{who} takes no part ({error.cause}): {error}")
+        if first is not None and not views:
+            raise first
+        return views
+
+    def _view(self, camera: str, points: _Points, settings: PaintSettings, deadline_s: float) -> View:
+        with self._queue.changed:
+            history = self._queue.histories[camera]
+            tolerance_ns = int(settings.max_time_difference_ms * 1e6)
+            try:
+                images = history.nearest(points.middle_ns, tolerance_ns)
+            except ImageError as error:
+                raise MissingError("no_labels", str(error)) from error
+            info = history.camera_info
+        if images is None:
+            reason = f"no label and uncertainty within {settings.max_time_difference_ms:g} ms of the sweep's middle"
+            raise MissingError("no_labels", reason)
+        if info is None:
+            raise MissingError("no_calibration", "no camera_info has come")
+        height, width = images.label.shape
+        try:
+            projection = Projection.of_camera_info(info, (height, width), is_rectified=settings.rectified)
+        except (CalibrationError, ValueError) as error:  # the latter: a matrix of another size
+            raise MissingError("no_calibration", f"its camera_info does not serve: {error}") from error
+        poses = self._poses(images, points, settings.fixed_frame, deadline_s)
+        return View(images, projection, poses.__getitem__)
+
+    def _poses(
+        self, images: LabelImages, points: _Points, fixed_frame: str, deadline_s: float
+    ) -> dict[int, np.ndarray]:
+        """Ask for the camera's pose at every knot of the sweep, again and again until the time is over."""
+        cloud_frame = points.sweep.message.header.frame_id
+        while True:
+            try:
+                return {
+                    knot_ns: self._transforms.lookup(
+                        images.frame_id,
+                        images.stamp_ns,
+                        cloud_frame,
+                        knot_ns if fixed_frame else images.stamp_ns,
+                        fixed_frame,
+                    )
+                    for knot_ns in points.times.knots_ns
+                }
+            except TransformError as error:
+                if time.monotonic() > deadline_s or self._queue.is_closed:
+                    raise MissingError("no_transform", str(error)) from error
+                time.sleep(RETRY_S)
+
+
+def _read(sweep: Sweep, settings: PaintSettings) -> _Points:
+    message = sweep.message
+    stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+    try:
+        raw = read_points(message)
+        times_ns = point_times_ns(raw, stamp_ns, settings.point_time_field)
+        return _Points(sweep, raw, positions(raw), SweepTimes.of(times_ns, stamp_ns))
+    except PointCloudError as error:
+        raise MissingError("bad", str(error)) from error

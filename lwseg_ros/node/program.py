@@ -1,0 +1,61 @@
+"""The program around a node: its ROS arguments, its exit codes, and what has to be in place before the first node."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lwseg_ros.node.signals import queue_signals
+
+
+def run_program(name: str, arguments: Sequence[str], usage: str, parameters: str, make_node: Callable[[], Any]) -> int:
+    """Run a node until SIGINT or SIGTERM and return the exit code, as docs/node.md lists them.
+
+    parameters: their list for `--help`. make_node: see `spin_until_signal`.
+    """
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+    from rclpy.utilities import remove_ros_args
+
+    from lwseg_ros.node.console import never_wait_for_readers
+    from lwseg_ros.node.log_folder import arguments_without_log_folder
+    from lwseg_ros.node.process import spin_until_signal
+    from lwseg_ros.node.shared_memory import remove_abandoned_segments, room_for_images
+
+    def make_first_node() -> Any:
+        remove_abandoned_segments()
+        with room_for_images():  # the first node brings the middleware up
+            return make_node()
+
+    try:
+        own = remove_ros_args(list(arguments))[1:]
+        if own and own[0] in ("-h", "--help"):
+            print(f"{usage}\n\nparameters:\n{parameters}")
+            return 0
+        if own:
+            print(f"{name}: no argument {own[0]!r}; see --help", file=sys.stderr)
+            return 2
+        never_wait_for_readers()
+        exit_codes = queue_signals()
+        rclpy.init(
+            args=[*arguments, *arguments_without_log_folder(name)], signal_handler_options=SignalHandlerOptions.NO
+        )
+    except Exception as error:
+        print(f"{name}: wrong ROS arguments: {error}; see --help", file=sys.stderr)
+        return 2
+    try:
+        return spin_until_signal(make_first_node, exit_codes, name)
+    finally:
+        rclpy.try_shutdown()
+
+
+def require_rclpy() -> None:
+    """Import rclpy; raises ModuleNotFoundError, which says where it comes from."""
+    try:
+        import rclpy  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "rclpy is not installed: source /opt/ros/<distribution>/setup.bash, or `pip install 'lwseg_ros[ros]'`",
+            name="rclpy",
+        ) from error
