@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lwseg_ros.evaluation.machine import library_versions, machine
-from lwseg_ros.files import write_json
+from lwseg_ros.host.files import write_json
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 
 TAKES_A_MODEL = (

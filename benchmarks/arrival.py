@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.machine import machine
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
 from lwseg_ros.imaging.transport import PROFILES_VARIABLES
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 from lwseg_ros.replay.live.processes import free_domain_id

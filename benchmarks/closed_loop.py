@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.evaluation.percentiles import percentiles
-from lwseg_ros.files import temporary_folder
+from lwseg_ros.host.files import temporary_folder
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.live.process_group import ProcessGroup, image_bytes, require_rclpy
 from lwseg_ros.replay.live.processes import interrupts_deferred

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
 
 END = "<!-- /table -->"
 

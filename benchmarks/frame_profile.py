@@ -31,7 +31,7 @@ from benchmarks.program import argument_parser, comparison, markdown_table, roun
 from lwseg_ros.backends import BackendOptions, open_best
 from lwseg_ros.evaluation.latency import random_images, take_turns
 from lwseg_ros.evaluation.machine import machine
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
 from lwseg_ros.model.model_file import DEFAULT_MODEL, ModelFile
 from lwseg_ros.model.precisions import ModelPrecisions, find_model
 from lwseg_ros.replay.bag import Bag

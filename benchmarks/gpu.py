@@ -35,7 +35,7 @@ from lwseg_ros.classes import number_classes
 from lwseg_ros.errors import BackendError, BackendLostError, LwsegError
 from lwseg_ros.evaluation.latency import random_images
 from lwseg_ros.evaluation.machine import library_versions, machine
-from lwseg_ros.files import write_json
+from lwseg_ros.host.files import write_json
 from lwseg_ros.model.model_file import Manifest, ModelFile, load_model, resolve_model, save_model
 
 SIZES_HW = ((512, 1024), (544, 960), (1024, 2048))

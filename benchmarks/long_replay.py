@@ -20,7 +20,7 @@ from benchmarks.program import argument_parser, comparison, run
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.machine import machine
-from lwseg_ros.files import temporary_folder
+from lwseg_ros.host.files import temporary_folder
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.cdr import with_stamp_ns

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.documented import check_place, write_table
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.machine import machine
-from lwseg_ros.files import write_json
+from lwseg_ros.host.files import write_json
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:

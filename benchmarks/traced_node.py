@@ -14,7 +14,7 @@ from typing import Any
 from lwseg_ros import segmenter
 from lwseg_ros.backends.base import OutputCheck
 from lwseg_ros.backends.openvino import OpenVinoBackend
-from lwseg_ros.files import write_json
+from lwseg_ros.host.files import write_json
 from lwseg_ros.imaging import messages
 from lwseg_ros.node import __main__ as node
 from lwseg_ros.node import publishers

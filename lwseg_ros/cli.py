@@ -14,7 +14,7 @@ from typing import Protocol
 
 from lwseg_ros import __version__
 from lwseg_ros.errors import LwsegError, RecipeWarning, UsageError
-from lwseg_ros.terminal import say
+from lwseg_ros.host.terminal import say
 
 TRAINING_COMMANDS = (
     "adopt",

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
 from lwseg_ros.imaging.drawing import heat_map, legend, overlay
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 from lwseg_ros.replay.bag import Bag

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from support.street_scene import CAMERAS, COLORS_RGB, Drive, SceneCamera, sweep
 
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
 from lwseg_ros.painting.painter import LabelImages, Occlusion, PaintedPoints, View, paint
 from lwseg_ros.painting.projection import Projection
 from lwseg_ros.painting.sweep import SweepTimes

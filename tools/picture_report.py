@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import Locator, Page, sync_playwright
 
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
 
 WIDTH_PX, MARGIN_PX, JPEG_QUALITY = 1180, 4, 85
 NAMES = ("chromium-headless-shell", "chromium", "google-chrome")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from lwseg_ros.errors import BackendError
-from lwseg_ros.files import open_regular, write_atomically
+from lwseg_ros.host.files import open_regular, write_atomically
 
 ANY = "any"
 MAGIC = b"LWSEGENGINE\x00\x00\x00\x00\x01"

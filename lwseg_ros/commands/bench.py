@@ -11,8 +11,8 @@ from typing import Any
 from lwseg_ros.backends import BACKENDS, CPU_PRECISIONS, BackendOptions
 from lwseg_ros.commands.arguments import MODEL_HELP, natural_int, positive_int
 from lwseg_ros.evaluation.latency import measure
+from lwseg_ros.host.terminal import say
 from lwseg_ros.model.precisions import find_model
-from lwseg_ros.terminal import say
 
 HELP = "Measure latency and throughput of a model in each runtime of this machine."
 EXAMPLE = "lwseg bench dwrseg_b_camvid --seconds 5 --json"

@@ -15,8 +15,8 @@ from lwseg_ros.backends.tensorrt_builder import CURRENT, build_engine, engine_ke
 from lwseg_ros.backends.tensorrt_engines import device_keys
 from lwseg_ros.commands.arguments import MODEL_HELP, natural_int, positive_int
 from lwseg_ros.errors import BackendUnavailableError
+from lwseg_ros.host.terminal import say
 from lwseg_ros.model.precisions import CHOICES, find_model
-from lwseg_ros.terminal import say
 
 HELP = "Build the TensorRT engine of a model file and keep it in the engine cache."
 EXAMPLE = "lwseg build dwrseg_b_camvid --max-batch 2"

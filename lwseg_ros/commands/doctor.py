@@ -13,10 +13,10 @@ from typing import Any
 
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.commands.arguments import MODEL_HELP, positive_float
-from lwseg_ros.files import temporary_folder, write_json
+from lwseg_ros.host.files import temporary_folder, write_json
+from lwseg_ros.host.terminal import say
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 from lwseg_ros.replay.live.processes import Child, Events, interrupts_deferred
-from lwseg_ros.terminal import say
 
 HELP = "Look at runtime, ROS, middleware, shared memory and the cameras that publish; say of each OK, or what helps."
 EXAMPLE = "lwseg doctor /camera/image_raw"

@@ -12,8 +12,8 @@ from lwseg_ros.commands.arguments import MODEL_HELP
 from lwseg_ros.datasets import DATASETS, figures_note, load_split
 from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.evaluation.split import evaluate_split
+from lwseg_ros.host.terminal import say
 from lwseg_ros.segmenter import Segmenter
-from lwseg_ros.terminal import say
 
 HELP = "Evaluate a model on a labelled split: IoU, precision and recall, edges, image regions, how the uncertainty finds errors."
 EXAMPLE = "lwseg evaluate dwrseg_b_camvid --dataset camvid --data ~/camvid --split val"

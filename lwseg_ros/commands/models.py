@@ -9,9 +9,9 @@ from typing import Any
 
 from lwseg_ros.backends import BACKENDS, BackendOptions, load_runtime
 from lwseg_ros.commands.arguments import MODEL_HELP
+from lwseg_ros.host.terminal import say
 from lwseg_ros.model.model_file import ModelFile, shipped_models
 from lwseg_ros.model.precisions import ModelPrecisions, find_model
-from lwseg_ros.terminal import say
 
 HELP = "List models, the precisions that there are of each, what those cost, and which of them each runtime of this machine takes."
 EXAMPLE = "lwseg models dwrseg_b_camvid"

@@ -17,13 +17,13 @@ from tqdm import tqdm
 from lwseg_ros.backends import BACKENDS
 from lwseg_ros.commands.arguments import MODEL_HELP
 from lwseg_ros.errors import ImageError, LwsegError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
+from lwseg_ros.host.terminal import say, visible
 from lwseg_ros.imaging.drawing import overlay
 from lwseg_ros.imaging.headers import UnknownFormatError
 from lwseg_ros.imaging.messages import check_size, decode_stream
 from lwseg_ros.imaging.video import read_frames, write_video
 from lwseg_ros.segmenter import Segmentation, Segmenter
-from lwseg_ros.terminal import say, visible
 
 HELP = "Segment images, folders of images and videos into label, uncertainty and overlay."
 EXAMPLE = "lwseg predict dwrseg_b_camvid street.jpg drive.mp4 -o out/predicted"

@@ -19,6 +19,7 @@ from lwseg_ros.backends import BACKENDS
 from lwseg_ros.commands.arguments import MODEL_HELP
 from lwseg_ros.errors import LwsegError, UsageError
 from lwseg_ros.evaluation.acceptance import accepted_in_words
+from lwseg_ros.host.terminal import say
 from lwseg_ros.model.model_file import DEFAULT_MODEL
 from lwseg_ros.model.precisions import find_model
 from lwseg_ros.replay.bag import Bag
@@ -31,7 +32,6 @@ from lwseg_ros.replay.requirements import Outcome, Requirement, RequirementError
 from lwseg_ros.replay.results import ReplayResult
 from lwseg_ros.replay.run_folder import Run, read_run
 from lwseg_ros.replay.sample import SAMPLE_BAG, sample_note
-from lwseg_ros.terminal import say
 
 NUM_KEPT = 6
 NUM_EXTREME = 3

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from lwseg_ros.commands.replay_common import NUM_EXTREME, NUM_KEPT, Terms, finish, noted
 from lwseg_ros.errors import LwsegError
+from lwseg_ros.host.terminal import say
 from lwseg_ros.replay.fleet import BagOutcome
 from lwseg_ros.replay.merging import merge_results, thin_out
 from lwseg_ros.replay.report.document import describe
 from lwseg_ros.replay.report.report import write_report
 from lwseg_ros.replay.results import ReplayResult
-from lwseg_ros.terminal import say
 
 
 def one_after_another(

@@ -17,13 +17,13 @@ from lwseg_ros.commands.replay_common import (
     summary,
 )
 from lwseg_ros.errors import LwsegError, UsageError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
+from lwseg_ros.host.terminal import say
 from lwseg_ros.replay.comparison import compare
 from lwseg_ros.replay.junit import junit_xml
 from lwseg_ros.replay.report.page import render_comparison
 from lwseg_ros.replay.requirements import Outcome, Requirement, check, judge, parse, verdict
 from lwseg_ros.replay.run_folder import Run, read_run
-from lwseg_ros.terminal import say
 
 HELP = "Judge a finished run by other requirements, or compare runs with the first of them."
 EXAMPLE = "lwseg report out/last_build out/this_build --require 'against.differences.miou.low>=-0.01' -o out/comparison"

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from lwseg_ros.commands.arguments import node_model, positive_float
 from lwseg_ros.commands.replay_common import add_common_arguments, ends_in_order
+from lwseg_ros.host.terminal import say
 from lwseg_ros.replay.live.soak import SoakOptions, run_soak
 from lwseg_ros.replay.report.soak import write_soak
 from lwseg_ros.replay.soak_results import Sample, SoakResult
-from lwseg_ros.terminal import say
 
 HELP = "Keep the live node under load for long; write what it uses and answers to soak.json and soak.svg."
 EXAMPLE = "lwseg soak --minutes 30 --rate 15 -o out/soak"

@@ -14,7 +14,7 @@ from lwseg_ros.datasets.listing import check_present
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.files import load_yaml
+from lwseg_ros.host.files import load_yaml
 
 FILE_NAME = "dataset.yaml"
 MAX_CLASSES = 255  # a label is 8-bit, and one value is for what does not count

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from lwseg_ros.errors import CalibrationError
-from lwseg_ros.files import load_yaml
+from lwseg_ros.host.files import load_yaml
 from lwseg_ros.imaging.camera_info import scale_camera_info
 
 DISTORTION_MODELS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.files import open_regular, write_atomically
+from lwseg_ros.host.files import open_regular, write_atomically
 from lwseg_ros.model.graph_classes import label_values
 from lwseg_ros.model.graph_sizes import check_sizes
 from lwseg_ros.model.manifest import FORMAT_VERSION, PRECISIONS, UNCERTAINTY_KINDS, Manifest

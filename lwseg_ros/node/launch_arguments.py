@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.files import load_yaml, parse_yaml
+from lwseg_ros.host.files import load_yaml, parse_yaml
 from lwseg_ros.node.parameters import PARAMETERS, Parameter
 
 

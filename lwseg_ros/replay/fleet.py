@@ -14,7 +14,7 @@ from typing import Any
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.files import temporary_folder
+from lwseg_ros.host.files import temporary_folder
 from lwseg_ros.model.model_file import load_model, resolve_model
 from lwseg_ros.model.precisions import split_precision
 from lwseg_ros.replay.results import ReplayResult

@@ -9,7 +9,7 @@ import numpy as np
 
 from lwseg_ros.datasets.reading import read_image
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.files import file_sha256
+from lwseg_ros.host.files import file_sha256
 from lwseg_ros.replay.bag import Bag, Topic
 from lwseg_ros.replay.camera_view import CameraView
 from lwseg_ros.replay.label_map import LabelMap

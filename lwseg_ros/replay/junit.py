@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
+from lwseg_ros.host.terminal import visible
 from lwseg_ros.replay.requirements import Outcome
-from lwseg_ros.terminal import visible
 
 
 def junit_xml(outcomes: Sequence[Outcome], suite: str, model: str) -> bytes:

@@ -12,7 +12,7 @@ import yaml
 from lwseg_ros.classes import ClassInfo, is_int
 from lwseg_ros.datasets.labels import ColorCode, IdCode
 from lwseg_ros.errors import DatasetError
-from lwseg_ros.files import load_yaml
+from lwseg_ros.host.files import load_yaml
 
 SHIPPED_MAPS = Path(__file__).parents[1] / "assets" / "label_maps"
 

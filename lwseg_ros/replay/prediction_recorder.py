@@ -13,7 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.evaluator import Prediction
-from lwseg_ros.files import temporary_folder
+from lwseg_ros.host.files import temporary_folder
 from lwseg_ros.imaging import drawing
 from lwseg_ros.model.manifest import Manifest
 from lwseg_ros.replay.bag import IMAGE, Bag, Topic

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lwseg_ros.evaluation.machine import library_versions, machine
-from lwseg_ros.files import file_sha256
+from lwseg_ros.host.files import file_sha256
 from lwseg_ros.replay.storage.files import find_files
 
 

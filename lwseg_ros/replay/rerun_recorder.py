@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lwseg_ros.evaluation.evaluator import Prediction
-from lwseg_ros.files import temporary_folder
+from lwseg_ros.host.files import temporary_folder
 from lwseg_ros.model.manifest import Manifest
 from lwseg_ros.replay.bag import Bag, Topic
 from lwseg_ros.replay.drain import Drain

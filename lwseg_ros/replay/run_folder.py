@@ -13,7 +13,7 @@ import numpy as np
 
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.metrics import ConfusionMatrix, finite_or_none
-from lwseg_ros.files import open_regular
+from lwseg_ros.host.files import open_regular
 from lwseg_ros.replay.rows import FrameRow
 
 SCHEMA = 1

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.runner import KINDS, Kind, Report, run
-from lwseg_ros.files import write_json
+from lwseg_ros.host.files import write_json
 
 SHOWN = 10  # failures that are told in full
 MIB = 1 << 20

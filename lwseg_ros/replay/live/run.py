@@ -10,7 +10,7 @@ import numpy as np
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.evaluation.evaluator import Prediction
-from lwseg_ros.files import temporary_folder
+from lwseg_ros.host.files import temporary_folder
 from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.evaluation import evaluate_bag

@@ -14,7 +14,7 @@ from typing import Any
 
 from lwseg_ros.errors import BagError, LwsegError
 from lwseg_ros.evaluation.percentiles import percentiles
-from lwseg_ros.files import temporary_folder
+from lwseg_ros.host.files import temporary_folder
 from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag, Topic
 from lwseg_ros.replay.live.opened_model import opened_model

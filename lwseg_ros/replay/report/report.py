@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
 from lwseg_ros.replay.junit import junit_xml
 from lwseg_ros.replay.report.document import Report
 from lwseg_ros.replay.report.page import render

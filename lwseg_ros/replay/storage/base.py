@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from lwseg_ros.errors import BagError
-from lwseg_ros.terminal import visible
+from lwseg_ros.host.terminal import visible
 
 # Of a message, and of a chunk of them: a bgr8 image of 9000 x 9000 fits. What a damaged file declares may be anything.
 MAX_BYTES = 256 << 20

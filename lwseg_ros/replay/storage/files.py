@@ -12,7 +12,7 @@ from typing import NamedTuple
 import yaml
 
 from lwseg_ros.errors import BagError
-from lwseg_ros.files import load_yaml, temporary_folder
+from lwseg_ros.host.files import load_yaml, temporary_folder
 from lwseg_ros.replay.storage import mcap, ros1, sqlite
 from lwseg_ros.replay.storage.base import Storage, check_room
 from lwseg_ros.replay.storage.compression import ZSTD_MAGIC, open_zstd

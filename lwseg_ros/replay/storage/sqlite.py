@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from lwseg_ros.errors import BagError
-from lwseg_ros.files import temporary_folder
+from lwseg_ros.host.files import temporary_folder
 from lwseg_ros.replay.cdr import HEADER_BYTES, header_stamp_ns
 from lwseg_ros.replay.storage.base import MAX_BYTES, Entry, Stream, Streams, check_room
 from lwseg_ros.replay.storage.compression import unpack_message

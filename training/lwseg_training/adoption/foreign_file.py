@@ -10,7 +10,7 @@ import onnx
 from onnx import external_data_helper
 
 from lwseg_ros.errors import ModelFileError
-from lwseg_ros.files import open_regular
+from lwseg_ros.host.files import open_regular
 from lwseg_ros.model.model_file import MAX_FILE_BYTES
 from lwseg_ros.model.onnx_file import EXPORT_HINT, check_onnx, messages, parse_onnx
 

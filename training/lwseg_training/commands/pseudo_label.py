@@ -18,7 +18,7 @@ from lwseg_ros.classes import ClassInfo
 from lwseg_ros.datasets import read_image, read_pair
 from lwseg_ros.datasets.labels import CodedPath, IdCode
 from lwseg_ros.errors import DatasetError, LwsegError, RecipeError
-from lwseg_ros.files import write_atomically, write_json
+from lwseg_ros.host.files import write_atomically, write_json
 from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.labelled_images import class_ids
 from lwseg_training.distributed import training_process

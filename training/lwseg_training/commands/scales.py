@@ -10,7 +10,7 @@ from typing import Any
 
 from lwseg_ros.datasets import figures_note, load_split
 from lwseg_ros.errors import RecipeError
-from lwseg_ros.files import write_atomically, write_json
+from lwseg_ros.host.files import write_atomically, write_json
 from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.distributed import training_process
 from lwseg_training.engine.checkpoint import load_checkpoint, network_of

@@ -11,7 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lwseg_ros.errors import RecipeError, RecipeWarning
-from lwseg_ros.files import load_yaml, parse_yaml
+from lwseg_ros.host.files import load_yaml, parse_yaml
 from lwseg_training.config.renamed_keys import current_key, with_current_keys
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"

@@ -11,7 +11,7 @@ import onnx
 
 from lwseg_ros.datasets import Split, read_pair
 from lwseg_ros.errors import DatasetError, ModelFileError
-from lwseg_ros.files import temporary_folder
+from lwseg_ros.host.files import temporary_folder
 from lwseg_ros.imaging.resizing import resize_image
 from lwseg_ros.model.model_file import ModelFile, save_model
 from lwseg_training.conversion.comparison import MAX_MIOU_LOSS, Comparison, compare, miou

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lwseg_ros.datasets import CodedPath
-from lwseg_ros.files import write_json
+from lwseg_ros.host.files import write_json
 from lwseg_training.data.labelled_images import LabelledImages
 
 FORMAT = 1

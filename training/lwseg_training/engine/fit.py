@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from lwseg_ros.errors import LwsegError, RecipeError
-from lwseg_ros.files import write_atomically, write_json
+from lwseg_ros.host.files import write_atomically, write_json
 from lwseg_training.data.samples import StepSampler, training_loader, worker_count
 from lwseg_training.distributed import any_process, from_main
 from lwseg_training.engine.allocator import keep_freed_memory

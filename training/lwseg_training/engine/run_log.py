@@ -16,7 +16,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from lwseg_ros.errors import RecipeError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lwseg_ros.errors import RecipeError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
 from lwseg_training.config.recipe import Recipe, differing_keys
 from lwseg_training.distributed import Process
 from lwseg_training.engine.fit import fit

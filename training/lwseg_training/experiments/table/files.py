@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lwseg_ros.files import write_atomically, write_json
+from lwseg_ros.host.files import write_atomically, write_json
 from lwseg_training.experiments.table.marked_section import write_section
 from lwseg_training.experiments.table.picture import Point, write_picture
 from lwseg_training.experiments.table.rows import Row, equal_budgets, markdown_table, notes

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from lwseg_ros.errors import LwsegError
-from lwseg_ros.files import write_atomically
+from lwseg_ros.host.files import write_atomically
 
 BEGIN = re.compile(r"<!-- table:.*?-->", re.DOTALL)
 END = "<!-- /table -->"

@@ -15,7 +15,7 @@ from lwseg_ros.errors import BackendError
 from lwseg_ros.evaluation.latency import MEASURED, ROUNDS, random_images, summary, take_turns
 from lwseg_ros.evaluation.machine import library_versions, machine
 from lwseg_ros.evaluation.split import evaluate_split
-from lwseg_ros.files import write_json
+from lwseg_ros.host.files import write_json
 from lwseg_ros.model.manifest import Manifest
 from lwseg_ros.model.model_file import ModelFile, load_model
 from lwseg_ros.segmenter import Segmenter

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from support.effort import is_cheap
 
-from lwseg_ros.files import load_yaml, open_regular, parse_yaml, temporary_folder, write_atomically
+from lwseg_ros.host.files import load_yaml, open_regular, parse_yaml, temporary_folder, write_atomically
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_temporary_folder_is_gone_after_its_block_also_after_an_error(tmp_path
 
 def test_a_temporary_folder_is_gone_when_its_process_is_killed(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from lwseg_ros.files import temporary_folder\n"
+        "import os, signal, sys; from pathlib import Path; from lwseg_ros.host.files import temporary_folder\n"
         "with temporary_folder('some_', Path(sys.argv[1])) as folder:\n"
         "    (folder / 'file').touch(); os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lwseg_ros.terminal import say, visible
+from lwseg_ros.host.terminal import say, visible
 
 
 @pytest.mark.parametrize(
