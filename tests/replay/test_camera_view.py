@@ -96,7 +96,7 @@ def test_a_rectified_topic_is_of_p_which_is_said(tmp_path: Path) -> None:
         (
             K,
             {"distortion_model": "equidistant", "d": np.array([0.1, 0, 0, 0])},
-            "its distortion 'equidistant' .* is not known",
+            "distances are not told of an equidistant lens, only of plumb_bob and rational_polynomial",
         ),
         (K, {"distortion_model": "plumb_bob", "d": np.array([-9.0, 0, 0, 0, 0])}, "its distortion cannot be undone"),
     ],
