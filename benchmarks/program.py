@@ -59,7 +59,7 @@ def conditions() -> str:
     """Say when and where it was measured, in one line."""
     host = machine()
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
-    return f"{today}, {host['processor']}, {host['cores']} cores, {host['system']}, Python {host['python']}:"
+    return f"{today}, {host['processor']}, {host['cores']} cores, Python {host['python']}:"
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
