@@ -69,9 +69,10 @@ lint: setup-all
 	$(BIN)/mypy
 	PYTHONPATH=training $(BIN)/lint-imports
 
-# The live tests wait for real time and share the machine's ROS domains, so they have it to themselves.
+# The vehicle's side is tested in processes that never load torch. The live tests wait for real time and share the machine's ROS domains, so they have it to themselves.
 test: lint browser verdict
-	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist worksteal -m "not integration"
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist worksteal -m "not integration" --ignore tests/training
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist worksteal -m "not integration" tests/training
 	$(PYTEST) -m integration
 
 # The shipped model holds on the sample bag what its manifest says of it (mIoU 0.74).
