@@ -69,7 +69,8 @@ lint: setup-all
 	$(BIN)/mypy
 	PYTHONPATH=training $(BIN)/lint-imports
 
-# The vehicle's side is tested in processes that never load torch. The live tests wait for real time and share the machine's ROS domains, so they have it to themselves.
+# The vehicle's side is tested in processes that load no torch. The live tests wait for real time and share the machine's ROS domains, so
+# they have it to themselves.
 test: lint browser verdict
 	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist worksteal -m "not integration" --ignore tests/training
 	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist worksteal -m "not integration" tests/training
