@@ -29,6 +29,7 @@ from lwseg_training.networks.normalization import Normalize
 
 from benchmarks.program import argument_parser, comparison, round_ratio, run
 from lwseg_ros.backends import BackendOptions, load_runtime
+from lwseg_ros.backends.openvino_core import shared_core
 from lwseg_ros.evaluation.latency import random_images, take_turns
 from lwseg_ros.evaluation.machine import machine
 from lwseg_ros.model.model_file import DEFAULT_MODEL, ModelFile, load_model, resolve_model
@@ -106,9 +107,8 @@ def network_of(model: ModelFile) -> torch.nn.Module:
 
 def openvino_has_bf16() -> bool:
     """Whether this processor computes in bf16."""
-    import openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def contenders(model: ModelFile, network: torch.nn.Module, lowest: str) -> tuple[dict[str, Call], dict[str, str]]:
@@ -140,13 +140,12 @@ def contenders(model: ModelFile, network: torch.nn.Module, lowest: str) -> tuple
 
 def bare_network(network: torch.nn.Module, size_hw: tuple[int, int], precision: str) -> Call:
     """Return a call of the network alone in OpenVINO: float32 [1, 3, H, W] to logits [1, C, H, W], which stay where they are."""
-    import openvino
 
     example = torch.randn(1, 3, *size_hw)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bare.onnx"
         torch.onnx.export(network, (example,), path, dynamo=True, external_data=False, verbose=False)
-        core = openvino.Core()
+        core = shared_core()
         # Otherwise the settings are those of lwseg_ros.backends.openvino.
         hint = {"fp32": "f32", "bf16": "bf16"}[precision]
         settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": hint}

@@ -10,6 +10,7 @@ import openvino
 from openvino import opset13 as ops
 
 from lwseg_ros.backends import openvino_colours, openvino_mixed
+from lwseg_ros.backends.openvino_core import shared_core
 from lwseg_ros.backends.openvino_mixed import MATRIX_OPS
 from lwseg_ros.errors import BackendError
 from lwseg_ros.model.model_file import ModelFile
@@ -26,7 +27,7 @@ def bare_network(model: ModelFile, precision: str) -> Infer:
     Left out are normalisation, and what makes label and uncertainty of the logits. precision: `OpenVinoBackend.precision`.
     Raises BackendError where the graph has no such part.
     """
-    core = openvino.Core()
+    core = shared_core()
     graph = _up_to_logits(core.read_model(model.data, b""), model)
     if precision == MIXED:
         graph = openvino_mixed.keep_fine_layers(core, graph)
@@ -41,7 +42,7 @@ def streams(model: ModelFile, precision: str, count: int, num_threads: int) -> l
 
     All are of one compiled model, whose streams share ``num_threads`` threads. Raises BackendError.
     """
-    core = openvino.Core()
+    core = shared_core()
     settings = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "NUM_STREAMS": str(count),

@@ -16,6 +16,7 @@ import numpy as np
 
 from lwseg_ros.backends import openvino_colours, openvino_mixed
 from lwseg_ros.backends.base import Backend, BackendOptions, Probe, check_images
+from lwseg_ros.backends.openvino_core import shared_core
 from lwseg_ros.errors import BackendError, BackendUnavailableError
 from lwseg_ros.model.model_file import ModelFile
 
@@ -71,7 +72,7 @@ class OpenVinoBackend:
         if options.num_threads:
             config["INFERENCE_NUM_THREADS"] = options.num_threads
         try:
-            core = openvino.Core()
+            core = shared_core()
             self.device: str = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
             has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             float_precision = options.cpu_precision

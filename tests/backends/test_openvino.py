@@ -7,6 +7,7 @@ import pytest
 from onnx import helper, load_model_from_string
 
 from lwseg_ros.backends import BackendOptions, load_runtime, openvino_mixed
+from lwseg_ros.backends.openvino_core import shared_core
 from lwseg_ros.errors import BackendError
 from lwseg_ros.model.model_file import ModelFile
 
@@ -15,7 +16,7 @@ openvino = pytest.importorskip("openvino", reason="openvino is not installed: pi
 
 @pytest.fixture
 def has_bf16() -> bool:
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def precision_of(model: ModelFile, cpu_precision: str) -> str:
@@ -35,7 +36,7 @@ def test_auto_mixes_where_the_processor_has_bf16(tiny_model: ModelFile, has_bf16
 
 
 def test_body_and_tail_together_are_the_model(tiny_model: ModelFile, images: np.ndarray) -> None:
-    core = openvino.Core()
+    core = shared_core()
     parts = openvino_mixed.split_off_tail(core.read_model(tiny_model.data, b""))
     assert parts is not None
     fp32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -57,7 +58,7 @@ def test_a_model_without_one_classifier_is_not_cut(tiny_model: ModelFile) -> Non
     both = helper.make_node("Mul", ["one_head", "other_head"], ["network_output"])
     proto.graph.node.insert(place, second)
     proto.graph.node.insert(place + 1, both)
-    assert openvino_mixed.split_off_tail(openvino.Core().read_model(proto.SerializeToString(), b"")) is None
+    assert openvino_mixed.split_off_tail(shared_core().read_model(proto.SerializeToString(), b"")) is None
 
 
 def test_an_openvino_that_lowers_all_the_same_runs_in_fp32(
@@ -82,7 +83,7 @@ def test_the_attribute_keeps_the_classifier_in_fp32(
 ) -> None:
     if not has_bf16:
         pytest.skip("this processor has no bf16, so nothing is lowered")
-    core = openvino.Core()
+    core = shared_core()
     bf16 = {"INFERENCE_PRECISION_HINT": "bf16"}
     for attribute, expected in ((openvino_mixed.KEEP_PRECISION, True), ("", False)):
         monkeypatch.setattr(openvino_mixed, "KEEP_PRECISION", attribute)

@@ -15,6 +15,7 @@ from openvino import opset13 as ops
 
 from lwseg_ros.backends import BackendOptions, openvino_colours
 from lwseg_ros.backends.openvino import OpenVinoBackend
+from lwseg_ros.backends.openvino_core import shared_core
 from lwseg_ros.evaluation.latency import random_images
 from lwseg_ros.model.model_file import load_model, resolve_model
 
@@ -34,7 +35,7 @@ def graph_of(layers: Callable[[Any], Any]) -> openvino.Model:
 
 
 def run(graph: openvino.Model, images: np.ndarray) -> np.ndarray:
-    return np.array(openvino.Core().compile_model(graph, "CPU")([images])[0])
+    return np.array(shared_core().compile_model(graph, "CPU")([images])[0])
 
 
 @pytest.mark.parametrize("axis", [1, -3])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lwseg_ros.backends.openvino_core import shared_core
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.errors import RecipeError
 from lwseg_training.config.recipe import DatasetSection, parse_recipe
@@ -71,12 +72,12 @@ class Teacher:
     def _for_shape(self, image: Tensor) -> Any:
         """Compile the graph for images of a shape, once; None without OpenVINO."""
         try:
-            import openvino
+            core = shared_core()
         except ImportError:
             return None
         shape = tuple(image.shape)
         if shape not in self._compiled:
-            core, threads = openvino.Core(), {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
+            threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
             # By way of ONNX: OpenVINO's own conversion of PyTorch modules gets exposure wrong (2026.4).
             graph = core.read_model(onnx_graph(self.graph, image, ["logits"]).SerializeToString(), b"")
             self._compiled[shape] = self._runtime_thread.submit(core.compile_model, graph, "CPU", threads).result()

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import onnx
 
+from lwseg_ros.backends.openvino_core import shared_core
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.evaluation.evaluator import Prediction
 
@@ -108,9 +109,8 @@ def _onnxruntime(data: bytes) -> Run:
 
 def _openvino(data: bytes) -> Run:
     """In fp32, where the node mixes in bf16: a rounding that is OpenVINO's is no fault of the graph."""
-    import openvino
 
-    core = openvino.Core()
+    core = shared_core()
     compiled = core.compile_model(core.read_model(data, b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     request = compiled.create_infer_request()
     names = [output.get_any_name() for output in compiled.outputs]
