@@ -135,12 +135,12 @@ def test_a_node_that_is_broken_fails_the_soak(
         "import os, sys, lwseg_ros.node.__main__, lwseg_ros.node.publishers, lwseg_ros.node.statistics\n"
         f"{fault}\nsys.exit(lwseg_ros.node.__main__.main(sys.argv))"
     )
-    start = ProcessGroup._start
+    start = ProcessGroup.start_program
 
     def start_broken(group: ProcessGroup, name: str, arguments: list[str]) -> None:
         start(group, name, ["-c", code, *arguments[2:]] if name == "node" else arguments)
 
-    monkeypatch.setattr(ProcessGroup, "_start", start_broken)
+    monkeypatch.setattr(ProcessGroup, "start_program", start_broken)
     result = run_soak(options(tiny_model), bag=write_messages(tmp_path / "bag", painted_messages(5)))
     assert BROKEN[fault] in result.faults[0]
 
