@@ -10,7 +10,7 @@ from pathlib import Path
 class Drain:
     """A named pipe whose contents a thread writes to a file. A context manager.
 
-    For a library that writes to a path and neither tells of errors nor survives them.
+    For a library that writes to a path and neither tells of errors nor survives them. Who leaves the block has closed the pipe.
     """
 
     def __init__(self, path: Path, pipe: Path) -> None:
@@ -22,11 +22,10 @@ class Drain:
         os.mkfifo(self.pipe)
         # Without blocking, as nobody writes yet; reading is to wait.
         self._reading = os.open(self.pipe, os.O_RDONLY | os.O_NONBLOCK)
-        self._writing = os.open(
-            self.pipe, os.O_WRONLY
-        )  # so that the end comes with `finish`, not before Rerun has opened it
+        # Held open, so that the end comes with `finish`, and not before anybody has begun to write.
+        self._writing = os.open(self.pipe, os.O_WRONLY)
         os.set_blocking(self._reading, True)
-        self._thread = threading.Thread(target=self._copy, daemon=True, name="rerun_drain")
+        self._thread = threading.Thread(target=self._copy, daemon=True, name="drain")
         self._thread.start()
         return self
 

@@ -52,8 +52,9 @@ class RerunRecorder:
             self._recording = self._rerun.RecordingStream("lwseg_ros")
             self._recording.disable_timeline("log_time")
             self._recording.disable_timeline("log_tick")
+            # Before the drain waits for it; once more is without effect.
+            self._stack.callback(self._recording.disconnect)
             self._recording.save(self._drain.pipe, default_blueprint=self._blueprint())
-            self._stack.callback(self._recording.disconnect)  # once more is without effect
             self._recording.log("camera", self._classes(), static=True)
             self._flush()
             self._stack = self._stack.pop_all()

@@ -6,13 +6,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from support.bag_files import painted_messages, write_messages
+from support.bag_files import IMAGE_TOPIC, painted_messages, write_messages
 from support.limits import largest_file
 from support.tiny_model import ACCEPTANCE, write_tiny_model
 
+from lwseg_ros.replay.bag import Bag
 from lwseg_ros.replay.offline import replay_offline
 from lwseg_ros.replay.prediction_recorder import RecordError
 from lwseg_ros.replay.rerun_recorder import ACCEPTED, LABEL, MEAN_UNCERTAINTY, PHOTO, TIMELINE, UNCERTAINTY
@@ -34,10 +37,10 @@ def segmenter(tmp_path: Path) -> Iterator[Segmenter]:
         yield opened
 
 
-def columns(path: Path) -> dict[str, list[object]]:
+def columns(path: Path) -> dict[str, list[Any]]:
     """The values of every component in the order of time, by entity and component."""
     chunk = pytest.importorskip("rerun.chunk", reason="this version of Rerun cannot read its own files in Python")
-    found: dict[str, list[object]] = {}
+    found: dict[str, list[Any]] = {}
     for part in chunk.RrdReader(path).stream().to_chunks():
         batch = part.to_record_batch()
         for name in batch.schema.names:
@@ -47,6 +50,12 @@ def columns(path: Path) -> dict[str, list[object]]:
     return found
 
 
+def bytes_of(value: Any) -> np.ndarray:
+    """The one buffer of a component, uint8 [N]."""
+    (buffer,) = value
+    return np.frombuffer(buffer, np.uint8) if isinstance(buffer, bytes) else np.array(buffer, np.uint8)
+
+
 def test_the_file_holds_what_was_predicted(tmp_path: Path, bag: Path, segmenter: Segmenter) -> None:
     path = tmp_path / "made" / "drive.rrd"
     result = replay_offline(bag, segmenter, record=path)
@@ -54,8 +63,14 @@ def test_the_file_holds_what_was_predicted(tmp_path: Path, bag: Path, segmenter:
     rows = Counter(name.split()[0] for name in found for _ in found[name])
     for entity in (PHOTO, LABEL, UNCERTAINTY, ACCEPTED, MEAN_UNCERTAINTY):
         assert rows[f"/{entity}"], entity
-    labels = found[f"/{LABEL} SegmentationImage:buffer"]
-    assert len(labels) == len(found[f"/{PHOTO} EncodedImage:blob"]) == FRAMES
+    labels, photos = found[f"/{LABEL} SegmentationImage:buffer"], found[f"/{PHOTO} EncodedImage:blob"]
+    assert len(labels) == len(photos) == FRAMES
+    with Bag(bag) as opened:
+        images = [opened.image(message) for message in opened.messages(opened.topics[IMAGE_TOPIC])]
+    for image, label, photo in zip(images, labels, photos, strict=True):
+        assert np.array_equal(bytes_of(label), segmenter.segment([image])[0].label.ravel())
+        decoded = cv2.imdecode(bytes_of(photo), cv2.IMREAD_COLOR)
+        assert np.abs(decoded.astype(int) - image).mean() < 5, "JPEG rounds, and mixed up colours are further off"
     means = np.array(found[f"/{MEAN_UNCERTAINTY} Scalars:scalars"]).ravel()
     assert means.tolist() == pytest.approx([row.mean_uncertainty for row in result.rows])
     assert found[f"/{LABEL} {TIMELINE}"] == [row.stamp_ns for row in result.rows]
