@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 
@@ -9,8 +10,8 @@ ATTEMPTS = 5
 """A busy machine makes one of them look dear, not all."""
 
 
-def is_cheap(action: Callable[[], object], references: float = 10) -> bool:
-    """Whether an action takes less processor time than so many references, each about a tenth of a second, at best."""
+def is_cheap(action: Callable[[], object], references: float = 20) -> bool:
+    """Whether an action takes less processor time than so many references, each about a twentieth of a second, at best."""
     return any(_thread_s(action) < references * _thread_s(_reference) for _ in range(ATTEMPTS))
 
 
@@ -19,7 +20,16 @@ def _reference() -> None:
 
 
 def _thread_s(action: Callable[[], object]) -> float:
-    """Processor time of this thread alone: other threads of a test process have work of their own."""
-    began_s = time.thread_time()
-    action()
-    return time.thread_time() - began_s
+    """Processor time of this thread alone: other threads of a test process have work of their own.
+
+    Without garbage collection, which walks over all that other tests left behind, as often as an action makes objects.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        began_s = time.thread_time()
+        action()
+        return time.thread_time() - began_s
+    finally:
+        if was_enabled:
+            gc.enable()
