@@ -58,6 +58,17 @@ def test_labels_come_in_our_ids_and_what_is_not_named_is_ignored(streets: Path) 
     assert images.unlabelled == (2, 7)
 
 
+def test_its_shares_of_our_classes_are_those_of_its_labels(streets: Path) -> None:
+    images = AuxiliaryImages(recipe_with(streets, {"unlabelled": ["pole"]}).auxiliary, CAMVID_CLASSES)
+    counts = np.bincount(np.concatenate([label.ravel() for _, label in images]), minlength=256)[: len(CAMVID_CLASSES)]
+    assert images.frequencies(len(CAMVID_CLASSES)).tolist() == pytest.approx(list(counts / counts.sum()))
+
+
+def test_a_shift_of_labels_that_leave_nothing_out_is_refused(streets: Path) -> None:
+    with pytest.raises(RecipeError, match="prior_shift is for labels that leave classes unlabelled"):
+        recipe_with(streets, {"prior_shift": 1.0})
+
+
 def test_without_unlabelled_classes_its_labels_are_like_any(streets: Path) -> None:
     section = recipe_with(streets, {"classes": {}}).auxiliary
     images = AuxiliaryImages(section, CAMVID_CLASSES)  # sky and road have one name in both

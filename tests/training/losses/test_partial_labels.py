@@ -10,7 +10,7 @@ import torch
 from lwseg_training.config.recipe import LossSection
 from lwseg_training.data.auxiliary import PARTIAL
 from lwseg_training.losses import SegmentationLoss
-from lwseg_training.losses.partial_labels import partial_label_nll
+from lwseg_training.losses.partial_labels import partial_label_nll, prior_shift
 
 PROBABILITIES = torch.tensor([[0.5, 0.25, 0.125, 0.125]])
 
@@ -63,3 +63,31 @@ def test_class_weights_move_no_probability_that_partial_labels_ask_for() -> None
     weighted = logits + loss.weights.log()[:, None, None]  # what weighted cross-entropy makes of the same probabilities
     expected = SegmentationLoss(LossSection(), None, unlabelled=[2])(logits, label)
     assert loss(weighted, label).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_prior_that_differs_is_in_the_shift_and_not_in_what_is_taught() -> None:
+    """The probabilities of a pixel under one prior, shifted, are those under the other."""
+    random = np.random.default_rng(0)
+    own, auxiliary = np.array([0.6, 0.3, 0.1, 0.0]), np.array([0.2, 0.2, 0.6, 0.0])
+    likelihood = random.random((5, 3))
+    logits = torch.tensor(np.log(likelihood * own[:3]))
+    expected = torch.tensor(likelihood * auxiliary[:3])
+    shift = prior_shift(own, auxiliary)
+    assert shift[3] == 0
+    got = (logits + torch.tensor(shift[:3])).softmax(dim=1)
+    assert torch.allclose(got, expected / expected.sum(dim=1, keepdim=True))
+
+
+def test_shares_count_among_the_classes_that_both_sets_label() -> None:
+    assert prior_shift(np.array([0.3, 0.3, 0.4]), np.array([0.5, 0.5, 0.0])).tolist() == [0, 0, 0]
+
+
+def test_the_shift_is_added_to_the_logits_of_partial_labels_alone() -> None:
+    torch.manual_seed(0)
+    shift = np.array([0.5, -1.0, 0.0])
+    logits, label = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+    label[1] += PARTIAL
+    moved = logits.clone()
+    moved[1] += torch.tensor(shift, dtype=torch.float32)[:, None, None]
+    got = SegmentationLoss(LossSection(), None, unlabelled=[2], auxiliary_shift=shift)(logits, label)
+    assert got.item() == pytest.approx(SegmentationLoss(LossSection(), None, unlabelled=[2])(moved, label).item())

@@ -171,6 +171,8 @@ class AuxiliarySection(Section):
     ``unlabelled``: our classes that its labels do not know, whose pixels carry the label of what is around or behind them.
     ``weight``: of the mean loss over its pixels, beside that over the others. Without ``unlabelled`` classes they count among the
     others, and it changes nothing.
+    ``prior_shift``: how much of the difference between its shares of the classes and ours is kept out of what it teaches, 0 none,
+    1 all of it (losses/partial_labels.py); for labels that leave classes ``unlabelled``.
     """
 
     dataset: str = "folder"
@@ -180,6 +182,13 @@ class AuxiliarySection(Section):
     classes: dict[str, str] = {}
     unlabelled: tuple[str, ...] = ()
     weight: float = Field(0.5, gt=0)
+    prior_shift: float = Field(0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _shifts_partial_labels(self) -> AuxiliarySection:
+        if self.prior_shift and not self.unlabelled:
+            raise ValueError("prior_shift is for labels that leave classes unlabelled; name those in unlabelled")
+        return self
 
 
 class InferenceSection(Section):

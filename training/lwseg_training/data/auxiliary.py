@@ -11,6 +11,7 @@ from lwseg_ros.datasets import load_split
 from lwseg_ros.errors import RecipeError
 from lwseg_training.config.recipe import AuxiliarySection
 from lwseg_training.data.augmentation import IGNORE
+from lwseg_training.data.class_frequencies import class_frequencies
 from lwseg_training.data.labelled_images import LabelledImages, class_ids
 
 PARTIAL = 256
@@ -51,3 +52,10 @@ class AuxiliaryImages(LabelledImages):
         if not self.unlabelled:
             return label.astype(np.int16)
         return np.where(label == IGNORE, np.int16(IGNORE), label.astype(np.int16) + np.int16(PARTIAL))
+
+    def frequencies(self, num_classes: int) -> np.ndarray:
+        """Return each of our classes' share of the set's labelled pixels, float64 [num_classes]; 0 of those it does not label."""
+        theirs = class_frequencies(LabelledImages(self.split), len(self.split.classes))
+        counted = self._our_id[: len(theirs)] != IGNORE
+        shares: np.ndarray = np.bincount(self._our_id[: len(theirs)][counted], theirs[counted], num_classes)
+        return shares / (shares.sum() or 1)

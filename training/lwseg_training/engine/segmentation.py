@@ -21,6 +21,7 @@ from lwseg_training.engine.teacher import Teacher
 from lwseg_training.losses import SegmentationLoss
 from lwseg_training.losses.distillation import distillation_loss
 from lwseg_training.losses.logit_adjustment import adjusted_logits
+from lwseg_training.losses.partial_labels import prior_shift
 from lwseg_training.networks import build_network
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.optim.schedule import learning_rate_factor, run_length
@@ -56,16 +57,16 @@ class SegmentationTask:
     @cached_property
     def loss(self) -> SegmentationLoss:
         """The recipe's loss. Class weights want all labels to be read, once, which takes minutes for a large data set."""
+        auxiliary, images = self.recipe.auxiliary, self.auxiliary_images
+        share = auxiliary.prior_shift if auxiliary is not None else 0
         weighted = self.recipe.loss.class_weights != "none"
-        frequencies = class_frequencies(self.train_images, len(self.classes)) if weighted else None
-        auxiliary = self.recipe.auxiliary
-        loss = SegmentationLoss(
-            self.recipe.loss,
-            frequencies,
-            self.process.world_size,
-            unlabelled=self.auxiliary_images.unlabelled if self.auxiliary_images is not None else (),
-            auxiliary_weight=auxiliary.weight if auxiliary is not None else 0,
-        )
+        own = class_frequencies(self.train_images, len(self.classes)) if weighted or share else None
+        of_auxiliary: dict[str, Any] = {}
+        if auxiliary is not None and images is not None:
+            of_auxiliary = {"unlabelled": images.unlabelled, "auxiliary_weight": auxiliary.weight}
+            if own is not None and share:
+                of_auxiliary["auxiliary_shift"] = share * prior_shift(own, images.frequencies(len(self.classes)))
+        loss = SegmentationLoss(self.recipe.loss, own, self.process.world_size, **of_auxiliary)
         return loss.to(self.process.device)
 
     @cached_property

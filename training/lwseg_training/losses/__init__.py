@@ -33,6 +33,7 @@ class SegmentationLoss(nn.Module):
         world_size: how many processes share a batch.
         unlabelled: ids of the classes that an auxiliary set does not label; empty where there is no such set.
         auxiliary_weight: of the mean over pixels of partial labels, beside that over the others.
+        auxiliary_shift: float [C], added to the logits of partial labels (`prior_shift`); None adds nothing.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SegmentationLoss(nn.Module):
         *,
         unlabelled: Sequence[int] = (),
         auxiliary_weight: float = 1.0,
+        auxiliary_shift: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.unlabelled = tuple(unlabelled)
@@ -51,6 +53,9 @@ class SegmentationLoss(nn.Module):
         self.world_size = world_size
         self.weights: Tensor | None
         self.register_buffer("weights", class_weights(settings, frequencies))
+        self.shift: Tensor
+        shift = torch.zeros(()) if auxiliary_shift is None else torch.tensor(auxiliary_shift, dtype=torch.float32)
+        self.register_buffer("shift", shift)
 
     def forward(self, outputs: Tensor | Sequence[Tensor], label: Tensor, batch_label: Tensor | None = None) -> Tensor:
         """Return the scalar loss; ``outputs`` is the logits, or the logits followed by auxiliary logits of any size.
@@ -80,7 +85,7 @@ class SegmentationLoss(nn.Module):
         )
         # Of the probabilities without the weights' preference, which sums of classes cannot be weighed by (logit_adjustment.py).
         unweighted = logits.movedim(1, -1)[partial] - (0 if self.weights is None else self.weights.log())
-        nll = partial_label_nll(unweighted, label[partial] - PARTIAL, self.unlabelled)
+        nll = partial_label_nll(unweighted + self.shift, label[partial] - PARTIAL, self.unlabelled)
         counted = sum_over_processes(batch_partial.sum(), self.world_size)
         return loss + self.auxiliary_weight * self.world_size * nll.sum() / counted.clamp(min=1)
 
