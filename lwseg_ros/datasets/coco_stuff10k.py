@@ -5,9 +5,7 @@ window, desk, door, blender, hair brush; 0 = unlabelled. Converters, that of MMS
 and write PNGs with 1 to 171. PNGs of the 164K release end in the same letters but count from 0, and
 255 = unlabelled; they are refused where they hold a 255.
 
-Source: Caesar, Uijlings, Ferrari: COCO-Stuff: Thing and Stuff Classes in Context, CVPR 2018;
-github.com/nightrome/cocostuff10k. Names and their order: labels.txt of github.com/nightrome/cocostuff. No colours are
-published; those here are generated. Terms: annotations CC BY 4.0; images under Flickr's terms.
+Names and their order are those of labels.txt of github.com/nightrome/cocostuff. No colours are published; those here are generated.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from pathlib import Path
 from lwseg_ros.classes import generated_colors, number_classes
 from lwseg_ros.datasets.labels import IGNORE_ID, IdCode, MatlabCode, listed
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_list, pair_by_name
+from lwseg_ros.datasets.provenance import Provenance
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 
@@ -53,7 +52,15 @@ TREE = """\
   DIR/imageLists/train.txt                           names, one a line, and test.txt likewise"""
 
 
-@register_dataset("coco_stuff10k")
+PROVENANCE = Provenance(
+    title="COCO-Stuff 10K",
+    source="H. Caesar, J. Uijlings, V. Ferrari: COCO-Stuff: Thing and Stuff Classes in Context, CVPR 2018; "
+    "github.com/nightrome/cocostuff10k",
+    terms="annotations under CC BY 4.0; images under Flickr's terms",
+)
+
+
+@register_dataset("coco_stuff10k", PROVENANCE)
 def list_coco_stuff10k(root: Path, split: str) -> Split:
     """List `train2014` or `test2014`; raises DatasetError."""
     images, labels = root / "images" / split, root / "annotations" / split

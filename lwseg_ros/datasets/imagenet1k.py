@@ -1,8 +1,6 @@
 """ImageNet-1K (ILSVRC 2012): 1,281,167 training and 50,000 validation images of 1000 classes.
 
-Source: Russakovsky et al.: ImageNet Large Scale Visual Recognition Challenge, IJCV 115(3), 2015; image-net.org, or the
-same files as Kaggle's "ImageNet Object Localization Challenge" packs them. Terms: non-commercial research and education
-only, after registration; the images may not be passed on.
+As image-net.org packs it, or Kaggle's "ImageNet Object Localization Challenge" the same files.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from lwseg_ros.datasets.classification import ClassificationSplit, folder_names, image_names, pairs_of_classes
 from lwseg_ros.datasets.listing import check_folders, check_present, read_lines
+from lwseg_ros.datasets.provenance import Provenance
 from lwseg_ros.datasets.registry import register_classification_dataset
 from lwseg_ros.errors import DatasetError
 
@@ -30,7 +29,14 @@ or as Kaggle packs it
   DIR/LOC_val_solution.csv                  their classes: ImageId,PredictionString"""
 
 
-@register_classification_dataset("imagenet1k")
+PROVENANCE = Provenance(
+    title="ImageNet-1K",
+    source="O. Russakovsky et al.: ImageNet Large Scale Visual Recognition Challenge, IJCV 115(3), 2015; image-net.org",
+    terms="non-commercial research and education only, after registration; the images may not be passed on",
+)
+
+
+@register_classification_dataset("imagenet1k", PROVENANCE)
 def list_imagenet1k(root: Path, split: str) -> ClassificationSplit:
     """List `train` or `val` in either layout; a class's index is its WordNet id's place among the sorted 1000.
 

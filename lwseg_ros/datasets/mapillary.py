@@ -3,9 +3,7 @@
 The last of the published 66 ids, 65, is Unlabeled. It is no class here but the ignored id, so that a network has 65
 outputs; work that speaks of 66 classes counts it.
 
-Source: Neuhold et al.: The Mapillary Vistas Dataset for Semantic Understanding of Street Scenes, ICCV 2017;
-www.mapillary.com/dataset/vistas. Names, ids and colours: its config.json. Terms: research edition, non-commercial research
-use after registration, with that citation.
+Names, ids and colours are those of its config.json.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from pathlib import Path
 
 from lwseg_ros.datasets.labels import IdCode, named_colors
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_name
+from lwseg_ros.datasets.provenance import Provenance
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 
@@ -45,7 +44,15 @@ TREE = """\
   and the same for validation"""
 
 
-@register_dataset("mapillary")
+PROVENANCE = Provenance(
+    title="Mapillary Vistas v1.2",
+    source="G. Neuhold et al.: The Mapillary Vistas Dataset for Semantic Understanding of Street Scenes, ICCV 2017; "
+    "www.mapillary.com/dataset/vistas",
+    terms="research edition: non-commercial research use after registration, with this citation",
+)
+
+
+@register_dataset("mapillary", PROVENANCE)
 def list_mapillary(root: Path, split: str) -> Split:
     """List `training` or `validation`; raises DatasetError."""
     images, labels = root / split / "images", root / split / "labels"

@@ -5,9 +5,7 @@ from the annotation trainval_merged.json), and that of the 59 among the 459 numb
 59_labels.txt has another order. Background is a class here, as
 in work that reports 60 classes.
 
-Source: Mottaghi et al.: The Role of Context for Object Detection and Semantic Segmentation in the Wild, CVPR 2014;
-www.cs.stanford.edu/~roozbeh/pascal-context. No colours are published; those here are generated. Terms: none are stated
-for the annotations; images of PASCAL VOC, under Flickr's terms.
+No colours are published; those here are generated.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from pathlib import Path
 from lwseg_ros.classes import generated_colors, number_classes
 from lwseg_ros.datasets.labels import IdCode, MatlabCode, listed
 from lwseg_ros.datasets.listing import Files, check_folders, pair_by_list
+from lwseg_ros.datasets.provenance import Provenance
 from lwseg_ros.datasets.registry import register_dataset
 from lwseg_ros.datasets.split import Split
 
@@ -49,7 +48,15 @@ TREE = """\
   DIR/ImageSets/Main/train.txt                  names, one a line, and the same for val: the lists of VOC 2010"""
 
 
-@register_dataset("pascal_context")
+PROVENANCE = Provenance(
+    title="PASCAL Context",
+    source="R. Mottaghi et al.: The Role of Context for Object Detection and Semantic Segmentation in the Wild, CVPR 2014; "
+    "www.cs.stanford.edu/~roozbeh/pascal-context",
+    terms="none are stated for the annotations; images of PASCAL VOC, under Flickr's terms",
+)
+
+
+@register_dataset("pascal_context", PROVENANCE)
 def list_pascal_context(root: Path, split: str) -> Split:
     """List `train` or `val`, in the order of its list; raises DatasetError."""
     images = Files(root / "JPEGImages", ".jpg")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lwseg_ros.datasets.classification import ClassificationSplit
+from lwseg_ros.datasets.provenance import Provenance
 from lwseg_ros.datasets.split import Split
 from lwseg_ros.errors import DatasetError
 
@@ -17,19 +18,25 @@ AnyListing = TypeVar("AnyListing", Listing, ClassificationListing)
 
 DATASETS: dict[str, Listing] = {}
 CLASSIFICATION_DATASETS: dict[str, ClassificationListing] = {}
+PROVENANCES: dict[str, Provenance] = {}
+"""Of the data sets of both kinds that say where they come from."""
 
 
-def register_dataset(name: str) -> Callable[[Listing], Listing]:
+def register_dataset(name: str, provenance: Provenance | None = None) -> Callable[[Listing], Listing]:
     """Decorate a function (folder, split's name) -> Split, so that ``load_split`` and the commands find it by name.
+
+    provenance: goes into the cards of models that were trained on it; None for images of the user's own.
 
     The function raises DatasetError where the folder is not what it should be. Raises ValueError where the name is taken.
     """
-    return _registering(DATASETS, name)
+    return _registering(DATASETS, name, provenance)
 
 
-def register_classification_dataset(name: str) -> Callable[[ClassificationListing], ClassificationListing]:
+def register_classification_dataset(
+    name: str, provenance: Provenance | None = None
+) -> Callable[[ClassificationListing], ClassificationListing]:
     """Do for ``load_classification_split`` what ``register_dataset`` does for ``load_split``."""
-    return _registering(CLASSIFICATION_DATASETS, name)
+    return _registering(CLASSIFICATION_DATASETS, name, provenance)
 
 
 def load_split(name: str, root: str | Path, split: str) -> Split:
@@ -56,11 +63,15 @@ def load_classification_split(name: str, root: str | Path, split: str) -> Classi
     return CLASSIFICATION_DATASETS[name](Path(root), split)
 
 
-def _registering(table: dict[str, AnyListing], name: str) -> Callable[[AnyListing], AnyListing]:
+def _registering(
+    table: dict[str, AnyListing], name: str, provenance: Provenance | None
+) -> Callable[[AnyListing], AnyListing]:
     def register(listing: AnyListing) -> AnyListing:
         if name in table:
             raise ValueError(f"the data set {name!r} of {listing.__module__} is in {table[name].__module__} already")
         table[name] = listing
+        if provenance is not None:
+            PROVENANCES[name] = provenance
         return listing
 
     return register

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def test_files_figures_and_what_each_runtime_takes(
     assert command(str(parent.path)) == 0
     printed = capsys.readouterr()
     assert "in openvino: mIoU 0.5000 (-0.0012), the fp32 file's labels on 99.12% of the pixels" in printed.out
+    assert "mIoU: not measured" in printed.out
+    assert "terms of its data: source and terms are not recorded" in printed.out
     assert "openvino takes tiny.int8.onnx" in printed.out
     assert "onnxruntime takes tiny.onnx" in printed.out
     assert "warning: model file" in printed.err
@@ -39,6 +42,15 @@ def test_files_figures_and_what_each_runtime_takes(
     listed = json.loads(capsys.readouterr().out)[str(parent.path)]
     assert [file["precision"] for file in listed["files"]] == ["fp32", "int8"]
     assert listed["taken"]["openvino"] == "tiny.int8.onnx"
+
+
+def test_the_cards_in_the_docs_are_those_of_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--card") == 0
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert page == capsys.readouterr().out, "a model changed: run `make cards`"
+    for name, path in shipped_models().items():
+        assert f"# Model card: `{name}`\n" in page
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in page
 
 
 def test_the_shipped_ones_by_default(capsys: pytest.CaptureFixture[str]) -> None:

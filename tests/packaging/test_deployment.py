@@ -57,11 +57,21 @@ def test_the_container_copies_what_exists_and_runs_the_node() -> None:
     assert copied
     assert [source for source in copied if not (ROOT / source).exists()] == []
     # What setup.py reads and installs is among it.
-    assert {"setup.py", "package.xml", "README.md", "resource", "launch", "config", "lwseg_ros"} <= set(copied)
+    assert {"setup.py", "setup.cfg", "package.xml", "README.md", "resource", "launch", "config", "lwseg_ros"} <= set(
+        copied
+    )
     assert 'CMD ["python3", "-m", "lwseg_ros.node"]' in lines
     entrypoint = DEPLOY / "entrypoint.sh"
     assert entrypoint.stat().st_mode & 0o111
     assert subprocess.run(["bash", "-n", entrypoint], check=False).returncode == 0
+
+
+def test_the_container_has_the_ros_packages_of_package_xml() -> None:
+    keys = re.findall(r"<exec_depend>(.+)</exec_depend>", (ROOT / "package.xml").read_text(encoding="utf-8"))
+    needed = {f"ros-jazzy-{key.replace('_', '-')}" for key in keys if not key.startswith("python3-")}
+    assert len(needed) > 10
+    words = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").split()
+    assert sorted(needed - set(words)) == []
 
 
 def test_the_page_includes_the_launch_file_by_arguments_that_it_has() -> None:
