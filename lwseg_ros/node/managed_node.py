@@ -52,9 +52,14 @@ class ManagedNode(LifecycleNode, Generic[SettingsT]):
     What these raise is logged and fails the transition.
     """
 
-    def __init__(self, name: str, settings: SettingsT, parameters: Mapping[str, Parameter]) -> None:
-        """Declare the parameters; raises what rclpy raises for an override that does not fit."""
-        super().__init__(name)
+    def __init__(
+        self, name: str, settings: SettingsT, parameters: Mapping[str, Parameter], arguments: Sequence[str] = ()
+    ) -> None:
+        """Declare the parameters; raises what rclpy raises for an override that does not fit.
+
+        arguments: ROS arguments of this node alone, which come before those of the process.
+        """
+        super().__init__(name, cli_args=list(arguments))
         refuse_impossible_transitions(self)
         survive_requests(self)
         self._state = "unconfigured"

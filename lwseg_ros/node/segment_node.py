@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from lwseg_ros.node.diagnostics import camera_status, inference_status, silence_
 from lwseg_ros.node.drift import DriftWatch
 from lwseg_ros.node.engine_build import EngineBuild
 from lwseg_ros.node.frame import Frame
+from lwseg_ros.node.label_relay import LabelRelay
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.managed_node import ManagedNode
 from lwseg_ros.node.parameters import PARAMETERS, Settings
@@ -54,9 +55,10 @@ class SegmentNode(ManagedNode[Settings]):
     its subscriptions and the worker. Diagnostics run in every state.
     """
 
-    def __init__(self) -> None:
-        """Declare the parameters; raises what rclpy raises for an override that does not fit."""
-        super().__init__("segment", Settings(), PARAMETERS)
+    def __init__(self, arguments: Sequence[str] = (), relay: LabelRelay | None = None) -> None:
+        """Declare the parameters; arguments as in `ManagedNode`. relay: who takes the labels beside the topics."""
+        super().__init__("segment", Settings(), PARAMETERS, arguments)
+        self._relay = relay or LabelRelay()
         self._backend_thread: BackendThread | None = None
         self._left_behind: list[BackendThread] = []
         self._engine_build = EngineBuild(self.get_logger().info)
@@ -96,7 +98,8 @@ class SegmentNode(ManagedNode[Settings]):
         model = self._segmenter.model
         self._inputs = {camera: CameraInput(self, camera, lambda: self._settings) for camera in settings.cameras}
         self._model_publishers = ModelPublishers(self._outputs, model)
-        self._drift = DriftWatch(model.manifest.accepted_pixels(), settings.cameras)
+        acceptance = model.manifest.accepted_pixels()
+        self._drift = DriftWatch(acceptance, settings.cameras)
         self._sink = ResultSink(
             {
                 camera: CameraPublishers(self._outputs, camera, model, publish_confidence=settings.publish_confidence)
@@ -105,6 +108,7 @@ class SegmentNode(ManagedNode[Settings]):
             self._model_publishers,
             self._drift,
             settings=lambda: self._settings,
+            relay=lambda result: self._relay.send(result, acceptance),
         )
 
     def _segmenter_maker(self, backend: str, lost: Mapping[str, str] | None = None) -> Callable[[], Segmenter]:
@@ -132,6 +136,7 @@ class SegmentNode(ManagedNode[Settings]):
     def _activate(self) -> None:
         if self._model_publishers is None:
             raise RuntimeError("the node is not configured")
+        self._relay.send_label_info(self._model_publishers.label_info_json)
         self._model_publishers.publish_label_info(self.get_clock().now().to_msg())
         if self._fallback is None:  # else once that is open
             self._start()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import PointCloud2, PointField
 
+from lwseg_ros.node.label_relay import LabelRelay
 from lwseg_ros.node.managed_node import ManagedNode
 from lwseg_ros.node.paint.diagnostics import camera_status, points_status
 from lwseg_ros.node.paint.inputs import PaintInputs
@@ -31,9 +33,10 @@ class PaintNode(ManagedNode[PaintSettings]):
     Diagnostics run in every state.
     """
 
-    def __init__(self) -> None:
-        """Declare the parameters; raises what rclpy raises for an override that does not fit."""
-        super().__init__("paint", PaintSettings(), PAINT_PARAMETERS)
+    def __init__(self, arguments: Sequence[str] = (), relay: LabelRelay | None = None) -> None:
+        """Declare the parameters; arguments as in `ManagedNode`. relay: where labels come from, in place of the topics."""
+        super().__init__("paint", PaintSettings(), PAINT_PARAMETERS, arguments)
+        self._relay = relay
         self._points: Any = None
         self._transforms: Transforms | None = None
         self._inputs: PaintInputs | None = None
@@ -66,7 +69,7 @@ class PaintNode(ManagedNode[PaintSettings]):
             report=self._warn_rarely,
         )
         self._worker.start()
-        self._inputs = PaintInputs(self, queue, self._statistics, self._settings, self._warn_rarely)
+        self._inputs = PaintInputs(self, queue, self._statistics, self._settings, self._warn_rarely, self._relay)
 
     def _stop(self) -> None:
         if self._inputs is not None:
