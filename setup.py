@@ -92,6 +92,7 @@ setup(
             "lwseg = lwseg_ros.cli:main",
             "segment = lwseg_ros.node.__main__:main",
             "paint = lwseg_ros.node.paint.__main__:main",
+            "segment_and_paint = lwseg_ros.node.segment_and_paint:main",
         ],
         "lwseg.commands": [
             "evaluate = lwseg_ros.commands.evaluate",

@@ -1,8 +1,8 @@
 """What arrives of painted sweeps beside the segmentation: `python -m benchmarks.painting_live`.
 
-The nodes `segment` and `paint` in processes of their own; a third publishes images of 480 x 360 and sweeps of 130,000 points,
-each at 10 Hz, with the car's transforms at 50 Hz, receives the painted points and reads the diagnostics. Latency is from
-publishing a sweep to receiving it painted in the same process. To be run on an idle machine.
+The nodes `segment` and `paint` in processes of their own, or in one (`--one-process`); another publishes images of 480 x 360 and
+sweeps of 130,000 points, each at 10 Hz, with the car's transforms at 50 Hz, receives the painted points and reads the diagnostics.
+Latency is from publishing a sweep to receiving it painted in the same process. To be run on an idle machine.
 """
 
 from __future__ import annotations
@@ -34,15 +34,19 @@ STARTUP_TIMEOUT_S = 60.0
 SETTLE_S = 2.0
 
 
-def measure(model: str, seconds: float) -> dict[str, Any]:
-    """Start the three processes and return the figures; raises LwsegError."""
+def measure(model: str, seconds: float, *, one_process: bool = False) -> dict[str, Any]:
+    """Start the nodes and what drives them, and return the figures; raises LwsegError."""
     shared = os.environ | {"ROS_DOMAIN_ID": str(free_domain_id()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     remappings = [word for pair in paint_remappings([""], "", "/segment") for word in ("-r", ":=".join(pair))]
+    parameters = ["-p", f"model:={model}", "-p", "diagnostics_rate_hz:=5.0"]
     # The wheels' own path for transforms; with tf2_ros it would listen to /tf.
-    nodes = [
-        ["-m", "lwseg_ros.node", "--ros-args", "-p", f"model:={model}", "-p", "diagnostics_rate_hz:=5.0"],
-        ["-m", "lwseg_ros.node.paint", "--ros-args", "-p", "diagnostics_rate_hz:=5.0", *remappings],
-    ]
+    if one_process:
+        nodes = [["-m", "lwseg_ros.node.segment_and_paint", "--ros-args", *parameters]]
+    else:
+        nodes = [
+            ["-m", "lwseg_ros.node", "--ros-args", *parameters],
+            ["-m", "lwseg_ros.node.paint", "--ros-args", "-p", "diagnostics_rate_hz:=5.0", *remappings],
+        ]
     running = [subprocess.Popen([sys.executable, *node], env=shared, cwd=ROOT) for node in nodes]
     try:
         command = [sys.executable, "-m", "benchmarks.painting_live", "--drive", str(seconds)]
@@ -59,6 +63,7 @@ def measure(model: str, seconds: float) -> dict[str, Any]:
     return {
         "benchmark": "painting_live",
         "seconds": seconds,
+        "one_process": one_process,
         **figures,
         "comparisons": [
             comparison("painted sweeps that arrive", arrived / published, "at least 0.99", arrived >= 0.99 * published)
@@ -190,8 +195,9 @@ def drive(seconds: float) -> dict[str, Any]:
 def table(figures: dict[str, Any]) -> str:
     """Put the figures into lines of text."""
     latency = "   ".join(f"{rank} {value:.1f}" for rank, value in figures["latency_ms"].items() if value is not None)
+    where = "one process" if figures["one_process"] else "two processes"
     lines = [
-        f"{figures['published']} sweeps at {RATE_HZ} Hz beside the segmentation: {figures['arrived']} arrived painted",
+        f"{figures['published']} sweeps at {RATE_HZ} Hz beside the segmentation: {figures['arrived']} arrived painted ({where})",
         f"  publish to receipt, ms   {latency}",
     ]
     for name in ("sweeps", "images"):
@@ -204,6 +210,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argument_parser(__doc__)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="default: %(default)s")
+    parser.add_argument("--one-process", action="store_true", help="run both nodes in one process")
     parser.add_argument(
         "--drive", type=float, help="only publish and receive, for so many seconds, as this program's own process"
     )
@@ -211,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.drive:
         print(json.dumps(drive(args.drive)))
         return 0
-    return run("painting_live", args, lambda: measure(args.model, args.seconds), table)
+    return run("painting_live", args, lambda: measure(args.model, args.seconds, one_process=args.one_process), table)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import yaml
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.host.files import load_yaml, parse_yaml
 from lwseg_ros.node.parameters import PARAMETERS, Parameter
+
+# What config/lwseg.rviz shows of a camera beside its image.
+SHOWN = ("overlay", "uncertainty", "accepted", "color")
 
 
 class LaunchArgumentError(LwsegError):
@@ -74,7 +78,8 @@ def cameras_of_file(path: str, name: str, namespace: str) -> list[str]:
     node = f"{namespace.rstrip('/')}/{name}"
     try:
         load_yaml(Path(path))  # refuses what rclpy, and the node's own reader after it, would take for ever to read
-        parameters = parameter_dict_from_yaml_file(path, use_wildcard=True, target_nodes=[node])
+        targets = [f"/**/{name}", node]  # beside /**, as a file of several nodes has it
+        parameters = parameter_dict_from_yaml_file(path, use_wildcard=True, target_nodes=targets)
     except RuntimeError:  # nothing in it is for this node
         return []
     except Exception as error:  # rclpy lets out what values raise that it does not expect
@@ -127,3 +132,36 @@ def paint_remappings(cameras: Sequence[str], points: str, segment: str) -> list[
             for topic in ("label", "uncertainty", "accepted", "camera_info")
         ]
     return pairs
+
+
+def segment_and_paint_arguments(
+    cameras: Sequence[str], image: str, camera_info: str, points: str, both: Mapping[str, Any]
+) -> list[str]:
+    """Give what the program `segment_and_paint` is told for each of its nodes.
+
+    cameras, image, camera_info: as in `remappings`. points: a topic; empty: the node's own. both: parameters of both nodes.
+    Raises LaunchArgumentError.
+    """
+
+    def words(pairs: Sequence[tuple[str, str]]) -> list[str]:
+        given = [word for pair in pairs for word in ("-r", ":=".join(pair))]
+        return given + [word for name, value in both.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
+
+    segment = words(remappings(cameras, image, camera_info))
+    return ["--segment", *segment, "--paint", *words([("points", points)] if points else [])]
+
+
+def rviz_remappings(cameras: Sequence[str], image: str, namespace: str, segment: str) -> list[tuple[str, str]]:
+    """Give the remappings by which config/lwseg.rviz shows the first camera, whatever namespace and name the nodes have.
+
+    cameras, image: as in `remappings`. segment: the name of the node `segment`.
+    """
+    prefix = f"/{namespace}".replace("//", "/").rstrip("/")
+    name = cameras[0] if cameras else ""
+    camera = f"{name}/" if name else ""
+    topic = image.replace("{camera}", name) or f"{camera}image"
+    return [
+        ("/image", topic if topic.startswith("/") else f"{prefix}/{topic}"),
+        *((f"/segment/{kind}", f"{prefix}/{segment}/{camera}{kind}") for kind in SHOWN),
+        ("/paint/points", f"{prefix}/paint/points"),
+    ]

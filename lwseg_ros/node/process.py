@@ -1,4 +1,4 @@
-"""The process around the node: its thread, the signals that end it, and an end that comes whatever hangs."""
+"""The process around one or several nodes: their thread, the signals that end it, and an end that comes whatever hangs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.exceptions import NameValidationException, ParameterException
@@ -34,14 +34,15 @@ class ProcessEnd(Exception):  # noqa: N818  an end, not an error
 
 
 def spin_until_signal(
-    make_node: Callable[[], Any], exit_codes: queue.SimpleQueue[int], program: str = "segment"
+    make_nodes: Sequence[Callable[[], Any]], exit_codes: queue.SimpleQueue[int], program: str = "segment"
 ) -> int:
-    """Run a node until a signal, and return the exit code.
+    """Run nodes in one executor until a signal, and return the exit code.
 
-    make_node gives an rclpy node with `autostart() -> bool`, which gets it ready, `interrupt()`, which tells it, from another
-    thread, to give up what takes long, and `close() -> bool`, which ends its threads and returns False where one hangs.
-    exit_codes is what `queue_signals` returned: 0 is put there by a signal, here 1 when the node cannot start or a callback
-    fails, and the exit code of a `ProcessEnd`. program: what begins the lines on standard error. The node lives in a thread,
+    Each of make_nodes gives an rclpy node with `autostart() -> bool`, which gets it ready, `interrupt()`, which tells it, from
+    another thread, to give up what takes long, and `close() -> bool`, which ends its threads and returns False where one hangs;
+    they are closed in the reverse order.
+    exit_codes is what `queue_signals` returned: 0 is put there by a signal, here 1 when a node cannot start or a callback
+    fails, and the exit code of a `ProcessEnd`. program: what begins the lines on standard error. The nodes live in a thread,
     since only the main thread handles signals, and it cannot while it waits in the middleware; rclpy's own handlers must be
     off: they pull the context away under that thread.
 
@@ -57,7 +58,8 @@ def spin_until_signal(
     def live() -> None:
         nonlocal hangs
         try:
-            node = make_node()
+            for make_node in make_nodes:
+                nodes.append(make_node())
         except Exception as error:
             exit_codes.put(
                 1
@@ -66,25 +68,27 @@ def spin_until_signal(
             print(f"{program}: {error if wrong else traceback.format_exc()}", file=sys.stderr)
             hangs = False
             return
-        nodes.append(node)
-        with log_records_in_ros(node.get_logger()):
+        log = nodes[0].get_logger()
+        with log_records_in_ros(log):
             try:
-                executor.add_node(node)
-                if node.autostart():
+                for node in nodes:
+                    executor.add_node(node)
+                if all(node.autostart() for node in nodes):
                     executor.spin_until_future_complete(done)
                 else:
                     exit_codes.put(1)
             except ProcessEnd as end:
                 exit_codes.put(end.exit_code)
-                node.get_logger().fatal(str(end))
+                log.fatal(str(end))
             except Exception:
                 exit_codes.put(1)
-                node.get_logger().fatal(traceback.format_exc())
+                log.fatal(traceback.format_exc())
             finally:
-                ended = node.close()
-                executor.remove_node(node)
-                node.destroy_node()
-                hangs = not ended
+                ended = [node.close() for node in reversed(nodes)]
+                for node in nodes:
+                    executor.remove_node(node)
+                    node.destroy_node()
+                hangs = not all(ended)
 
     thread = threading.Thread(target=live, name="node", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""The program around a node: its ROS arguments, its exit codes, and what has to be in place before the first node."""
+"""The program around one or several nodes: its ROS arguments, its exit codes, and what has to be in place before the first node."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from typing import Any
 from lwseg_ros.node.signals import queue_signals
 
 
-def run_program(name: str, arguments: Sequence[str], usage: str, parameters: str, make_node: Callable[[], Any]) -> int:
-    """Run a node until SIGINT or SIGTERM and return the exit code, as docs/node.md lists them.
+def run_program(
+    name: str,
+    arguments: Sequence[str],
+    usage: str,
+    parameters: str,
+    *make_nodes: Callable[[], Any],
+    node_arguments: Sequence[Sequence[str]] = (),
+) -> int:
+    """Run nodes until SIGINT or SIGTERM and return the exit code, as docs/node.md lists them.
 
-    parameters: their list for `--help`. make_node: see `spin_until_signal`.
+    parameters: their list for `--help`. make_nodes: see `spin_until_signal`. node_arguments: ROS arguments of single nodes, which
+    are to be as right as those of the process.
     """
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -26,10 +34,12 @@ def run_program(name: str, arguments: Sequence[str], usage: str, parameters: str
     def make_first_node() -> Any:
         remove_abandoned_segments()
         with room_for_images():  # the first node brings the middleware up
-            return make_node()
+            return make_nodes[0]()
 
     try:
         own = remove_ros_args(list(arguments))[1:]
+        for words in node_arguments:
+            own += remove_ros_args(list(words))
         if own and own[0] in ("-h", "--help"):
             print(f"{usage}\n\nparameters:\n{parameters}")
             return 0
@@ -45,7 +55,7 @@ def run_program(name: str, arguments: Sequence[str], usage: str, parameters: str
         print(f"{name}: wrong ROS arguments: {error}; see --help", file=sys.stderr)
         return 2
     try:
-        return spin_until_signal(make_first_node, exit_codes, name)
+        return spin_until_signal([make_first_node, *make_nodes[1:]], exit_codes, name)
     finally:
         rclpy.try_shutdown()
 

@@ -138,6 +138,7 @@ class ModelPublishers:
     def __init__(self, group: PublisherGroup, model: ModelFile) -> None:
         """Create the publishers; label_info only where vision_msgs is installed."""
         self._model = model
+        self.label_info_json = label_info_json(model)
         self._json = group.create(String, "~/label_info_json", LATCHED_QOS)
         self._label_info_type = find_message_type("vision_msgs/msg/LabelInfo")
         self._vision_class = find_message_type("vision_msgs/msg/VisionClass")
@@ -148,7 +149,7 @@ class ModelPublishers:
 
     def publish_label_info(self, stamp: Any) -> None:
         """Publish the classes, for those who subscribe now and later."""
-        self._json.publish(String(data=label_info_json(self._model)))
+        self._json.publish(String(data=self.label_info_json))
         if self._label_info_type is not None:
             message = self._label_info_type(header=Header(stamp=stamp))
             fill_label_info(message, self._vision_class, self._model)
@@ -169,16 +170,22 @@ class ResultSink:
         model: ModelPublishers,
         drift: DriftWatch,
         settings: Callable[[], Settings],
+        relay: Callable[[SegmentedFrame], None],
     ) -> None:
-        """Collect the publishers, and what looks at the frames after them; settings gives the present ones."""
+        """Collect the publishers, and what looks at the frames after them; settings gives the present ones.
+
+        relay hands the labels to who is in this process.
+        """
         self._cameras = cameras
         self._model = model
         self._drift = drift
         self._settings = settings
+        self._relay = relay
 
     def publish(self, result: SegmentedFrame) -> None:
         """Publish label, uncertainty and camera_info."""
         self._cameras[result.frame.camera].publish(result, self._settings())
+        self._relay(result)
 
     def publish_extras(self, result: SegmentedFrame, timing: Timing) -> None:
         """Publish times and, if somebody looks at them, pictures; then look at what the camera sees."""

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import NameValidationException
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from diagnostic_msgs.msg import DiagnosticStatus
 
 from lwseg_ros.backends import BackendOptions
 from lwseg_ros.errors import LwsegError
@@ -26,17 +19,16 @@ from lwseg_ros.node.diagnostics import camera_status, inference_status, silence_
 from lwseg_ros.node.drift import DriftWatch
 from lwseg_ros.node.engine_build import EngineBuild
 from lwseg_ros.node.frame import Frame
+from lwseg_ros.node.label_relay import LabelRelay
 from lwseg_ros.node.mailbox import Mailbox
-from lwseg_ros.node.parameters import PARAMETERS, Settings, faults
+from lwseg_ros.node.managed_node import ManagedNode
+from lwseg_ros.node.parameters import PARAMETERS, Settings
 from lwseg_ros.node.process import ProcessEnd
-from lwseg_ros.node.publishers import CameraPublishers, ModelPublishers, PublisherGroup, ResultSink
-from lwseg_ros.node.services import survive_requests
+from lwseg_ros.node.publishers import CameraPublishers, ModelPublishers, ResultSink
 from lwseg_ros.node.statistics import FrameSnapshot
-from lwseg_ros.node.transitions import refuse_impossible_transitions
 from lwseg_ros.node.worker import SegmentWorker
 from lwseg_ros.segmenter import Segmenter
 
-WARNING_PERIOD_S = 5.0
 WATCH_PERIOD_S = 0.25
 # How long opening a model may take before it is an error; an engine that is being built takes longer.
 OPENING_PATIENCE_S = 10.0
@@ -56,113 +48,40 @@ class Fallback:
     opening: Future[Segmenter]
 
 
-class SegmentNode(LifecycleNode):
+class SegmentNode(ManagedNode[Settings]):
     """Segment the images of one or several cameras.
 
     Configured it holds its publishers and the model, in a thread that alone opens, runs and closes the backend; active also
     its subscriptions and the worker. Diagnostics run in every state.
     """
 
-    def __init__(self) -> None:
-        """Declare the parameters; raises what rclpy raises for an override that does not fit."""
-        super().__init__("segment")
-        refuse_impossible_transitions(self)
-        survive_requests(self)
-        self._state = "unconfigured"
-        self._settings = Settings()
+    def __init__(self, arguments: Sequence[str] = (), relay: LabelRelay | None = None) -> None:
+        """Declare the parameters; arguments as in `ManagedNode`. relay: who takes the labels beside the topics."""
+        super().__init__("segment", Settings(), PARAMETERS, arguments)
+        self._relay = relay or LabelRelay()
         self._backend_thread: BackendThread | None = None
         self._left_behind: list[BackendThread] = []
         self._engine_build = EngineBuild(self.get_logger().info)
         self._segmenter: Segmenter | None = None
         self._fallback: Fallback | None = None
-        self._outputs = PublisherGroup(self)
         self._model_publishers: ModelPublishers | None = None
         self._inputs: dict[str, CameraInput] = {}
         self._sink: ResultSink | None = None
         self._drift = DriftWatch(None, ())
         self._worker: SegmentWorker | None = None
         self._troubled_since_s: float | None = None
-        self._warned_s: dict[tuple[str, str], float] = {}
         self._silent: set[str] = set()
         self._reported: dict[str, FrameSnapshot] = {}
-        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # A steady clock, so that a paused simulation is diagnosed too.
-        self._timer = self.create_timer(1.0, self._publish_diagnostics, clock=self._steady_clock)
         self._watch_timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=self._steady_clock)
-        self.add_on_set_parameters_callback(self._on_set_parameters)
-        for name, parameter in PARAMETERS.items():
-            default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
-            self.declare_parameter(name, default, parameter.descriptor())
-
-    # States
-
-    def autostart(self) -> bool:
-        """Configure and activate if the parameter says so; False when that failed."""
-        if not self._settings.autostart:
-            self.get_logger().info("waiting for lifecycle transitions (autostart is false)")
-            return True
-        steps: tuple[Callable[[], TransitionCallbackReturn], ...] = (self.trigger_configure, self.trigger_activate)
-        return all(step() == TransitionCallbackReturn.SUCCESS for step in steps)
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and create the publishers."""
-        return self._transition(
-            "configure", "inactive", self._configure, lambda: super(SegmentNode, self).on_configure(state)
-        )
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe and segment."""
-        return self._transition(
-            "activate", "active", lambda: super(SegmentNode, self).on_activate(state), self._activate
-        )
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and finish the batch in hand."""
-        return self._transition(
-            "deactivate", "inactive", self._stop, lambda: super(SegmentNode, self).on_deactivate(state)
-        )
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of the model and the publishers."""
-        return self._transition(
-            "clean up", "unconfigured", lambda: super(SegmentNode, self).on_cleanup(state), self._release
-        )
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop in whatever state and let go of everything."""
-        return self._transition("shut down", "finalized", self._release)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go back to unconfigured after an unexpected failure."""
-        return self._transition("recover", "unconfigured", self._release)
 
     def interrupt(self) -> None:
         """Give up what may take minutes, since the process is to end; from any thread."""
         self._engine_build.interrupt()
 
-    def close(self) -> bool:
-        """End in the finalized state, whatever the present one; False where a backend still hangs."""
-        if self._state != "finalized":
-            self.trigger_shutdown()
-        return not any(thread.hangs for thread in self._left_behind)
+    def _hangs(self) -> bool:
+        return any(thread.hangs for thread in self._left_behind)
 
-    def _transition(self, name: str, goal: str, *actions: Callable[[], Any]) -> TransitionCallbackReturn:
-        """Run a transition's actions; rclpy itself would swallow their exceptions without a word."""
-        try:
-            for action in actions:
-                action()
-        except (LwsegError, NameValidationException) as error:  # the latter: a topic that becomes too long
-            self.get_logger().error(f"cannot {name}: {' '.join(str(error).split())}")
-            if self._state != "unconfigured":
-                return TransitionCallbackReturn.ERROR
-            self._release()
-            return TransitionCallbackReturn.FAILURE
-        except Exception:
-            self.get_logger().error(f"cannot {name}:\n{traceback.format_exc()}")
-            return TransitionCallbackReturn.ERROR
-        self._state = goal
-        return TransitionCallbackReturn.SUCCESS
+    # States
 
     def _configure(self) -> None:
         settings = self._settings
@@ -179,7 +98,8 @@ class SegmentNode(LifecycleNode):
         model = self._segmenter.model
         self._inputs = {camera: CameraInput(self, camera, lambda: self._settings) for camera in settings.cameras}
         self._model_publishers = ModelPublishers(self._outputs, model)
-        self._drift = DriftWatch(model.manifest.accepted_pixels(), settings.cameras)
+        acceptance = model.manifest.accepted_pixels()
+        self._drift = DriftWatch(acceptance, settings.cameras)
         self._sink = ResultSink(
             {
                 camera: CameraPublishers(self._outputs, camera, model, publish_confidence=settings.publish_confidence)
@@ -188,6 +108,7 @@ class SegmentNode(LifecycleNode):
             self._model_publishers,
             self._drift,
             settings=lambda: self._settings,
+            relay=lambda result: self._relay.send(result, acceptance),
         )
 
     def _segmenter_maker(self, backend: str, lost: Mapping[str, str] | None = None) -> Callable[[], Segmenter]:
@@ -215,6 +136,7 @@ class SegmentNode(LifecycleNode):
     def _activate(self) -> None:
         if self._model_publishers is None:
             raise RuntimeError("the node is not configured")
+        self._relay.send_label_info(self._model_publishers.label_info_json)
         self._model_publishers.publish_label_info(self.get_clock().now().to_msg())
         if self._fallback is None:  # else once that is open
             self._start()
@@ -261,17 +183,6 @@ class SegmentNode(LifecycleNode):
             self.get_logger().error("the backend hangs: it is left behind, with its memory, until the process ends")
             self._left_behind.append(self._backend_thread)
         self._backend_thread = None
-
-    # Parameters
-
-    def _on_set_parameters(self, parameters: Sequence[Any]) -> SetParametersResult:
-        values = {parameter.name: parameter.value for parameter in parameters}
-        found = faults(values, unconfigured=self._state == "unconfigured")
-        if found:
-            return SetParametersResult(successful=False, reason="; ".join(found))
-        self._settings = self._settings.changed(values)
-        self._timer.timer_period_ns = int(1e9 / self._settings.diagnostics_rate_hz)
-        return SetParametersResult(successful=True)
 
     # The backend
 
@@ -347,20 +258,11 @@ class SegmentNode(LifecycleNode):
     # Diagnostics
 
     def _warn(self, camera: str, text: str) -> None:
-        """Log what happened to a frame, but every kind of trouble of a camera only once in five seconds."""
-        now_s = time.monotonic()
-        kind = (camera, re.sub(r"\d+", "#", text))
-        if now_s - self._warned_s.get(kind, -WARNING_PERIOD_S) < WARNING_PERIOD_S:
-            return
-        if len(self._warned_s) > 100:  # texts may hold what a broken publisher makes up
-            self._warned_s.clear()
-        self._warned_s[kind] = now_s
-        self.get_logger().warning(f"a frame{f' of {camera}' if camera else ''} {text}")
+        self._warn_rarely(f"a frame{f' of {camera}' if camera else ''} {text}", camera)
 
-    def _publish_diagnostics(self) -> None:
+    def _statuses(self, name: str) -> list[DiagnosticStatus]:
         now_s = time.monotonic()
         hardware_id = self._segmenter.backend.device if self._segmenter else "none"
-        name = self.get_fully_qualified_name().lstrip("/")
         cameras = []
         errors = 0
         for camera, source in self._inputs.items():
@@ -388,8 +290,6 @@ class SegmentNode(LifecycleNode):
                 )
             )
         timings = list(self._worker.timings) if self._worker else []
-        message = DiagnosticArray()
-        message.header.stamp = self.get_clock().now().to_msg()
         building = self._engine_build.text
         opening = "building" if building else "configuring"
         lifecycle_state = opening if self._opening_s and self._fallback is None else self._state
@@ -403,8 +303,7 @@ class SegmentNode(LifecycleNode):
             trouble=self._trouble(),
             building=building,
         )
-        message.status = [inference, *cameras]
-        self._diagnostics.publish(message)
+        return [inference, *cameras]
 
     def _log_silence(self, camera: str, reason: str | None) -> None:
         """Log the beginning and the end of a camera's silence, not what lies between."""

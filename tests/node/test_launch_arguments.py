@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lwseg_ros.node.launch_arguments import (
     LaunchArgumentError,
     cameras_of_file,
     parameter_values,
     remappings,
+    rviz_remappings,
+    segment_and_paint_arguments,
     switch,
 )
-from lwseg_ros.node.paint.parameters import PAINT_PARAMETERS
-from lwseg_ros.node.parameters import PARAMETERS
+from lwseg_ros.node.paint.parameters import PAINT_PARAMETERS, PaintSettings
+from lwseg_ros.node.parameters import PARAMETERS, Settings
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 
@@ -175,37 +178,103 @@ def test_what_is_no_parameters_file(text: str | None, tmp_path: Path) -> None:
         cameras_of_file(str(tmp_path / "params.yaml"), "segment", "")
 
 
+def test_a_file_for_several_nodes_names_each_in_any_namespace(tmp_path: Path) -> None:
+    text = "/**: {ros__parameters: {cameras: [a]}}\n/**/segment: {ros__parameters: {cameras: [b]}}"
+    (tmp_path / "params.yaml").write_text(text)
+    assert cameras_of_file(str(tmp_path / "params.yaml"), "segment", "/car") == ["b"]
+    assert cameras_of_file(str(tmp_path / "params.yaml"), "paint", "/car") == ["a"]
+
+
+def test_the_vehicles_file_has_parameters_of_both_nodes_with_their_defaults() -> None:
+    sections = yaml.safe_load((LAUNCH.parent / "config" / "vehicle.params.yaml").read_text(encoding="utf-8"))
+    values = {name: section["ros__parameters"] for name, section in sections.items()}
+    assert set(values) == {"/**", "/**/segment", "/**/paint"}
+    segment, paint = values["/**"] | values["/**/segment"], values["/**"] | values["/**/paint"]
+    assert set(segment) <= set(PARAMETERS)
+    assert set(paint) <= set(PAINT_PARAMETERS)
+    assert Settings().changed(segment) == Settings()
+    assert PaintSettings().changed(paint) == PaintSettings()
+
+
+def test_both_nodes_of_one_process_get_their_own_remappings_and_the_same_parameters() -> None:
+    words = segment_and_paint_arguments(["front"], "/cam/{camera}", "", "/points", {"cameras": ["front"], "a": True})
+    both = ["-p", 'cameras:=["front"]', "-p", "a:=true"]
+    assert words == [
+        *("--segment", "-r", "front/image:=/cam/front", "-r", "front/camera_info:=/cam/camera_info", *both),
+        *("--paint", "-r", "points:=/points", *both),
+    ]
+    assert segment_and_paint_arguments([], "", "", "", {}) == ["--segment", "--paint"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "image", "overlay", "points"),
+    [
+        (([], "", "", "segment"), "/image", "/segment/overlay", "/paint/points"),
+        (([""], "/cam", "", "segment"), "/cam", "/segment/overlay", "/paint/points"),
+        ((["front", "left"], "", "car", "eyes"), "/car/front/image", "/car/eyes/front/overlay", "/car/paint/points"),
+        (
+            (["front"], "cam/{camera}", "/car/", "segment"),
+            "/car/cam/front",
+            "/car/segment/front/overlay",
+            "/car/paint/points",
+        ),
+    ],
+)
+def test_rviz_follows_the_nodes(
+    arguments: tuple[list[str], str, str, str], image: str, overlay: str, points: str
+) -> None:
+    found = dict(rviz_remappings(*arguments))
+    assert [found[topic] for topic in ("/image", "/segment/overlay", "/paint/points")] == [image, overlay, points]
+
+
 def calls(tree: ast.AST, *names: str) -> set[str]:
-    """The texts that are the first argument of calls of some functions."""
+    """The texts among the first two arguments of calls of some functions."""
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names and node.args:
-            argument = node.args[0]
-            if isinstance(argument, ast.Constant):
-                found.add(argument.value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+            found |= {argument.value for argument in node.args[:2] if isinstance(argument, ast.Constant)}
     return found
+
+
+def with_parts(tree: ast.Module) -> ast.Module:
+    """A launch file with the functions of the parts that it calls, and that those call."""
+    parts = ast.parse((LAUNCH.parent / "lwseg_ros" / "node" / "launch_parts.py").read_text(encoding="utf-8"))
+    left = {node.name: node for node in parts.body if isinstance(node, ast.FunctionDef) and node.name != "text"}
+    body = list(tree.body)
+    for statement in body:  # grows
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                if called in left:
+                    body.append(left.pop(called))
+    return ast.Module(body, [])
+
+
+def declared_by(tree: ast.Module) -> set[str]:
+    """The arguments that a launch file with its parts declares."""
+    declared = calls(tree, "DeclareLaunchArgument")
+    if "node_arguments" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}:
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        declared |= set(PAINT_PARAMETERS if "PAINT_PARAMETERS" in names else PARAMETERS)  # in a loop over the table
+    return declared
 
 
 @pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.py")), ids=lambda path: path.name)
 def test_launch_files_use_only_arguments_that_they_declare(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    compile(tree, str(path), "exec")
-    declared = calls(tree, "DeclareLaunchArgument")
-    if path.name == "segment.launch.py":
-        declared |= set(PARAMETERS)  # declared in a loop over the table
-    if path.name == "paint.launch.py":
-        declared |= set(PAINT_PARAMETERS)
+    source = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    compile(source, str(path), "exec")
+    tree = with_parts(source)
     used = calls(tree, "LaunchConfiguration", "text")
     assert used
-    assert used <= declared
+    assert used <= declared_by(tree)
 
 
 def test_replay_passes_on_only_what_segment_declares() -> None:
-    segment = ast.parse((LAUNCH / "segment.launch.py").read_text(encoding="utf-8"))
+    segment = with_parts(ast.parse((LAUNCH / "segment.launch.py").read_text(encoding="utf-8")))
     replay = ast.parse((LAUNCH / "replay.launch.py").read_text(encoding="utf-8"))
     passed_on: set[str] = {"use_sim_time"}
     for node in ast.walk(replay):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "passed_on":
             passed_on |= set(ast.literal_eval(node.value))
     assert len(passed_on) > 1
-    assert passed_on <= calls(segment, "DeclareLaunchArgument") | set(PARAMETERS)
+    assert passed_on <= declared_by(segment)

@@ -67,7 +67,7 @@ class Trial(Node):
 never_wait_for_readers()
 exit_codes = queue_signals()
 rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-code = spin_until_signal(Trial, exit_codes)
+code = spin_until_signal([Trial], exit_codes)
 rclpy.try_shutdown()
 sys.exit(code)
 """

@@ -79,9 +79,8 @@ def test_the_page_includes_the_launch_file_by_arguments_that_it_has() -> None:
     example = re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert example
     compile(example[1], "docs/deployment.md", "exec")
-    declared = set(
-        re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', (ROOT / "launch" / "segment.launch.py").read_text())
-    )
+    parts = (ROOT / "lwseg_ros" / "node" / "launch_parts.py").read_text()
+    declared = set(re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', parts))
     used = set(re.findall(r'^ +"(\w+)": ', example[1], flags=re.MULTILINE))
     assert used
     assert used <= declared | set(PARAMETERS)

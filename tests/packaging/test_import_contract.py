@@ -50,6 +50,11 @@ def test_the_packages_keep_it(tree: Path) -> None:
         ("lwseg_ros/segmenter.py", "import torch", "A vehicle needs nothing of training"),
         ("lwseg_ros/node/worker.py", "import lwseg_training", "A vehicle needs nothing of training"),
         ("lwseg_ros/imaging/drawing.py", "import rclpy.node", "ROS is known to the node and the live replay alone"),
+        (
+            "lwseg_ros/node/program.py",
+            "import launch_ros",
+            "The package launch is known to what the launch files share",
+        ),
         ("lwseg_ros/node/worker.py", "import rosbags", "Bags are read in replay alone"),
         ("lwseg_ros/painting/painter.py", "import sensor_msgs", "ROS is known to the node and the live replay alone"),
         (

@@ -1,4 +1,4 @@
-"""What the node subscribes: the points, each camera's images and calibration, and what the labels mean."""
+"""What the node takes in: the points, each camera's images and calibration, and what the labels mean."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import String
 
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging import messages
 from lwseg_ros.node.image_subscription import ImageSubscription
+from lwseg_ros.node.label_relay import LabelRelay, RelayedLabels
 from lwseg_ros.node.paint.classes import LabelClasses
 from lwseg_ros.node.paint.parameters import PaintSettings
 from lwseg_ros.node.paint.sweep_queue import Sweep, SweepQueue
@@ -25,7 +27,7 @@ IMAGE_KINDS = ("label", "uncertainty", "accepted")
 
 
 class PaintInputs:
-    """The subscriptions while the node is active; they only decode an image and leave it, or a sweep, in the queue."""
+    """What comes in while the node is active; it is only decoded, an image or a sweep, and left in the queue."""
 
     def __init__(
         self,
@@ -34,12 +36,14 @@ class PaintInputs:
         statistics: FrameStatistics,
         settings: PaintSettings,
         report: Callable[[str], None],
+        relay: LabelRelay | None = None,
     ) -> None:
-        """Subscribe."""
+        """Subscribe; labels come by the relay where there is one."""
         self._node = node
         self._queue = queue
         self._statistics = statistics
         self._report = report
+        self._relay = relay
         self.bad_images = dict.fromkeys(queue.histories, 0)
         self.points = ImageSubscription(
             node,
@@ -50,32 +54,24 @@ class PaintInputs:
             on_message=self._on_points,
             on_lost=statistics.add_lost,
         )
-        self._subscriptions = [node.create_subscription(String, "label_info_json", self._on_classes, LATCHED_QOS)]
-        for camera in queue.histories:
-            prefix = f"{camera}/" if camera else ""
-            for kind in IMAGE_KINDS:
-                self._subscriptions.append(
-                    node.create_subscription(Image, f"{prefix}{kind}", self._image_taker(camera, kind), OUTPUT_QOS)
-                )
-            self._subscriptions.append(
-                node.create_subscription(CameraInfo, f"{prefix}camera_info", self._info_taker(camera), OUTPUT_QOS)
-            )
+        self._subscriptions: list[Any] = []
+        if relay is None:
+            self._subscribe_labels()
+        else:
+            relay.listen(self)
 
     def close(self) -> None:
         """Unsubscribe."""
         self.points.close()
+        if self._relay is not None:
+            self._relay.listen(None)
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
 
-    def _on_points(self, message: PointCloud2) -> None:
-        now_s = time.monotonic()
-        self._statistics.add_arrival(now_s)
-        if self._queue.put(Sweep(message, now_s)) is not None:
-            self._statistics.add_drop("superseded")
-
-    def _on_classes(self, message: String) -> None:
+    def take_label_info(self, text: str) -> None:
+        """Take in what the labels mean, in the JSON of the node `segment`."""
         try:
-            classes = LabelClasses.parse(message.data)
+            classes = LabelClasses.parse(text)
         except ImageError as error:
             self._report(str(error))
             return
@@ -84,6 +80,36 @@ class PaintInputs:
             for history in self._queue.histories.values():
                 history.expects_accepted = classes.has_accepted
             self._queue.changed.notify_all()
+
+    def take_labels(self, labels: RelayedLabels) -> None:
+        """Take in a frame's labels; those of a camera that is not painted with are left out. From any thread."""
+        with self._queue.changed:
+            history = self._queue.histories.get(labels.camera)
+            if history is None:
+                return
+            self._queue.last_image_s[labels.camera] = time.monotonic()
+            for kind, image in labels.images.items():
+                history.add(kind, labels.stamp_ns, labels.frame_id, image)
+            if labels.camera_info is not None:
+                history.camera_info = labels.camera_info
+            self._queue.changed.notify_all()
+
+    def _subscribe_labels(self) -> None:
+        def subscribe(kind: Any, topic: str, take: Callable[[Any], None], qos: QoSProfile) -> None:
+            self._subscriptions.append(self._node.create_subscription(kind, topic, take, qos))
+
+        subscribe(String, "label_info_json", lambda message: self.take_label_info(message.data), LATCHED_QOS)
+        for camera in self._queue.histories:
+            prefix = f"{camera}/" if camera else ""
+            for kind in IMAGE_KINDS:
+                subscribe(Image, f"{prefix}{kind}", self._image_taker(camera, kind), OUTPUT_QOS)
+            subscribe(CameraInfo, f"{prefix}camera_info", self._info_taker(camera), OUTPUT_QOS)
+
+    def _on_points(self, message: PointCloud2) -> None:
+        now_s = time.monotonic()
+        self._statistics.add_arrival(now_s)
+        if self._queue.put(Sweep(message, now_s)) is not None:
+            self._statistics.add_drop("superseded")
 
     def _image_taker(self, camera: str, kind: str) -> Callable[[Image], None]:
         def take(message: Image) -> None:
