@@ -33,6 +33,7 @@ from lwseg_ros.node.publishers import CameraPublishers, ModelPublishers, Publish
 from lwseg_ros.node.services import survive_requests
 from lwseg_ros.node.statistics import FrameSnapshot
 from lwseg_ros.node.transitions import refuse_impossible_transitions
+from lwseg_ros.node.turns import Turns
 from lwseg_ros.node.worker import SegmentWorker
 from lwseg_ros.segmenter import Segmenter
 
@@ -166,6 +167,8 @@ class SegmentNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self._settings
+        if disagreements := settings.disagreements():
+            raise LwsegError("; ".join(disagreements))
         self._backend_thread = BackendThread()
         try:
             self._segmenter = self._backend_thread.open(
@@ -222,7 +225,8 @@ class SegmentNode(LifecycleNode):
     def _start(self) -> None:
         if self._segmenter is None or self._backend_thread is None or self._sink is None:
             raise RuntimeError("the node is not configured")
-        mailbox: Mailbox[Frame] = Mailbox(self._settings.cameras)
+        turns = Turns(self._settings.cameras, lambda camera: self._settings.priority_of(camera))
+        mailbox: Mailbox[Frame] = Mailbox(self._settings.cameras, turns.next)
         self._worker = SegmentWorker(
             self._segmenter,
             mailbox,
@@ -266,7 +270,10 @@ class SegmentNode(LifecycleNode):
 
     def _on_set_parameters(self, parameters: Sequence[Any]) -> SetParametersResult:
         values = {parameter.name: parameter.value for parameter in parameters}
-        found = faults(values, unconfigured=self._state == "unconfigured")
+        unconfigured = self._state == "unconfigured"
+        found = faults(values, unconfigured=unconfigured)
+        if not found and not unconfigured:
+            found = self._settings.changed(values).disagreements()
         if found:
             return SetParametersResult(successful=False, reason="; ".join(found))
         self._settings = self._settings.changed(values)

@@ -24,6 +24,16 @@ def test_all_waiting_cameras_are_taken_together_in_their_order() -> None:
     assert mailbox.take() == {"left": 2}
 
 
+def test_who_is_not_chosen_waits_on() -> None:
+    mailbox: Mailbox[int] = Mailbox(["front", "left", "right"], lambda waiting: waiting[-1:])
+    mailbox.put("right", 3)
+    mailbox.put("front", 1)
+    assert mailbox.take() == {"right": 3}
+    assert mailbox.put("front", 2) == 1
+    assert mailbox.take() == {"front": 2}
+    assert mailbox.take(wait=False) == {}
+
+
 def test_take_waits_for_an_item() -> None:
     mailbox: Mailbox[int] = Mailbox(["front"])
     taken: list[dict[str, int]] = []

@@ -1,0 +1,86 @@
+"""Who is served when several cameras wait: small enough to check by hand, and shares over many turns."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from lwseg_ros.node.turns import Turns
+
+SIX = [f"camera_{number}" for number in range(6)]
+
+
+def turns_of(priorities: Mapping[str, int]) -> Turns:
+    return Turns(list(priorities), priorities.__getitem__)
+
+
+def serve(turns: Turns, cameras: Sequence[str], count: int) -> list[list[str]]:
+    """Give turns while all cameras always wait."""
+    return [turns.next(cameras) for _ in range(count)]
+
+
+def test_without_priorities_all_that_wait_have_a_turn_together() -> None:
+    turns = turns_of(dict.fromkeys(SIX, 0))
+    assert turns.next(SIX) == SIX
+    assert turns.next(SIX[3:5]) == SIX[3:5]
+    assert serve(turns, SIX, 100) == [SIX] * 100
+
+
+def test_the_highest_go_together_and_every_fourth_turn_is_a_lower_ones() -> None:
+    turns = turns_of({"front": 1, "left": 0, "rear": 1, "right": 0})
+    highest = ["front", "rear"]
+    assert serve(turns, ["front", "left", "rear", "right"], 8) == [
+        *([highest] * 3),
+        ["left"],
+        *([highest] * 3),
+        ["right"],
+    ]
+
+
+def test_while_the_highest_do_not_wait_the_others_go_one_at_a_time() -> None:
+    turns = turns_of({"front": 9, "left": 5, "rear": 0, "right": 5})
+    others = ["left", "rear", "right"]
+    assert serve(turns, others, 5) == [["left"], ["right"], ["left"], ["rear"], ["right"]]
+    assert turns.next(["front", *others]) == ["front"], "the highest waits for one frame at most"
+    assert turns.next(["rear"]) == ["rear"]
+    assert turns.next(["front"]) == ["front"]
+
+
+def test_a_priority_may_change_between_turns() -> None:
+    priorities = {"front": 1, "rear": 0}
+    turns = turns_of(priorities)
+    assert turns.next(["front", "rear"]) == ["front"]
+    priorities |= {"front": 0, "rear": 1}
+    assert serve(turns, ["front", "rear"], 4) == [["rear"], ["rear"], ["front"], ["rear"]]
+    priorities["front"] = 1
+    assert turns.next(["front", "rear"]) == ["front", "rear"]
+
+
+@pytest.mark.parametrize("priorities", [[1, 0, 0, 0, 0, 0], [2, 2, 1, 1, 0, 0], [5, 4, 3, 2, 1, 0]])
+@pytest.mark.parametrize("wait_for_highest", [1.0, 0.6])
+def test_nobody_waits_for_longer_than_four_turns_a_lower_camera(priorities: list[int], wait_for_highest: float) -> None:
+    """Whatever the higher ones ask for, a camera that waits has its turn in time, and those of one priority have equal shares."""
+    cameras = dict(zip(SIX, priorities, strict=True))
+    turns = turns_of(cameras)
+    highest = max(priorities)
+    lower = sum(priority < highest for priority in priorities)
+    waits_since = dict.fromkeys(SIX, 0)
+    served: Counter[str] = Counter()
+    chance = random.Random(7)
+    for turn in range(1, 4001):
+        waiting = [camera for camera in SIX if cameras[camera] < highest or chance.random() < wait_for_highest]
+        chosen = turns.next(waiting)
+        assert set(chosen) <= set(waiting)
+        served.update(chosen)
+        waits_since.update(dict.fromkeys(chosen, turn))
+        for camera in SIX:
+            if cameras[camera] < highest:
+                assert turn - waits_since[camera] <= 4 * lower
+    for priority in set(priorities):
+        shares = [served[camera] for camera in SIX if cameras[camera] == priority]
+        assert max(shares) <= 1.1 * min(shares)
+    if wait_for_highest == 1.0:
+        assert served[SIX[0]] == 3000
