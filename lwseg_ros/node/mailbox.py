@@ -15,10 +15,19 @@ class Mailbox(Generic[Item]):
     So a slow consumer always works on the newest input, and its delay cannot grow.
     """
 
-    def __init__(self, cameras: Iterable[str], choose: Callable[[Sequence[str]], Sequence[str]] = tuple) -> None:
-        """Begin empty. choose: picks those to be taken, at least one, from the cameras that wait; by default all."""
+    def __init__(
+        self,
+        cameras: Iterable[str],
+        choose: Callable[[Sequence[str], bool], Sequence[str]] = lambda waiting, replaced: waiting,
+    ) -> None:
+        """Begin empty.
+
+        choose: picks those to be taken, at least one, from the cameras that wait, by default all; it is also told whether an
+        item was replaced since the last were taken.
+        """
         self._cameras = tuple(cameras)
         self._choose = choose
+        self._replaced = False
         self._waiting: dict[str, Item] = {}
         self._changed = threading.Condition()
         self._closed = False
@@ -29,6 +38,7 @@ class Mailbox(Generic[Item]):
             if self._closed:
                 return item
             replaced = self._waiting.get(camera)
+            self._replaced |= replaced is not None
             self._waiting[camera] = item
             self._changed.notify()
             return replaced
@@ -42,7 +52,9 @@ class Mailbox(Generic[Item]):
             if wait:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
             waiting = [camera for camera in self._cameras if camera in self._waiting]
-            return {camera: self._waiting.pop(camera) for camera in (self._choose(waiting) if waiting else ())}
+            chosen = self._choose(waiting, self._replaced) if waiting else ()
+            self._replaced = False
+            return {camera: self._waiting.pop(camera) for camera in chosen}
 
     def close(self) -> dict[str, Item]:
         """Wake whoever waits, accept nothing more, and return what nobody took."""
