@@ -21,6 +21,7 @@ TAKES_A_MODEL = (
     "peer",
     "frame_profile",
     "cameras",
+    "camera_shares",
     "threads",
     "arrival",
     "label_bandwidth",

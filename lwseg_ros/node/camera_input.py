@@ -17,6 +17,7 @@ from lwseg_ros.node.image_subscription import RELIABLE, ImageSubscription
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.parameters import Settings
 from lwseg_ros.node.publishers import LATCHED_QOS
+from lwseg_ros.node.rate_limit import RateLimit
 from lwseg_ros.node.statistics import FrameStatistics
 
 # How often to look whether publishers have come or gone; no event tells on every ROS distribution.
@@ -35,6 +36,7 @@ class CameraInput:
         self._settings = settings
         self._message_type = CompressedImage if settings().transport == "compressed" else Image
         self._mailbox: Mailbox[Frame] | None = None
+        self._rate_limit = RateLimit()
         self._images: ImageSubscription | None = None
         self._info_subscriptions: list[Any] = []
         self._timer: Any = None
@@ -128,8 +130,12 @@ class CameraInput:
         foreign_stamp = self.stamp_clock.observe(
             stamp_ns, now_ns=now_ns, now_s=now_s, max_age_ms=self._settings().max_age_ms
         )
+        wanted = self._rate_limit.lets_through(now_s, self._settings().max_rate_hz_of(self._camera))
+        self.statistics.add_arrival(now_s, awaited=wanted)
+        if not wanted:
+            self.statistics.add_drop("rate_limited")
+            return
         frame = Frame(self._camera, message, stamp_ns, now_s, self._camera_info, foreign_stamp)
-        self.statistics.add_arrival(now_s)
         replaced = mailbox.put(self._camera, frame)
         if replaced is not None:
             self.statistics.add_drop("inactive" if replaced is frame else "superseded")

@@ -36,7 +36,8 @@ def parameter_values(texts: Mapping[str, str], parameters: Mapping[str, Paramete
         fault = parameter.fault(name, value)
         if fault:
             raise LaunchArgumentError(fault)
-        values[name] = value if isinstance(value, list) else parameter.convert(value)
+        converted = parameter.convert(value)
+        values[name] = list(converted) if isinstance(converted, tuple) else converted
     return values
 
 
@@ -55,6 +56,10 @@ def _value(text: str, parameter: Parameter) -> Any:
     value: Any = text
     with contextlib.suppress(yaml.YAMLError):  # what is no YAML stays a text
         value = parse_yaml(text)
+    if parameter.lists_numbers:
+        with contextlib.suppress(yaml.YAMLError):  # 15,5 does as well as [15, 5]
+            return parse_yaml(f"[{text}]") if isinstance(value, str) else value
+        return value
     if isinstance(parameter.default, tuple):
         if isinstance(value, list):
             return value or [""]

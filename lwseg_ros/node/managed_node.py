@@ -94,6 +94,10 @@ class ManagedNode(LifecycleNode, Generic[SettingsT]):
     def _release(self) -> None:
         """Stop, and let go of everything, in whatever state."""
 
+    def _disagreements(self, settings: SettingsT) -> list[str]:
+        """Say which parameters, each valid by itself, do not go together. By default all do."""
+        return []
+
     @abstractmethod
     def _hangs(self) -> bool:
         """Tell whether a thread of the node has not ended though it was to."""
@@ -174,7 +178,10 @@ class ManagedNode(LifecycleNode, Generic[SettingsT]):
 
     def _on_set_parameters(self, parameters: Sequence[Any]) -> SetParametersResult:
         values = {parameter.name: parameter.value for parameter in parameters}
-        found = faults(values, unconfigured=self._state == "unconfigured", parameters=self._parameter_table)
+        unconfigured = self._state == "unconfigured"
+        found = faults(values, unconfigured=unconfigured, parameters=self._parameter_table)
+        if not found and not unconfigured:
+            found = self._disagreements(self._settings.changed(values))
         if found:
             return SetParametersResult(successful=False, reason="; ".join(found))
         self._settings = self._settings.changed(values)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from lwseg_ros.backends import BACKENDS, CPU_PRECISIONS
 from lwseg_ros.model.model_file import DEFAULT_MODEL
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
 
 Change = Literal["any time", "unconfigured", "at start"]
+Value = TypeVar("Value")
 InputReliability = Literal["auto", "reliable", "best_effort"]
 
 
@@ -41,6 +42,8 @@ class Settings:
     label_compressed_rate_hz: float = 0.0
     label_compressed_divisor: int = 1
     overlay_alpha: float = 0.5
+    max_rate_hz: tuple[float, ...] = (0.0,)
+    priorities: tuple[int, ...] = (0,)
     max_age_ms: float = 1000.0
     input_timeout_s: float = 2.0
     inference_timeout_s: float = 1.0
@@ -52,6 +55,26 @@ class Settings:
         """Give the settings with some parameters' (valid) values replaced; names that are not ours are left out."""
         known = {name: PARAMETERS[name].convert(value) for name, value in values.items() if name in PARAMETERS}
         return replace(self, **known)
+
+    def disagreements(self) -> list[str]:
+        """List the parameters that are given for another number of cameras than there is, and what they accept."""
+        cameras = f"the cameras {', '.join(self.cameras)}" if any(self.cameras) else "one camera"
+        return [
+            f"{name} is {list(values)} for {cameras}; accepted: one for all, or one for each"
+            for name, values in (("max_rate_hz", self.max_rate_hz), ("priorities", self.priorities))
+            if len(values) not in (1, len(self.cameras))
+        ]
+
+    def max_rate_hz_of(self, camera: str) -> float:
+        """Return a camera's limit; 0 for none."""
+        return self._of_camera(self.max_rate_hz, camera)
+
+    def priority_of(self, camera: str) -> int:
+        """Return a camera's priority."""
+        return self._of_camera(self.priorities, camera)
+
+    def _of_camera(self, values: tuple[Value, ...], camera: str) -> Value:
+        return values[self.cameras.index(camera)] if len(values) > 1 else values[0]
 
 
 @dataclass(frozen=True)
@@ -71,26 +94,43 @@ class Parameter:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.minimum is not None:
-            return f"{self.minimum:g} to {self.maximum:g}"
+            of_cameras = "; one for all cameras, or one for each" if self.lists_numbers else ""
+            return f"{self.minimum:g} to {self.maximum:g}{of_cameras}"
         return {bool: "true or false", tuple: "a list of camera names"}.get(type(self.default), "a text")
 
     def convert(self, value: Any) -> Any:
         """Give a ROS value the type of the default: lists become tuples, and a whole number serves as a float."""
+        if self.lists_numbers:
+            return tuple(map(type(self.default[0]), _items(value))) or self.default
         if isinstance(self.default, tuple):
             return tuple(value) or self.default  # an empty list is as good as one empty name
         return float(value) if isinstance(self.default, float) else value
 
     def fault(self, name: str, value: Any) -> str | None:
         """Say what is wrong with a value, or None."""
-        if isinstance(self.default, tuple):
+        if self.lists_numbers:
+            value = _items(value)
+            fits = all(self._fits(item, self.default[0]) for item in value)
+        elif isinstance(self.default, tuple):
             return _cameras_fault(name, value)
+        else:
+            fits = self._fits(value, self.default)
+        return None if fits else f"{name} is {value!r}; accepted: {self.accepted}"
+
+    @property
+    def lists_numbers(self) -> bool:
+        """Whether it is a list of numbers, one for all cameras or one for each; a single number is one too."""
+        return isinstance(self.default, tuple) and not isinstance(self.default[0], str)
+
+    def _fits(self, value: Any, default: Any) -> bool:
+        """Tell whether a single value has a default's type and is among those that are accepted."""
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        fits = number if isinstance(self.default, float) else type(value) is type(self.default)
+        fits = number if isinstance(default, float) else type(value) is type(default)
         if fits and self.choices:
             fits = value in self.choices
         if fits and self.minimum is not None and self.maximum is not None:
             fits = self.minimum <= value <= self.maximum
-        return None if fits else f"{name} is {value!r}; accepted: {self.accepted}"
+        return fits
 
     def descriptor(self) -> ParameterDescriptor:
         """Describe it to ROS."""
@@ -105,16 +145,21 @@ class Parameter:
             description=f"{self.description} {when}",
             additional_constraints=self.accepted,
             read_only=self.change == "at start",
-            # So that `max_age_ms:=200` is as good as `200.0`; `fault` checks the type.
-            dynamic_typing=isinstance(self.default, float),
+            # So that `max_age_ms:=200` is as good as `200.0`, and a number as a list of one; `fault` checks the type.
+            dynamic_typing=isinstance(self.default, float) or self.lists_numbers,
         )
-        if self.minimum is not None and self.maximum is not None:
+        if self.minimum is not None and self.maximum is not None and not self.lists_numbers:
             if isinstance(self.default, float):
                 descriptor.floating_point_range = [FloatingPointRange(from_value=self.minimum, to_value=self.maximum)]
             else:
                 integers = IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum), step=1)
                 descriptor.integer_range = [integers]
         return descriptor
+
+
+def _items(value: Any) -> list[Any]:
+    """See a number as a list of one; lists of numbers come from rclpy as arrays."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
 
 
 def _cameras_fault(name: str, value: Sequence[str]) -> str | None:
@@ -193,6 +238,18 @@ PARAMETERS = table(
         "Divide height and width of ~/label/compressed by this.", "any time", minimum=1, maximum=16
     ),
     overlay_alpha=Parameter("Weight of the class colours in ~/overlay.", "any time", minimum=0.0, maximum=1.0),
+    max_rate_hz=Parameter(
+        "Segment at most so many of a camera's frames a second; 0 for no limit.",
+        "any time",
+        minimum=0.0,
+        maximum=1000.0,
+    ),
+    priorities=Parameter(
+        "Where several cameras wait, those of a higher number come first; none waits for ever.",
+        "any time",
+        minimum=0,
+        maximum=100,
+    ),
     max_age_ms=Parameter(
         "Drop a frame that is older than this when its turn comes; 0 keeps all. Age is by the stamp; by arrival where the stamp is "
         "missing or from another clock.",

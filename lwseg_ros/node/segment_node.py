@@ -26,6 +26,7 @@ from lwseg_ros.node.parameters import PARAMETERS, Settings
 from lwseg_ros.node.process import ProcessEnd
 from lwseg_ros.node.publishers import CameraPublishers, ModelPublishers, ResultSink
 from lwseg_ros.node.statistics import FrameSnapshot
+from lwseg_ros.node.turns import Turns
 from lwseg_ros.node.worker import SegmentWorker
 from lwseg_ros.segmenter import Segmenter
 
@@ -78,6 +79,9 @@ class SegmentNode(ManagedNode[Settings]):
         """Give up what may take minutes, since the process is to end; from any thread."""
         self._engine_build.interrupt()
 
+    def _disagreements(self, settings: Settings) -> list[str]:
+        return settings.disagreements()
+
     def _hangs(self) -> bool:
         return any(thread.hangs for thread in self._left_behind)
 
@@ -85,6 +89,8 @@ class SegmentNode(ManagedNode[Settings]):
 
     def _configure(self) -> None:
         settings = self._settings
+        if disagreements := settings.disagreements():
+            raise LwsegError("; ".join(disagreements))
         self._backend_thread = BackendThread()
         try:
             self._segmenter = self._backend_thread.open(
@@ -144,7 +150,8 @@ class SegmentNode(ManagedNode[Settings]):
     def _start(self) -> None:
         if self._segmenter is None or self._backend_thread is None or self._sink is None:
             raise RuntimeError("the node is not configured")
-        mailbox: Mailbox[Frame] = Mailbox(self._settings.cameras)
+        turns = Turns(self._settings.cameras, lambda camera: self._settings.priority_of(camera))
+        mailbox: Mailbox[Frame] = Mailbox(self._settings.cameras, turns.next)
         self._worker = SegmentWorker(
             self._segmenter,
             mailbox,

@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 from lwseg_ros.evaluation.percentiles import percentiles
 
-# superseded: a newer frame came before this one was taken. stale: older than `max_age_ms`. bad: not a usable image.
-# error: the backend failed. inactive: the node was deactivated while the frame waited.
-DROP_CAUSES = ("superseded", "stale", "bad", "error", "inactive")
+# rate_limited: more than `max_rate_hz`. superseded: a newer frame came before this one was taken. stale: older than
+# `max_age_ms`. bad: not a usable image. error: the backend failed. inactive: the node was deactivated while the frame waited.
+DROP_CAUSES = ("rate_limited", "superseded", "stale", "bad", "error", "inactive")
 
 WINDOW_S = 10.0
 
@@ -33,7 +33,7 @@ class FrameSnapshot:
     lost: int
     """Frames that the middleware reports as lost on their way; not among those received."""
     unanswered_s: float = 0.0
-    """Seconds since the first frame came in that no label has followed; 0 where a label was the last to happen."""
+    """Seconds since the first awaited frame came in that no label has followed; 0 where a label was the last to happen."""
 
 
 class FrameStatistics:
@@ -62,12 +62,12 @@ class FrameStatistics:
             self._arrivals_s.clear()
             self._outputs.clear()
 
-    def add_arrival(self, now_s: float) -> None:
-        """Count a frame that came in."""
+    def add_arrival(self, now_s: float, *, awaited: bool = True) -> None:
+        """Count a frame that came in; awaited: whether its label is expected."""
         with self._lock:
             self._received += 1
             self._last_arrival_s = now_s
-            if self._unanswered_since_s is None:
+            if awaited and self._unanswered_since_s is None:
                 self._unanswered_since_s = now_s
             self._arrivals_s.append(now_s)
             _forget(self._arrivals_s, now_s)

@@ -57,6 +57,11 @@ LAUNCH = Path(__file__).parents[2] / "launch"
         ("num_threads", "2", 2),
         ("autostart", "false", False),
         ("autostart", "False", False),
+        ("max_rate_hz", "10", [10.0]),
+        ("max_rate_hz", "15, 5", [15.0, 5.0]),
+        ("max_rate_hz", "[15, 7.5]", [15.0, 7.5]),
+        ("priorities", "1,0,0", [1, 0, 0]),
+        ("priorities", "[]", [0]),
     ],
 )
 def test_texts_become_values(name: str, text: str, value: Any) -> None:
@@ -89,6 +94,10 @@ def test_texts_become_values(name: str, text: str, value: Any) -> None:
         ("max_age_ms", "[1]"),
         ("max_age_ms", "true"),
         ("autostart", "'true'"),
+        ("max_rate_hz", "fast"),
+        ("max_rate_hz", "[5"),
+        ("max_rate_hz", "{front: 5}"),
+        ("priorities", "0.5,1"),
     ],
 )
 def test_wrong_texts_are_refused(name: str, text: str) -> None:

@@ -164,7 +164,7 @@ def test_a_burst_is_accounted_for(probe: Probe) -> None:
     for _ in range(20):
         probe.publish("/image", image_message(pixels, stamp=probe.now()))
     probe.connect("/image", lambda: any_image(probe), LABEL)  # a busy machine's transport may lose the whole burst
-    drops = [f"dropped_{cause}" for cause in ("superseded", "stale", "bad", "error", "inactive")]
+    drops = [f"dropped_{cause}" for cause in ("rate_limited", "superseded", "stale", "bad", "error", "inactive")]
 
     def settled(counts: dict[str, int]) -> bool:
         gone = counts["segmented"] + sum(counts[key] for key in drops)

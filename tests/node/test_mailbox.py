@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from lwseg_ros.node.mailbox import Mailbox
 
@@ -22,6 +23,25 @@ def test_all_waiting_cameras_are_taken_together_in_their_order() -> None:
     assert list(mailbox.take().items()) == [("front", 1), ("right", 3)]
     mailbox.put("left", 2)
     assert mailbox.take() == {"left": 2}
+
+
+def test_who_is_not_chosen_waits_on() -> None:
+    asked: list[tuple[list[str], bool]] = []
+
+    def last(waiting: Sequence[str], replaced: bool) -> Sequence[str]:
+        asked.append((list(waiting), replaced))
+        return waiting[-1:]
+
+    mailbox: Mailbox[int] = Mailbox(["front", "left", "right"], last)
+    mailbox.put("right", 3)
+    mailbox.put("front", 1)
+    assert mailbox.take() == {"right": 3}
+    assert mailbox.put("front", 2) == 1
+    mailbox.put("left", 4)
+    assert mailbox.take() == {"left": 4}
+    assert mailbox.take() == {"front": 2}
+    assert mailbox.take(wait=False) == {}
+    assert asked == [(["front", "right"], False), (["front", "left"], True), (["front"], False)]
 
 
 def test_take_waits_for_an_item() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from array import array
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,20 @@ def test_every_setting_is_described_and_its_default_accepted() -> None:
         ("cameras", ["2nd"], "cameras holds '2nd'"),
         ("cameras", ["/front"], "cameras holds '/front'"),
         ("cameras", "front", "cameras is 'front'; accepted: a list of camera names"),
+        ("max_rate_hz", 10, None),
+        ("max_rate_hz", array("d", [10.0, 0.5]), None),
+        ("max_rate_hz", [], None),
+        (
+            "max_rate_hz",
+            [10.0, -1.0],
+            "max_rate_hz is [10.0, -1.0]; accepted: 0 to 1000; one for all cameras, or one for each",
+        ),
+        ("max_rate_hz", array("d", [float("nan")]), "max_rate_hz is [nan]"),
+        ("max_rate_hz", [True], "max_rate_hz is [True]"),
+        ("max_rate_hz", "fast", "max_rate_hz is ['fast']"),
+        ("max_rate_hz", None, "max_rate_hz is [None]"),
+        ("priorities", array("q", [2, 0]), None),
+        ("priorities", [1.5], "priorities is [1.5]; accepted: 0 to 100"),
         ("use_sim_time", 7, None),  # not ours to judge
     ],
 )
@@ -63,6 +78,24 @@ def test_values_take_the_type_of_the_default() -> None:
     assert settings == Settings(max_age_ms=200.0, cameras=("front",))
     assert isinstance(settings.max_age_ms, float)
     assert Settings().changed({"cameras": []}).cameras == ("",)
+    for value in (10, [10], array("d", [10.0])):
+        limited = Settings().changed({"max_rate_hz": value, "priorities": []})
+        assert limited == Settings(max_rate_hz=(10.0,))
+        assert isinstance(limited.max_rate_hz[0], float)
+
+
+def test_what_cameras_have_of_their_own() -> None:
+    both = Settings(cameras=("front", "rear"))
+    each = replace(both, max_rate_hz=(0.0, 5.0), priorities=(1,))
+    assert each.disagreements() == []
+    assert [each.max_rate_hz_of(camera) for camera in each.cameras] == [0.0, 5.0]
+    assert [each.priority_of(camera) for camera in each.cameras] == [1, 1]
+    assert replace(both, max_rate_hz=(1.0, 2.0, 3.0), priorities=(1, 2, 3)).disagreements() == [
+        "max_rate_hz is [1.0, 2.0, 3.0] for the cameras front, rear; accepted: one for all, or one for each",
+        "priorities is [1, 2, 3] for the cameras front, rear; accepted: one for all, or one for each",
+    ]
+    (fault,) = Settings(priorities=(1, 2)).disagreements()
+    assert fault == "priorities is [1, 2] for one camera; accepted: one for all, or one for each"
 
 
 def test_the_parameters_file_lists_every_parameter_with_its_default() -> None:

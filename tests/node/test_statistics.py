@@ -9,7 +9,7 @@ from lwseg_ros.node.statistics import DROP_CAUSES, FrameStatistics
 
 def test_every_frame_is_accounted_for() -> None:
     statistics = FrameStatistics(0.0)
-    for number in range(8):
+    for number in range(9):
         statistics.add_arrival(number * 0.1)
     for cause in DROP_CAUSES:
         statistics.add_drop(cause)
@@ -20,8 +20,18 @@ def test_every_frame_is_accounted_for() -> None:
     snapshot = statistics.snapshot(0.9)
     assert snapshot.lost == 5
     assert snapshot.dropped == dict.fromkeys(DROP_CAUSES, 1)
-    assert snapshot.received == 8
-    assert snapshot.segmented + sum(snapshot.dropped.values()) == 7  # one is still on its way
+    assert snapshot.received == 9
+    assert snapshot.segmented + sum(snapshot.dropped.values()) == 8  # one is still on its way
+
+
+def test_only_awaited_frames_are_unanswered() -> None:
+    statistics = FrameStatistics(0.0)
+    statistics.add_arrival(1.0, awaited=False)
+    assert statistics.snapshot(9.0).unanswered_s == 0.0
+    assert statistics.snapshot(9.0).received == 1
+    statistics.add_arrival(9.0)
+    statistics.add_arrival(9.5, awaited=False)
+    assert statistics.snapshot(10.0).unanswered_s == 1.0
 
 
 def test_unknown_causes_are_refused() -> None:

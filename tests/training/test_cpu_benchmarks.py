@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.tiny_model import painted_image
 
-from benchmarks import cameras, frame_profile, peer, threads
+from benchmarks import camera_shares, cameras, frame_profile, peer, threads
 from benchmarks.closed_loop import Answer, latencies_s, latency_ms
 from benchmarks.documented import write_table
 from benchmarks.frame_picture import frame_svg
@@ -169,6 +169,35 @@ def test_every_way_of_serving_cameras_is_measured(tiny_model: ModelFile) -> None
     ]
     assert [row["times_the_batch"] for row in figures["rows"] if row["way"] == cameras.BATCH] == [1, 1]
     assert f"| 3: streams ({min(3, cores())}) |" in cameras.table(figures)
+
+
+def test_shares_add_up_and_drops_have_causes() -> None:
+    counts = {"received": 9, "segmented": 6, "dropped_superseded": 3, "dropped_bad": 0}
+    found = {
+        "front": {"published": 10, "counts": counts, "latencies_ms": [4.0, 2.0, 3.0]},
+        "rear": {"published": 10, "counts": counts | {"segmented": 2}, "latencies_ms": []},
+    }
+    rows = camera_shares.rows_of(found, seconds=2.0)
+    assert [(row["rate_hz"], row["share"], row["not_received"]) for row in rows.values()] == [
+        (3, 0.75, 1),
+        (1, 0.25, 1),
+    ]
+    assert rows["front"]["dropped"] == {"superseded": 3}
+    assert rows["front"]["latency_ms"]["p50"] == 3.0
+    figures = {"model": "tiny", "rate_hz": 5.0, "seconds": 2.0, "cases": {"all alike": rows}, "comparisons": []}
+    assert "| front | 6 of 10 | 3.0 | 75.0 % | 3.0 | 4.0 | 3 superseded | 1 |" in camera_shares.table(figures)
+    assert "| rear | 2 of 10 | 1.0 | 25.0 % |  |  | 3 superseded | 1 |" in camera_shares.table(figures)
+
+
+@pytest.mark.integration
+def test_what_cameras_get_is_counted(tiny_model: ModelFile) -> None:
+    pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
+    parameters = {"priorities": [1, 0, 0, 0, 0, 0], "max_rate_hz": 100}
+    # Returns once every camera has had labels.
+    rows = camera_shares.measure_case(str(tiny_model.path), parameters, seconds=1.0, rate_hz=4.0, settle_s=0.5)
+    assert list(rows) == list(camera_shares.CAMERAS)
+    assert all(0 <= row["segmented"] <= row["published"] + 1 for row in rows.values())
+    assert sum(row["published"] for row in rows.values()) > 0
 
 
 @pytest.mark.integration

@@ -46,7 +46,7 @@ def test_the_bag_goes_round_and_every_image_is_accounted_for(
     assert counts.published > 20  # the bag holds five; a busy machine may skip some
     assert counts.published == counts.segmented + sum(counts.dropped.values()) + counts.lost
     assert counts.labels == counts.uncertainties == counts.segmented == len(result.latencies_ms) > 0
-    assert set(counts.dropped) == {"superseded", "stale", "bad", "error", "inactive"}
+    assert set(counts.dropped) == {"rate_limited", "superseded", "stale", "bad", "error", "inactive"}
     assert SECONDS <= result.duration_s < SECONDS + 2
     assert list(result.samples) == seen
     assert len(seen) >= 2
@@ -120,7 +120,7 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path, tiny_model: ModelFile
 
 BROKEN = {
     "lwseg_ros.node.publishers.CameraPublishers.publish = lambda *_: None": "images and 0 labels came",
-    "lwseg_ros.node.statistics.FrameStatistics.add_arrival = lambda *_: None": "the node received 0 images and accounts for",
+    "lwseg_ros.node.statistics.FrameStatistics.add_arrival = lambda *_, **__: None": "the node received 0 images and accounts for",
     "run = lwseg_ros.node.__main__.main; lwseg_ros.node.__main__.main = lambda argv: run(argv) or os._exit(7)": (
         "was told to end and did so with exit code 7"
     ),
