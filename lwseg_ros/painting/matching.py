@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -21,11 +22,10 @@ BEGINS_ANEW_NS = 1_000_000_000
 
 @dataclass
 class _Moment:
-    """What has come of a camera for one stamp: images by kind, decoded already, and calibration."""
+    """What has come of a camera's images of one stamp, by kind; decoded already."""
 
     frame_id: str = ""
     images: dict[str, np.ndarray] = field(default_factory=dict)
-    camera_info: Any = None
 
 
 class CameraHistory:
@@ -40,7 +40,9 @@ class CameraHistory:
         """The camera's newest sensor_msgs/CameraInfo; None where none has come."""
         self.expects_accepted = False
         """Whether accepted pixels come for each label."""
-        self._moments: dict[int, _Moment] = {}  # in the order in which they came
+        # By stamp, in the order in which they came.
+        self._moments: dict[int, _Moment] = {}
+        self._camera_infos: dict[int, Any] = {}
 
     def add(self, kind: str, stamp_ns: int, frame_id: str, image: np.ndarray) -> None:
         """Take in an image, uint8 [H, W], of the kind label, uncertainty or accepted."""
@@ -53,8 +55,9 @@ class CameraHistory:
 
     def add_camera_info(self, stamp_ns: int, camera_info: Any) -> None:
         """Take in a calibration: that of the images of its stamp, and of those that have none of their own."""
-        self.camera_info = camera_info
-        self._moments.setdefault(stamp_ns, _Moment()).camera_info = camera_info
+        self.camera_info = self._camera_infos[stamp_ns] = camera_info
+        if len(self._camera_infos) > MAX_MOMENTS:
+            del self._camera_infos[next(iter(self._camera_infos))]
 
     def forget(self, before_ns: int) -> None:
         """Let go of what is older, but for the labels that tell the period, and of what comes to too much, the first come first."""
@@ -68,6 +71,7 @@ class CameraHistory:
     def clear(self) -> None:
         """Let go of all images, since time, or what the labels mean, begins anew; the newest calibration stays."""
         self._moments.clear()
+        self._camera_infos.clear()
 
     def nearest(self, stamp_ns: int, tolerance_ns: int) -> LabelImages | None:
         """Give the complete images nearest to a time; None where none are within the tolerance.
@@ -84,12 +88,11 @@ class CameraHistory:
 
     def camera_info_at(self, stamp_ns: int) -> Any:
         """Give the calibration of the images of a stamp, else the newest; None where none has come."""
-        moment = self._moments.get(stamp_ns)
-        return self.camera_info if moment is None or moment.camera_info is None else moment.camera_info
+        return self._camera_infos.get(stamp_ns, self.camera_info)
 
     def lacking(self, stamp_ns: int, tolerance_ns: int) -> list[str]:
         """Name the kinds that are missing of the images nearest to a time; all where there are none within the tolerance."""
-        found = _nearest([stamp for stamp, moment in self._moments.items() if moment.images], stamp_ns, tolerance_ns)
+        found = _nearest(self._moments, stamp_ns, tolerance_ns)
         return [kind for kind in self._kinds() if found is None or kind not in self._moments[found].images]
 
     def is_settled(self, stamp_ns: int) -> bool:
@@ -115,7 +118,7 @@ class CameraHistory:
         return sorted(stamp_ns for stamp_ns, moment in self._moments.items() if kinds <= moment.images.keys())
 
 
-def _nearest(stamps: list[int], stamp_ns: int, tolerance_ns: int) -> int | None:
+def _nearest(stamps: Iterable[int], stamp_ns: int, tolerance_ns: int) -> int | None:
     found = min(stamps, key=lambda candidate: abs(candidate - stamp_ns), default=None)
     return None if found is None or abs(found - stamp_ns) > tolerance_ns else found
 

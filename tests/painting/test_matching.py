@@ -114,6 +114,16 @@ def test_the_calibration_is_that_of_the_images() -> None:
     assert found.nearest(100 * MS, 0) is not None
 
 
+def test_the_latest_calibrations_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "MAX_MOMENTS", 2)
+    found = history()
+    for stamp_ns in range(4):
+        found.add_camera_info(stamp_ns, stamp_ns)
+    assert [found.camera_info_at(stamp_ns) for stamp_ns in range(4)] == [3, 3, 2, 3]
+    found.clear()
+    assert found.camera_info_at(2) == 3
+
+
 def test_what_is_missing_of_the_nearest_is_named() -> None:
     found = history(100, kinds=("label",))
     assert found.lacking(110 * MS, 10 * MS) == ["uncertainty"]

@@ -30,6 +30,11 @@ class Buffer:
 
     asked: tuple[Any, ...] = ()
 
+    is_empty = False
+
+    def clear(self) -> None:
+        self.is_empty = True
+
     def lookup_transform_core(self, target_frame: str, source_frame: str, time: Time) -> Any:
         self.asked = (target_frame, source_frame, time.nanoseconds)
         return self._answer(target_frame)
@@ -77,6 +82,8 @@ def test_tf2_is_asked_at_both_times(tf2: ModuleType) -> None:
         assert found._buffer.asked == ("camera", "lidar", 20)
         with pytest.raises(TransformError, match='"radar" passed to lookupTransform does not exist'):
             found.lookup("radar", 20, "lidar", 20, "")
+        subject.node.set_parameters([Parameter("use_sim_time", value=True)])
+        subject.spin_until(lambda: found._buffer.is_empty, "another clock")
         found.close()
         assert not found._listener.is_open
 
