@@ -28,7 +28,7 @@ class SweepQueue:
 
     def __init__(self, cameras: Iterable[str], now_s: float) -> None:
         """Begin empty, at a time on a steady clock."""
-        self.changed = threading.Condition()  # whose lock a thread may take again
+        self.changed = threading.Condition()
         self.histories = {camera: CameraHistory() for camera in cameras}
         self.last_image_s = dict.fromkeys(self.histories, now_s)
         """When each camera's last image came, or the queue began."""
@@ -64,15 +64,18 @@ class SweepQueue:
     def begin_anew(self) -> int:
         """Let go of sweeps and images, since time begins anew; return how many sweeps nobody took."""
         with self.changed:
-            left = len(self._sweeps)
-            self._sweeps.clear()
             for history in self.histories.values():
                 history.clear()
-            self.changed.notify_all()
-            return left
+            return self._drop_all()
 
     def close(self) -> int:
         """Let nobody wait any more; return how many sweeps nobody took."""
         with self.changed:
             self.is_closed = True
-            return self.begin_anew()
+            return self._drop_all()
+
+    def _drop_all(self) -> int:
+        left = len(self._sweeps)
+        self._sweeps.clear()
+        self.changed.notify_all()
+        return left

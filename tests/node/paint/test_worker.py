@@ -111,6 +111,7 @@ def bench() -> Iterator[Callable[..., Bench]]:
 def test_a_sweep_waits_for_the_images_that_belong_to_it(bench: Callable[..., Bench]) -> None:
     one = bench()
     one.calibrate()
+    one.see(0, 950 * MS)
     one.see(1, 1000 * MS)
     one.sweep(1040 * MS)  # nearer to what comes next
     time.sleep(0.05)
