@@ -51,7 +51,7 @@ def points_status(
         "latency_ms_p50": snapshot.latency_p50_ms,
         "latency_ms_p99": snapshot.latency_p99_ms,
         "received": snapshot.received,
-        "painted": snapshot.segmented,
+        "painted": snapshot.answered,
         **{f"dropped_{cause}": count for cause, count in snapshot.dropped.items()},
         "last_drop": last_drop,
         "lost_in_transport": snapshot.lost,

@@ -15,7 +15,7 @@ from std_msgs.msg import String
 
 from lwseg_ros.errors import ImageError
 from lwseg_ros.imaging import messages
-from lwseg_ros.node.image_subscription import ImageSubscription
+from lwseg_ros.node.input_subscription import InputSubscription
 from lwseg_ros.node.label_relay import LabelRelay, RelayedLabels
 from lwseg_ros.node.paint.classes import LabelClasses
 from lwseg_ros.node.paint.parameters import PaintSettings
@@ -54,7 +54,7 @@ class PaintInputs:
         self._label_info = ""
         self.bad_images = dict.fromkeys(queue.histories, 0)
         self._subscriptions: list[Any] = []
-        self.points = ImageSubscription(
+        self.points = InputSubscription(
             node,
             PointCloud2,
             "points",

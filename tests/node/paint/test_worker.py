@@ -86,7 +86,7 @@ class Bench:
     def counts(self) -> SimpleNamespace:
         snapshot = self.statistics.snapshot(time.monotonic())
         dropped = {cause: count for cause, count in snapshot.dropped.items() if count}
-        return SimpleNamespace(received=snapshot.received, painted=snapshot.segmented, dropped=dropped)
+        return SimpleNamespace(received=snapshot.received, painted=snapshot.answered, dropped=dropped)
 
     def labels(self, count: int) -> list[int]:
         """The first point's label of each published sweep."""
