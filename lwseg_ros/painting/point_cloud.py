@@ -16,6 +16,8 @@ _SCALARS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f
 _UINT8, _FLOAT32 = 2, 7
 MAX_POINTS = 4_000_000
 """Of one cloud; a lidar's sweep has up to half a million."""
+# Of one point, which numpy counts in a C int.
+_LARGEST_STEP = 2**31 - 1
 # What drivers call the time of a point.
 _TIME_FIELDS = ("t", "time", "timestamp", "time_stamp", "offset_time")
 # No sweep lasts longer.
@@ -193,6 +195,8 @@ def _point_type(message: Any, step: int) -> np.dtype:
                 f"its field {field.name!r} ends at byte {field.offset + size}, after the point's end at {step}"
             )
         formats.append((field.name, f"{order}{scalar}" if count == 1 else (f"{order}{scalar}", (count,)), field.offset))
+    if step > _LARGEST_STEP:
+        raise PointCloudError(f"its point_step is {step} bytes; accepted: up to {_LARGEST_STEP}")
     names = [name for name, _, _ in formats]
     if len(set(names)) < len(names) or "" in names:
         raise PointCloudError(f"its fields are {', '.join(map(repr, names))}; accepted: names, each once")

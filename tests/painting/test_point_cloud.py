@@ -155,6 +155,8 @@ def changed(**attributes: Any) -> SimpleNamespace:
         (changed(data=b"1234"), "truncated: 4 bytes, but 1 x 4 points of 12 bytes take 48"),
         (changed(height=2, width=2, row_step=23), "row_step 23 is too small for 2 points of 12 bytes"),
         (changed(height=2, width=2, row_step=100), "truncated"),
+        (changed(point_step=2**31), "its point_step is 2147483648 bytes; accepted: up to 2147483647"),
+        (changed(point_step=2**31 - 1), "truncated"),
         (changed(point_step=0), "ends at byte 4, after the point's end at 0"),
         (changed(point_step=0, fields=[]), "has no field x"),
         (changed(height=1, width=10_000_000), "has 10000000 points; at most 4000000 are taken"),
