@@ -88,8 +88,9 @@ def view() -> View:
 def paint_message(message: Any, seen: View, occlusion: Occlusion) -> PaintedPoints:
     """Do what the node does with a sweep, from message to message."""
     points = read_points(message)
-    times = SweepTimes.of(point_times_ns(points, STAMP_NS), STAMP_NS)
-    painted = paint(positions(points), times, [seen], no_class=NO_CLASS, occlusion=occlusion)
+    xyz = positions(points)
+    times = SweepTimes.of(point_times_ns(points, STAMP_NS, has_echo=np.isfinite(xyz).all(axis=0)), STAMP_NS)
+    painted = paint(xyz, times, [seen], no_class=NO_CLASS, occlusion=occlusion)
     columns = (painted.label, painted.uncertainty, painted.accepted, painted.label.astype(np.uint32))
     fill_painted(SimpleNamespace(), message, points, columns, make_field=SimpleNamespace)
     return painted

@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lwseg_ros.node.diagnostics import InputState
 from lwseg_ros.node.frame import Frame, StampClock
-from lwseg_ros.node.image_subscription import RELIABLE, ImageSubscription
+from lwseg_ros.node.input_subscription import RELIABLE, InputSubscription
 from lwseg_ros.node.mailbox import Mailbox
 from lwseg_ros.node.parameters import Settings
 from lwseg_ros.node.publishers import LATCHED_QOS
@@ -37,7 +37,7 @@ class CameraInput:
         self._message_type = CompressedImage if settings().transport == "compressed" else Image
         self._mailbox: Mailbox[Frame] | None = None
         self._rate_limit = RateLimit()
-        self._images: ImageSubscription | None = None
+        self._images: InputSubscription | None = None
         self._info_subscriptions: list[Any] = []
         self._timer: Any = None
         self._camera_info: CameraInfo | None = None
@@ -54,7 +54,7 @@ class CameraInput:
         topic = f"{self._prefix}image"
         if self._message_type is CompressedImage:
             topic = f"{self._node.resolve_topic_name(topic)}/compressed"
-        self._images = ImageSubscription(
+        self._images = InputSubscription(
             self._node,
             self._message_type,
             topic,

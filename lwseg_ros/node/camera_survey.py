@@ -17,7 +17,7 @@ from lwseg_ros.imaging import messages
 from lwseg_ros.node.diagnostics import STAMP_REMEDY, InputState, transport_remedy
 from lwseg_ros.node.findings import Finding
 from lwseg_ros.node.frame import StampClock
-from lwseg_ros.node.image_subscription import RELIABLE, ImageSubscription
+from lwseg_ros.node.input_subscription import RELIABLE, InputSubscription
 from lwseg_ros.node.parameters import Settings
 
 TYPES = {f"sensor_msgs/msg/{kind.__name__}": kind for kind in (Image, CompressedImage)}
@@ -103,7 +103,7 @@ class _Listener:
         self._bytes = 0
         self._lost = 0
         self._message: Any = None
-        self._images = ImageSubscription(
+        self._images = InputSubscription(
             node,
             TYPES[message_type],
             topic,

@@ -124,7 +124,7 @@ def camera_status(
         "latency_ms_p50": snapshot.latency_p50_ms,
         "latency_ms_p99": snapshot.latency_p99_ms,
         "received": snapshot.received,
-        "segmented": snapshot.segmented,
+        "segmented": snapshot.answered,
         **{f"dropped_{cause}": count for cause, count in snapshot.dropped.items()},
         "lost_in_transport": snapshot.lost,
         "input_reliability": source.reliability,

@@ -1,4 +1,4 @@
-"""Counts, rates and latencies of one camera's frames. Every frame that came in is accounted for."""
+"""Counts, rates and latencies of one input's frames, images or sweeps. Every one that came in is accounted for."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ WINDOW_S = 10.0
 
 @dataclass(frozen=True)
 class FrameSnapshot:
-    """One camera's figures at one moment; `received` = `segmented` + all `dropped` + those still on their way."""
+    """One input's figures at one moment; `received` = `answered` + all `dropped` + those still on their way."""
 
     received: int
-    segmented: int
+    answered: int
+    """Frames whose labels were published, or sweeps that were painted."""
     dropped: Mapping[str, int]
     rate_in_hz: float
     rate_out_hz: float
@@ -48,7 +49,7 @@ class FrameStatistics:
         self._last_arrival_s = started_s
         self._unanswered_since_s: float | None = None
         self._received = 0
-        self._segmented = 0
+        self._answered = 0
         self._dropped = dict.fromkeys(causes, 0)
         self._lost = 0
         self._arrivals_s: deque[float] = deque()
@@ -73,9 +74,9 @@ class FrameStatistics:
             _forget(self._arrivals_s, now_s)
 
     def add_output(self, now_s: float, latency_ms: float) -> None:
-        """Count a frame whose label was published."""
+        """Count a frame whose label, or painted points, were published."""
         with self._lock:
-            self._segmented += 1
+            self._answered += 1
             self._unanswered_since_s = None
             self._outputs.append((now_s, latency_ms))
             while self._outputs[0][0] < now_s - WINDOW_S:
@@ -99,7 +100,7 @@ class FrameStatistics:
             latency = percentiles([latency_ms for _, latency_ms in recent], (50, 99))
             return FrameSnapshot(
                 received=self._received,
-                segmented=self._segmented,
+                answered=self._answered,
                 dropped=MappingProxyType(dict(self._dropped)),
                 rate_in_hz=sum(time_s >= now_s - window_s for time_s in self._arrivals_s) / window_s,
                 rate_out_hz=len(recent) / window_s,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +78,7 @@ class PaintedPoints:
 
 
 def paint(
-    points: np.ndarray, times: SweepTimes, views: Sequence[View], *, no_class: int, occlusion: Occlusion
+    points: np.ndarray, times: SweepTimes, views: Iterable[View], *, no_class: int, occlusion: Occlusion
 ) -> PaintedPoints:
     """Give each point the label of the pixel in which it is seen; where several cameras see it, of the most certain one.
 

@@ -16,6 +16,8 @@ _SCALARS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f
 _UINT8, _FLOAT32 = 2, 7
 MAX_POINTS = 4_000_000
 """Of one cloud; a lidar's sweep has up to half a million."""
+# Of one point, which numpy counts in a C int.
+_LARGEST_STEP = 2**31 - 1
 # What drivers call the time of a point.
 _TIME_FIELDS = ("t", "time", "timestamp", "time_stamp", "offset_time")
 # No sweep lasts longer.
@@ -81,11 +83,15 @@ def positions(points: np.ndarray) -> np.ndarray:
     return out
 
 
-def point_times_ns(points: np.ndarray, stamp_ns: int, field: str = "auto") -> npt.NDArray[np.int64] | None:
+def point_times_ns(
+    points: np.ndarray, stamp_ns: int, field: str = "auto", *, has_echo: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.int64] | None:
     """Give the time of every point, nanoseconds on the stamp's clock, int64 [N]; None where the cloud has none.
 
     Whole numbers are nanoseconds after the stamp, float32 seconds after it; float64 is that too, or seconds or nanoseconds
-    since 1970, whichever its values can be. field: its name; auto takes the first of the usual names; empty: none.
+    since 1970, whichever its values can be. field: its name; auto takes the first of the usual names; empty: none. has_echo:
+    which points count, bool [N]; what others say of their time may be anything. These, and points whose time is not finite, get
+    the time within the sweep that is nearest to the stamp.
 
     Raises:
         PointCloudError: the field is missing or no number, or its times are more than a second off the stamp.
@@ -99,14 +105,18 @@ def point_times_ns(points: np.ndarray, stamp_ns: int, field: str = "auto") -> np
         raise PointCloudError(f"it has no field {field} for the points' times; there are: {', '.join(names)}")
     if points.dtype[field].shape:
         raise PointCloudError(f"its field {field} holds {points.dtype[field].shape[0]} numbers a point; a time is one")
-    values = points[field]
+    has_time = np.isfinite(points[field])
+    if has_echo is not None:
+        has_time &= has_echo
+    values = points[field][has_time]
+    if not len(values):
+        return None
     if values.dtype.kind == "f":
-        largest = np.nanmax(values, initial=0.0)
+        largest = values.max()
         if largest > _ABSOLUTE_NS:
             offsets = values - float(stamp_ns)
         else:
             offsets = ((values - stamp_ns / 1e9) if largest > _ABSOLUTE_S else values.astype(np.float64)) * 1e9
-        offsets = np.where(np.isfinite(offsets), offsets, 0.0)  # of points that no beam came back from
     else:
         offsets = values.astype(np.int64)
     lowest, highest = float(offsets.min()), float(offsets.max())
@@ -115,7 +125,9 @@ def point_times_ns(points: np.ndarray, stamp_ns: int, field: str = "auto") -> np
             f"its field {field} says {lowest / 1e9:g} to {highest / 1e9:g} s after the stamp, which is no sweep; name the field "
             "of the points' times, or none"
         )
-    return offsets.astype(np.int64) + stamp_ns
+    times_ns = np.full(len(points), stamp_ns + int(min(max(0.0, lowest), highest)), np.int64)
+    times_ns[has_time] = offsets.astype(np.int64) + stamp_ns
+    return times_ns
 
 
 def fill_painted(
@@ -183,6 +195,8 @@ def _point_type(message: Any, step: int) -> np.dtype:
                 f"its field {field.name!r} ends at byte {field.offset + size}, after the point's end at {step}"
             )
         formats.append((field.name, f"{order}{scalar}" if count == 1 else (f"{order}{scalar}", (count,)), field.offset))
+    if step > _LARGEST_STEP:
+        raise PointCloudError(f"its point_step is {step} bytes; accepted: up to {_LARGEST_STEP}")
     names = [name for name, _, _ in formats]
     if len(set(names)) < len(names) or "" in names:
         raise PointCloudError(f"its fields are {', '.join(map(repr, names))}; accepted: names, each once")

@@ -13,6 +13,9 @@ from lwseg_ros.errors import TransformError
 from lwseg_ros.painting import rigid
 
 HISTORY_NS = 10_000_000_000
+# A pose that is so much older than the newest is late, and so many late ones in a row are of a time that began anew, as in a
+# bag's next round.
+LATE_NS, LATE_POSES = 1_000_000_000, 3
 
 
 @dataclass
@@ -24,21 +27,19 @@ class _Edge:
     stamps_ns: list[int] = field(default_factory=list)
     poses: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     """Translation [3] and unit quaternion [4] by stamp."""
+    num_late: int = 0
+    """How many poses in a row were late, up to the last one."""
 
-    def goes_on(self, parent: str, is_static: bool, stamp_ns: int) -> bool:
-        """Tell whether a pose belongs to those that are here, rather than taking their place.
-
-        It does not where time began anew, as in a bag's next round.
-        """
-        both_move = not is_static and not self.is_static
-        return both_move and parent == self.parent and stamp_ns >= self.stamps_ns[-1] - HISTORY_NS
+    def goes_on(self, parent: str, is_static: bool) -> bool:
+        """Tell whether a pose belongs to those that are here, rather than taking their place."""
+        return not is_static and not self.is_static and parent == self.parent and self.num_late < LATE_POSES
 
 
 class TransformBuffer:
     """Collect transforms, and tell any between frames that they connect. Safe to use from several threads.
 
     Between two poses of a frame it is interpolated; before the first and after the last there is none, nor is there of what is
-    ten seconds older than the newest.
+    ten seconds older than the newest, or came when it was more than one second older.
     """
 
     def __init__(self) -> None:
@@ -70,13 +71,23 @@ class TransformBuffer:
             raise TransformError(f"a transform from {child!r} to {parent!r} connects no two frames")
         with self._lock:
             edge = self._edges.get(child)
-            if edge is None or not edge.goes_on(parent, is_static, stamp_ns):
+            if edge is not None:
+                is_late = stamp_ns < edge.stamps_ns[-1] - LATE_NS
+                edge.num_late = edge.num_late + 1 if is_late else 0
+            if edge is None or not edge.goes_on(parent, is_static):
                 edge = self._edges[child] = _Edge(parent, is_static)
+            if edge.num_late:
+                return
             if stamp_ns not in edge.poses:
                 insort(edge.stamps_ns, stamp_ns)
             edge.poses[stamp_ns] = (shift, turn / norm)
             while edge.stamps_ns[0] < edge.stamps_ns[-1] - HISTORY_NS:
                 del edge.poses[edge.stamps_ns.pop(0)]
+
+    def clear(self) -> None:
+        """Forget the poses of frames that move, since time begins anew."""
+        with self._lock:
+            self._edges = {child: edge for child, edge in self._edges.items() if edge.is_static}
 
     def lookup(self, target: str, target_ns: int, source: str, source_ns: int, fixed: str) -> np.ndarray:
         """Give the motion [4, 4] of points from the source frame at its time to the target frame at its own.

@@ -35,7 +35,7 @@ WELL = InputState(
 BEST_EFFORT = replace(WELL, reliability="best_effort", all_reliable=False)
 SNAPSHOT = FrameSnapshot(
     received=100,
-    segmented=90,
+    answered=90,
     dropped=dict.fromkeys(DROP_CAUSES, 2),
     rate_in_hz=15.0,
     rate_out_hz=14.5,

@@ -86,7 +86,7 @@ def test_painting_takes_the_labels_of_its_cameras_alone() -> None:
     context = Context()
     rclpy.init(context=context)
     node = LifecycleNode("paint", context=context)
-    inputs = PaintInputs(node, queue, FrameStatistics(0.0, SWEEP_CAUSES), PaintSettings(), reports.append, relay)
+    inputs = PaintInputs(node, queue, FrameStatistics(0.0, SWEEP_CAUSES), PaintSettings, reports.append, relay)
     relay.send(frame("rear"), None)
     assert queue.last_image_s == {"front": 0.0}
     relay.send(frame("front"), None)

@@ -21,7 +21,7 @@ def test_every_frame_is_accounted_for() -> None:
     assert snapshot.lost == 5
     assert snapshot.dropped == dict.fromkeys(DROP_CAUSES, 1)
     assert snapshot.received == 9
-    assert snapshot.segmented + sum(snapshot.dropped.values()) == 8  # one is still on its way
+    assert snapshot.answered + sum(snapshot.dropped.values()) == 8  # one is still on its way
 
 
 def test_only_awaited_frames_are_unanswered() -> None:
@@ -69,7 +69,7 @@ def test_restart_keeps_the_counts_and_forgets_the_windows() -> None:
     statistics.add_output(1.0, 5.0)
     statistics.restart(50.0)
     snapshot = statistics.snapshot(51.0)
-    assert (snapshot.received, snapshot.segmented) == (1, 1)
+    assert (snapshot.received, snapshot.answered) == (1, 1)
     assert (snapshot.rate_in_hz, snapshot.latency_p50_ms, snapshot.silence_s) == (0.0, None, 1.0)
 
 

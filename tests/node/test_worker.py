@@ -109,7 +109,7 @@ class Bench:
         return {cause: count for cause, count in snapshot.dropped.items() if count}
 
     def segmented(self) -> list[int]:
-        return [self.statistics[camera].snapshot(time.monotonic()).segmented for camera in CAMERAS]
+        return [self.statistics[camera].snapshot(time.monotonic()).answered for camera in CAMERAS]
 
 
 @pytest.fixture

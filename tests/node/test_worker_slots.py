@@ -95,7 +95,7 @@ class Bench:
 
     def counts(self) -> dict[str, int]:
         snapshot = self.statistics.snapshot(time.monotonic())
-        return {"segmented": snapshot.segmented} | {cause: n for cause, n in snapshot.dropped.items() if n}
+        return {"segmented": snapshot.answered} | {cause: n for cause, n in snapshot.dropped.items() if n}
 
 
 @pytest.fixture

@@ -155,6 +155,8 @@ def changed(**attributes: Any) -> SimpleNamespace:
         (changed(data=b"1234"), "truncated: 4 bytes, but 1 x 4 points of 12 bytes take 48"),
         (changed(height=2, width=2, row_step=23), "row_step 23 is too small for 2 points of 12 bytes"),
         (changed(height=2, width=2, row_step=100), "truncated"),
+        (changed(point_step=2**31), "its point_step is 2147483648 bytes; accepted: up to 2147483647"),
+        (changed(point_step=2**31 - 1), "truncated"),
         (changed(point_step=0), "ends at byte 4, after the point's end at 0"),
         (changed(point_step=0, fields=[]), "has no field x"),
         (changed(height=1, width=10_000_000), "has 10000000 points; at most 4000000 are taken"),
@@ -191,6 +193,34 @@ def test_a_point_without_a_time_has_the_stamps() -> None:
     found = point_times_ns(timed("time", "f4", [0.0, np.nan, 0.01, 0.02]), STAMP_NS)
     assert found is not None
     assert found[1] == STAMP_NS
+
+
+ABSOLUTE_S = np.array([-0.1, -0.02, -0.05, 0]) + STAMP_NS / 1e9
+ABSOLUTE_NS = np.array([-1e8, -2e7, -5e7, 0]) + STAMP_NS
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("f8", [*ABSOLUTE_S[:3], 0.0]),
+        ("f8", [*ABSOLUTE_NS[:3], 0.0]),
+        ("f8", [*ABSOLUTE_S[:3], np.inf]),
+        ("f4", [-0.1, -0.02, -0.05, np.inf]),
+        ("i4", [-100_000_000, -20_000_000, -50_000_000, 2_000_000_000]),
+    ],
+)
+def test_points_without_an_echo_may_say_anything_of_their_time(kind: str, values: Any) -> None:
+    points = timed("t", kind, values)
+    found = point_times_ns(points, STAMP_NS, has_echo=np.isfinite(positions(points)).all(axis=0))
+    assert found is not None
+    assert (found - STAMP_NS).tolist() == pytest.approx([-1e8, -2e7, -5e7, -2e7], abs=600)
+
+
+def test_a_time_that_is_not_finite_tells_nothing_of_the_others() -> None:
+    found = point_times_ns(timed("t", "f4", [0.0, 0.01, 0.02, np.inf]), STAMP_NS)
+    assert found is not None
+    assert (found - STAMP_NS).tolist() == pytest.approx([0, 1e7, 2e7, 0], abs=600)
+    assert point_times_ns(timed("t", "f4", [0.0] * 4), STAMP_NS, has_echo=np.zeros(4, bool)) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lwseg_ros.errors import TransformError
-from lwseg_ros.painting.transforms import HISTORY_NS, TransformBuffer
+from lwseg_ros.painting.transforms import TransformBuffer
 
 SECOND = 1_000_000_000
 NO_TURN = (0.0, 0.0, 0.0, 1.0)
@@ -125,7 +125,25 @@ def test_ten_seconds_are_kept_in_the_order_of_their_stamps() -> None:
 
 def test_time_that_begins_anew_forgets_what_was() -> None:
     buffer = TransformBuffer()
-    for stamp_ns, x in ((100 * SECOND, 7), (100 * SECOND - HISTORY_NS - 1, 1), (100 * SECOND - HISTORY_NS, 2)):
-        buffer.add("a", "b", stamp_ns, (x, 0, 0), NO_TURN)
+    for tenth in (79, 80, 1, 2, 3, 4):
+        buffer.add("a", "b", tenth * SECOND // 10, (tenth, 0, 0), NO_TURN)
     with pytest.raises(TransformError, match="after the last"):
-        buffer.lookup("a", 100 * SECOND, "b", 100 * SECOND, "a")
+        buffer.lookup("a", 8 * SECOND, "b", 8 * SECOND, "a")
+    assert moved(buffer.lookup("a", SECOND * 35 // 100, "b", SECOND * 35 // 100, "a"), 0, 0, 0) == [3.5, 0, 0]
+
+
+def test_single_poses_that_are_late_begin_nothing() -> None:
+    buffer = TransformBuffer()
+    for tenth in (79, 1, 2, 80, 1, 81, 72):
+        buffer.add("a", "b", tenth * SECOND // 10, (tenth, 0, 0), NO_TURN)
+    assert moved(buffer.lookup("a", 8 * SECOND, "b", 8 * SECOND, "a"), 0, 0, 0) == [80, 0, 0]
+    assert moved(buffer.lookup("a", SECOND * 72 // 10, "b", SECOND * 72 // 10, "a"), 0, 0, 0) == [72, 0, 0]
+    with pytest.raises(TransformError, match="before the first"):
+        buffer.lookup("a", SECOND, "b", SECOND, "a")
+
+
+def test_what_moves_can_be_forgotten(buffer: TransformBuffer) -> None:
+    buffer.clear()
+    assert moved(buffer.lookup("camera", SECOND, "lidar", SECOND, "odom"), 1, 0, -2) == [0, 0, 0]
+    with pytest.raises(TransformError, match="'lidar' and 'odom' are not connected"):
+        buffer.lookup("odom", SECOND, "lidar", SECOND, "odom")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,14 +35,19 @@ class LabelClasses:
         try:
             said = json.loads(text)
             for entry in said["classes"]:
-                red, green, blue = (int(value) for value in entry["color_rgb"])
-                rgb[int(entry["id"])] = (red & 255) << 16 | (green & 255) << 8 | blue & 255
+                red, green, blue = (_byte(value) for value in entry["color_rgb"])
+                rgb[_byte(entry["id"])] = red << 16 | green << 8 | blue
             ignore_id = said["ignore_id"]
-            no_class = NO_CLASS if ignore_id is None else int(ignore_id)
-            if not 0 <= no_class <= 255:
-                raise ValueError(f"ignore_id {no_class} is no byte")
-        except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
+            no_class = NO_CLASS if ignore_id is None else _byte(ignore_id)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ImageError(
                 f"label_info_json is not what the node segment publishes ({type(error).__name__}: {error})"
             ) from error
         return cls(rgb, no_class, "level" in said)
+
+
+def _byte(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number <= 255:
+        raise ValueError(f"{number} is no byte")
+    return number

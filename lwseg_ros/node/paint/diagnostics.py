@@ -51,7 +51,7 @@ def points_status(
         "latency_ms_p50": snapshot.latency_p50_ms,
         "latency_ms_p99": snapshot.latency_p99_ms,
         "received": snapshot.received,
-        "painted": snapshot.segmented,
+        "painted": snapshot.answered,
         **{f"dropped_{cause}": count for cause, count in snapshot.dropped.items()},
         "last_drop": last_drop,
         "lost_in_transport": snapshot.lost,
@@ -63,12 +63,13 @@ def camera_status(
     name: str, camera: str, counts: CameraCounts, previous: Counter[str], bad_images: int
 ) -> DiagnosticStatus:
     """Report in how many sweeps a camera took part, and why not in the others; previous: those of the last report."""
-    new = counts.missing - previous
+    missing = Counter(counts.missing)  # at once, as the painting goes on counting
+    new = missing - previous
     lately = ", ".join(f"{count} {cause}" for cause, count in new.items())
     warnings = [f"took no part in sweeps since the last report: {lately}; last: {counts.last_reason}"] if new else []
     values: dict[str, object] = {
         "used": counts.used,
-        **{f"missing_{cause}": count for cause, count in sorted(counts.missing.items())},
+        **{f"missing_{cause}": count for cause, count in sorted(missing.items())},
         "bad_images": bad_images,
     }
     return _with_complaints(f"{name}: camera {camera}".rstrip(), [], warnings, "in order", values)

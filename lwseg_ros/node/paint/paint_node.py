@@ -22,7 +22,7 @@ from lwseg_ros.node.statistics import FrameSnapshot, FrameStatistics
 from lwseg_ros.painting.point_cloud import fill_painted
 
 FOLLOW_PERIOD_S = 0.5
-# Below `process.END_TIMEOUT_S`; four million points take less.
+# Below `process.END_TIMEOUT_S`; four million points take less for each camera.
 STOP_TIMEOUT_S = 3.0
 
 
@@ -41,7 +41,7 @@ class PaintNode(ManagedNode[PaintSettings]):
         self._transforms: Transforms | None = None
         self._inputs: PaintInputs | None = None
         self._worker: PaintWorker | None = None
-        self._painting_hangs = False
+        self._stopped: list[PaintWorker] = []  # that had not ended when they were last looked at
         self._statistics = FrameStatistics(time.monotonic(), SWEEP_CAUSES)
         self._reported = self._statistics.snapshot(time.monotonic())
         self._reported_missing: dict[str, Counter[str]] = {}
@@ -69,14 +69,17 @@ class PaintNode(ManagedNode[PaintSettings]):
             report=self._warn_rarely,
         )
         self._worker.start()
-        self._inputs = PaintInputs(self, queue, self._statistics, self._settings, self._warn_rarely, self._relay)
+        self._inputs = PaintInputs(
+            self, queue, self._statistics, lambda: self._settings, self._warn_rarely, self._relay
+        )
 
     def _stop(self) -> None:
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
         if self._worker is not None:
-            self._painting_hangs = not self._worker.stop(STOP_TIMEOUT_S)
+            self._worker.stop(STOP_TIMEOUT_S)
+            self._stopped = [worker for worker in (*self._stopped, self._worker) if worker.is_alive]
             self._worker = None
 
     def _release(self) -> None:
@@ -88,7 +91,7 @@ class PaintNode(ManagedNode[PaintSettings]):
         self._points = None
 
     def _hangs(self) -> bool:
-        return self._painting_hangs
+        return any(worker.is_alive for worker in self._stopped)
 
     # Output
 

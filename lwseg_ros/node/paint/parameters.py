@@ -28,6 +28,11 @@ class PaintSettings:
     diagnostics_rate_hz: float = 1.0
     autostart: bool = True
 
+    @property
+    def label_history_ns(self) -> int:
+        """How long labels are kept: as long as a sweep may wait for those farthest from it, and a second."""
+        return int((self.max_wait_ms + self.max_time_difference_ms) * 1e6) + 1_000_000_000
+
     def changed(self, values: Mapping[str, Any]) -> PaintSettings:
         """Give the settings with some parameters' (valid) values replaced; names that are not ours are left out."""
         known = {

@@ -11,8 +11,8 @@ from typing import Any
 from lwseg_ros.node.paint.classes import LabelClasses
 from lwseg_ros.painting.matching import CameraHistory
 
-# More than a lidar of 20 Hz sends while its first sweep waits.
-DEPTH = 12
+# More than a lidar of 20 Hz sends while its first sweep waits, and those of half a million points of 40 bytes.
+DEPTH, MAX_BYTES = 12, 256 << 20
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,16 @@ class SweepQueue:
         self.is_closed = False
         self._sweeps: deque[Sweep] = deque()
 
-    def put(self, sweep: Sweep) -> Sweep | None:
-        """Leave a sweep; return one that is dropped for it."""
+    def put(self, sweep: Sweep) -> int:
+        """Leave a sweep; return how many are dropped for it; once the queue is closed, that is the sweep itself."""
         with self.changed:
-            dropped = self._sweeps.popleft() if len(self._sweeps) == DEPTH else None
+            if self.is_closed:
+                return 1
+            before = len(self._sweeps)
+            num_bytes = sum(len(one.message.data) for one in (*self._sweeps, sweep))
+            while self._sweeps and (len(self._sweeps) == DEPTH or num_bytes > MAX_BYTES):
+                num_bytes -= len(self._sweeps.popleft().message.data)
+            dropped = before - len(self._sweeps)
             self._sweeps.append(sweep)
             self.changed.notify_all()
             return dropped
@@ -55,11 +61,21 @@ class SweepQueue:
         """Whether there is a sweep to take."""
         return bool(self._sweeps)
 
+    def begin_anew(self) -> int:
+        """Let go of sweeps and images, since time begins anew; return how many sweeps nobody took."""
+        with self.changed:
+            for history in self.histories.values():
+                history.clear()
+            return self._drop_all()
+
     def close(self) -> int:
         """Let nobody wait any more; return how many sweeps nobody took."""
         with self.changed:
             self.is_closed = True
-            left = len(self._sweeps)
-            self._sweeps.clear()
-            self.changed.notify_all()
-            return left
+            return self._drop_all()
+
+    def _drop_all(self) -> int:
+        left = len(self._sweeps)
+        self._sweeps.clear()
+        self.changed.notify_all()
+        return left

@@ -41,6 +41,15 @@ def listen(node: Node, report: Callable[[str], None]) -> Transforms:
     return StampedTransforms(node, report)
 
 
+def on_new_time(node: Node, callback: Callable[[], None]) -> Any:
+    """Call back where the node's clock is set back by a second or becomes another, as when a simulation begins anew.
+
+    Returns a handle, which is to be kept, and whose `unregister()` ends it.
+    """
+    jump = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
+    return node.get_clock().create_jump_callback(jump, post_callback=lambda _: callback())
+
+
 class Tf2Transforms:
     """tf2's own buffer, fed by /tf and /tf_static."""
 
@@ -50,8 +59,7 @@ class Tf2Transforms:
         # Without the node, to which it would add a service each time, and until Jazzy a callback that fails.
         self._buffer = self._tf2.Buffer()
         self._listener = self._tf2.TransformListener(self._buffer, node, spin_thread=False)
-        jump = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
-        self._jumps = node.get_clock().create_jump_callback(jump, post_callback=lambda _: self._buffer.clear())
+        self._jumps = on_new_time(node, self._buffer.clear)
 
     def lookup(self, target: str, target_ns: int, source: str, source_ns: int, fixed: str) -> np.ndarray:
         """See `TransformBuffer.lookup`."""
@@ -80,6 +88,7 @@ class StampedTransforms:
         self._report = report
         self._buffer = TransformBuffer()
         self.lookup = self._buffer.lookup
+        self._jumps = on_new_time(node, self._buffer.clear)
         latched = QoSProfile(depth=DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
             node.create_subscription(TransformStamped, "transforms", lambda message: self._add(message), DEPTH),
@@ -103,6 +112,7 @@ class StampedTransforms:
 
     def close(self) -> None:
         """Listen no more."""
+        self._jumps.unregister()
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
 

@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from lwseg_ros.errors import CalibrationError, ImageError, PointCloudError, TransformError
 from lwseg_ros.node.paint.classes import LabelClasses
 from lwseg_ros.node.paint.parameters import PaintSettings
+from lwseg_ros.node.paint.patience import Patience
 from lwseg_ros.node.paint.sweep_queue import Sweep, SweepQueue
 from lwseg_ros.node.paint.transforms import Transforms
 from lwseg_ros.node.statistics import FrameStatistics
@@ -24,8 +25,8 @@ from lwseg_ros.painting.sweep import SweepTimes
 
 # Why a camera takes no part in painting a sweep; of a sweep in which none does, it is the first camera's.
 CAMERA_CAUSES = ("no_labels", "no_calibration", "no_transform")
-# superseded: others waited behind it, and its time was over. bad: no usable cloud. no_classes: nobody has said what the labels
-# mean. error: a fault of this program. inactive: the node was deactivated while the sweep waited.
+# superseded: others waited behind it, and its time was over, or time began anew. bad: no usable cloud. no_classes: nobody has
+# said what the labels mean. error: a fault of this program. inactive: the node was deactivated before the sweep was painted.
 SWEEP_CAUSES = ("superseded", "bad", "no_classes", *CAMERA_CAUSES, "error", "inactive")
 # How often transforms are asked for that are not there yet.
 RETRY_S = 0.005
@@ -96,6 +97,7 @@ class PaintWorker:
         self._publish = publish
         self._report = report
         self._thread = threading.Thread(target=self._run, name="paint", daemon=True)
+        self._patience = {camera: Patience() for camera in queue.histories}
         self.counts = {camera: CameraCounts() for camera in queue.histories}
         self.last_drop = ""
         """Why the last sweep was dropped that was; empty while none was."""
@@ -105,11 +107,16 @@ class PaintWorker:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Drop what waits, finish the sweep in hand, and return whether the thread has ended."""
+        """Drop what waits, give up the sweep in hand before its next camera, and return whether the thread has ended."""
         for _ in range(self._queue.close()):
             self._statistics.add_drop("inactive")
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return not self.is_alive
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         while (sweep := self._queue.take()) is not None:
@@ -131,17 +138,17 @@ class PaintWorker:
         if time.monotonic() > deadline_s and self._queue.others_wait:
             raise MissingError("superseded", f"others wait, and it is older than max_wait_ms {settings.max_wait_ms:g}")
         points = _read(sweep, settings)
-        self._wait_for_images(points, settings, deadline_s)
+        awaited = self._awaited(settings)
+        self._wait_for_images(points, awaited, settings, deadline_s)
+        self._check_active()
         classes = self._queue.classes
-        if self._queue.is_closed:
-            raise MissingError("inactive", "the node was deactivated")
         if classes is None:
             raise MissingError("no_classes", "nothing has come on label_info_json: remap it to the node segment's")
-        views = self._views(points, settings, deadline_s)
+        views = self._views(points, awaited, settings, deadline_s)
         painted = paint(
             points.xyz,
             points.times,
-            views,
+            self._while_active(views),
             no_class=classes.no_class,
             occlusion=Occlusion(settings.occlusion_angle_deg, settings.occlusion_tolerance),
         )
@@ -149,50 +156,96 @@ class PaintWorker:
         now_s = time.monotonic()
         self._statistics.add_output(now_s, (now_s - sweep.arrival_s) * 1e3)
 
-    def _wait_for_images(self, points: _Points, settings: PaintSettings, deadline_s: float) -> None:
-        """Wait until every camera that is not silent has its images, or the time is over."""
+    def _check_active(self) -> None:
+        if self._queue.is_closed:
+            raise MissingError("inactive", "the node was deactivated")
+
+    def _while_active(self, views: Sequence[View]) -> Iterator[View]:
+        for view in views:
+            self._check_active()  # a camera's part may take a second
+            yield view
+
+    def _awaited(self, settings: PaintSettings) -> Collection[str]:
+        """Name the cameras that are worth waiting for; all where none is, since then no other is late for them."""
+        now_s, while_s = time.monotonic(), settings.input_timeout_s
+        awaited = [
+            camera
+            for camera, patience in self._patience.items()
+            if now_s - self._queue.last_image_s[camera] < while_s and patience.lasts(now_s, while_s)
+        ]
+        return awaited or self._patience
+
+    def _wait_for_images(
+        self, points: _Points, awaited: Collection[str], settings: PaintSettings, deadline_s: float
+    ) -> None:
+        """Wait until every camera that is awaited and not silent has its images, or the time is over."""
         queue = self._queue
 
         def is_ready() -> bool:
             oldest_s = time.monotonic() - settings.input_timeout_s
-            awaited = [queue.histories[camera] for camera, last_s in queue.last_image_s.items() if last_s > oldest_s]
-            settled = all(history.is_settled(points.middle_ns) for history in awaited)
+            heard = [queue.histories[camera] for camera in awaited if queue.last_image_s[camera] > oldest_s]
+            settled = all(history.is_settled(points.middle_ns) for history in heard)
             return queue.is_closed or (queue.classes is not None and settled)
 
         with queue.changed:
             while not is_ready() and (left_s := deadline_s - time.monotonic()) > 0:
                 queue.changed.wait(min(left_s, LOOK_S))
 
-    def _views(self, points: _Points, settings: PaintSettings, deadline_s: float) -> list[View]:
-        """Give what each camera saw; raises MissingError where none can take part."""
-        views: list[View] = []
-        first: MissingError | None = None
-        for camera, counts in self.counts.items():
-            try:
-                views.append(self._view(camera, points, settings, deadline_s))
-                counts.used += 1
-            except MissingError as error:
-                first = first or error
-                counts.missing[error.cause] += 1
-                counts.last_reason = str(error)
-                who = f"camera {camera}".rstrip()
-                self._report(f"{who} takes no part ({error.cause}): {error}")
-        if first is not None and not views:
-            raise first
-        return views
+    def _views(
+        self, points: _Points, awaited: Collection[str], settings: PaintSettings, deadline_s: float
+    ) -> list[View]:
+        """Give what each camera saw, in their order; transforms are asked for again and again until the time is over.
 
-    def _view(self, camera: str, points: _Points, settings: PaintSettings, deadline_s: float) -> View:
+        Raises MissingError where no camera can take part.
+        """
+        views: dict[str, View] = {}
+        missing: dict[str, MissingError] = {}
+        cameras: Collection[str] = self.counts
+        while True:
+            for camera in cameras:
+                missing.pop(camera, None)
+                try:
+                    views[camera] = self._view(camera, points, settings)
+                except MissingError as error:
+                    missing[camera] = error
+            cameras = [camera for camera in awaited if camera in missing and missing[camera].cause == "no_transform"]
+            if not cameras or time.monotonic() > deadline_s:
+                break
+            self._check_active()
+            time.sleep(RETRY_S)
+        now_s = time.monotonic()
+        for camera, counts in self.counts.items():
+            took_part = camera in views
+            self._patience[camera].tell(now_s, was_awaited=camera in awaited, took_part=took_part)
+            if took_part:
+                counts.used += 1
+            else:
+                self._count_missing(camera, missing[camera])
+        if not views:
+            raise missing[next(iter(self.counts))]
+        return [views[camera] for camera in self.counts if camera in views]
+
+    def _count_missing(self, camera: str, error: MissingError) -> None:
+        self.counts[camera].missing[error.cause] += 1
+        self.counts[camera].last_reason = str(error)
+        who = f"camera {camera}".rstrip()
+        self._report(f"{who} takes no part ({error.cause}): {error}")
+
+    def _view(self, camera: str, points: _Points, settings: PaintSettings) -> View:
+        """Give what a camera saw; raises MissingError."""
+        tolerance_ns = int(settings.max_time_difference_ms * 1e6)
         with self._queue.changed:
             history = self._queue.histories[camera]
-            tolerance_ns = int(settings.max_time_difference_ms * 1e6)
             try:
                 images = history.nearest(points.middle_ns, tolerance_ns)
             except ImageError as error:
                 raise MissingError("no_labels", str(error)) from error
-            info = history.camera_info
-        if images is None:
-            reason = f"no label and uncertainty within {settings.max_time_difference_ms:g} ms of the sweep's middle"
-            raise MissingError("no_labels", reason)
+            if images is None:
+                kinds = " and ".join(history.lacking(points.middle_ns, tolerance_ns))
+                raise MissingError(
+                    "no_labels", f"no {kinds} within {settings.max_time_difference_ms:g} ms of the sweep's middle"
+                )
+            info = history.camera_info_at(images.stamp_ns)
         if info is None:
             raise MissingError("no_calibration", "no camera_info has come")
         height, width = images.label.shape
@@ -200,30 +253,25 @@ class PaintWorker:
             projection = Projection.of_camera_info(info, (height, width), is_rectified=settings.rectified)
         except (CalibrationError, ValueError) as error:  # the latter: a matrix of another size
             raise MissingError("no_calibration", f"its camera_info does not serve: {error}") from error
-        poses = self._poses(images, points, settings.fixed_frame, deadline_s)
+        try:
+            poses = self._poses(images, points, settings.fixed_frame)
+        except TransformError as error:
+            raise MissingError("no_transform", str(error)) from error
         return View(images, projection, poses.__getitem__)
 
-    def _poses(
-        self, images: LabelImages, points: _Points, fixed_frame: str, deadline_s: float
-    ) -> dict[int, np.ndarray]:
-        """Ask for the camera's pose at every knot of the sweep, again and again until the time is over."""
+    def _poses(self, images: LabelImages, points: _Points, fixed_frame: str) -> dict[int, np.ndarray]:
+        """Ask for the camera's pose at every knot of the sweep; raises TransformError."""
         cloud_frame = points.sweep.message.header.frame_id
-        while True:
-            try:
-                return {
-                    knot_ns: self._transforms.lookup(
-                        images.frame_id,
-                        images.stamp_ns,
-                        cloud_frame,
-                        knot_ns if fixed_frame else images.stamp_ns,
-                        fixed_frame,
-                    )
-                    for knot_ns in points.times.knots_ns
-                }
-            except TransformError as error:
-                if time.monotonic() > deadline_s or self._queue.is_closed:
-                    raise MissingError("no_transform", str(error)) from error
-                time.sleep(RETRY_S)
+        return {
+            knot_ns: self._transforms.lookup(
+                images.frame_id,
+                images.stamp_ns,
+                cloud_frame,
+                knot_ns if fixed_frame else images.stamp_ns,
+                fixed_frame,
+            )
+            for knot_ns in points.times.knots_ns
+        }
 
 
 def _read(sweep: Sweep, settings: PaintSettings) -> _Points:
@@ -231,7 +279,12 @@ def _read(sweep: Sweep, settings: PaintSettings) -> _Points:
     stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
     try:
         raw = read_points(message)
-        times_ns = point_times_ns(raw, stamp_ns, settings.point_time_field)
-        return _Points(sweep, raw, positions(raw), SweepTimes.of(times_ns, stamp_ns))
+        xyz = positions(raw)
+        has_echo = np.isfinite(xyz).all(axis=0)
+        times = SweepTimes.of(point_times_ns(raw, stamp_ns, settings.point_time_field, has_echo=has_echo), stamp_ns)
     except PointCloudError as error:
         raise MissingError("bad", str(error)) from error
+    first_ns = min(stamp_ns, times.knots_ns[0])
+    if first_ns <= 0:  # tf2 takes 0 for the newest time, and rclpy has none below
+        raise MissingError("bad", f"its stamp or first point's time is {first_ns / 1e9:g} s; accepted: above 0")
+    return _Points(sweep, raw, xyz, times)

@@ -69,6 +69,21 @@ def test_counts_and_latencies_are_values() -> None:
     assert {f"dropped_{cause}" for cause in SWEEP_CAUSES} <= found.keys()
 
 
+class Growing(Counter[str]):
+    """Counts that another thread adds to whenever Python looks through them."""
+
+    def items(self) -> Any:
+        for item in super().items():
+            self[f"cause {len(self)}"] = 1
+            yield item
+
+
+def test_causes_that_are_new_while_they_are_looked_at_end_nothing() -> None:
+    counts = CameraCounts(5, Growing(no_labels=3, no_transform=1), "too far")
+    found = camera_status("paint", "front", counts, Counter(no_labels=1), 0)
+    assert "2 no_labels, 1 no_transform; last: too far" in found.message
+
+
 def test_a_camera_that_takes_no_part_is_a_warning_while_that_lasts() -> None:
     counts = CameraCounts(5, Counter(no_labels=3), "too far")
     found = camera_status("paint", "front", counts, Counter(no_labels=1), 7)

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
+from rclpy.parameter import Parameter
 from rclpy.time import Time
 from support.ros_subject import ros_subject
 
@@ -28,6 +29,11 @@ class Buffer:
     """Knows that `lidar` is 1 m ahead of `camera`, and of nothing else."""
 
     asked: tuple[Any, ...] = ()
+
+    is_empty = False
+
+    def clear(self) -> None:
+        self.is_empty = True
 
     def lookup_transform_core(self, target_frame: str, source_frame: str, time: Time) -> Any:
         self.asked = (target_frame, source_frame, time.nanoseconds)
@@ -76,6 +82,8 @@ def test_tf2_is_asked_at_both_times(tf2: ModuleType) -> None:
         assert found._buffer.asked == ("camera", "lidar", 20)
         with pytest.raises(TransformError, match='"radar" passed to lookupTransform does not exist'):
             found.lookup("radar", 20, "lidar", 20, "")
+        subject.node.set_parameters([Parameter("use_sim_time", value=True)])
+        subject.spin_until(lambda: found._buffer.is_empty, "another clock")
         found.close()
         assert not found._listener.is_open
 
@@ -86,4 +94,16 @@ def test_without_tf2_there_is_a_buffer_of_our_own() -> None:
     with ros_subject("own") as subject:
         found = transforms.listen(subject.node, print)
         assert isinstance(found, transforms.StampedTransforms)
+        found.close()
+
+
+def test_a_clock_that_becomes_another_forgets_what_moves() -> None:
+    with ros_subject("own") as subject:
+        found = transforms.StampedTransforms(subject.node, print)
+        found._buffer.add("odom", "lidar", 1, (0, 0, 0), (0, 0, 0, 1))
+        assert found.lookup("odom", 1, "lidar", 1, "").shape == (4, 4)
+        subject.node.set_parameters([Parameter("use_sim_time", value=True)])
+        subject.spin_until(lambda: not found._buffer._edges, "another clock")
+        with pytest.raises(TransformError, match="are not connected"):
+            found.lookup("odom", 1, "lidar", 1, "")
         found.close()

@@ -14,6 +14,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_r
 
 from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 
+from lwseg_ros.errors import TransformError
 from lwseg_ros.node.paint.classes import LabelClasses
 from lwseg_ros.node.paint.parameters import PaintSettings
 from lwseg_ros.node.paint.sweep_queue import DEPTH, Sweep, SweepQueue
@@ -73,7 +74,7 @@ class Bench:
         message.header.frame_id = "lidar"
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
         self.statistics.add_arrival(time.monotonic())
-        if self.queue.put(Sweep(message, time.monotonic())) is not None:
+        for _ in range(self.queue.put(Sweep(message, time.monotonic()))):
             self.statistics.add_drop("superseded")
 
     def wait_until(self, condition: Callable[[], Any]) -> None:
@@ -85,7 +86,7 @@ class Bench:
     def counts(self) -> SimpleNamespace:
         snapshot = self.statistics.snapshot(time.monotonic())
         dropped = {cause: count for cause, count in snapshot.dropped.items() if count}
-        return SimpleNamespace(received=snapshot.received, painted=snapshot.segmented, dropped=dropped)
+        return SimpleNamespace(received=snapshot.received, painted=snapshot.answered, dropped=dropped)
 
     def labels(self, count: int) -> list[int]:
         """The first point's label of each published sweep."""
@@ -110,6 +111,7 @@ def bench() -> Iterator[Callable[..., Bench]]:
 def test_a_sweep_waits_for_the_images_that_belong_to_it(bench: Callable[..., Bench]) -> None:
     one = bench()
     one.calibrate()
+    one.see(0, 950 * MS)
     one.see(1, 1000 * MS)
     one.sweep(1040 * MS)  # nearer to what comes next
     time.sleep(0.05)
@@ -194,6 +196,119 @@ def test_what_waits_too_long_behind_others_is_superseded_and_the_rest_inactive(b
     one.worker.stop(TIMEOUT_S)
     counts = one.counts()
     assert counts.received == DEPTH + 3 == counts.painted + sum(counts.dropped.values())
+
+
+@pytest.mark.parametrize("stamp_ns", [0, -1000 * MS])
+def test_sweeps_without_a_stamp_are_bad(bench: Callable[..., Bench], stamp_ns: int) -> None:
+    one = bench()
+    one.calibrate()
+    one.see(1, stamp_ns)
+    one.sweep(stamp_ns)
+    one.wait_until(lambda: one.counts().dropped == {"bad": 1})
+    assert one.worker.last_drop == f"its stamp or first point's time is {stamp_ns / 1e9:g} s; accepted: above 0"
+
+
+def test_which_images_are_missing_is_said(bench: Callable[..., Bench]) -> None:
+    one = bench(max_wait_ms=1.0)
+    one.calibrate()
+    one.queue.histories["front"].expects_accepted = True
+    one.see(1, 1000 * MS)
+    one.sweep(1000 * MS)
+    one.wait_until(lambda: one.counts().dropped == {"no_labels": 1})
+    assert one.worker.last_drop == "no accepted within 60 ms of the sweep's middle"
+
+
+def give_up(one: Bench, camera: str) -> None:
+    """As after sweeps have missed a camera for 50 s, the last of which waited for it just now."""
+    patience, now_s = one.worker._patience[camera], time.monotonic()
+    patience.tell(now_s - 50, was_awaited=True, took_part=False)
+    patience.tell(now_s, was_awaited=True, took_part=False)
+
+
+def test_a_camera_that_missed_every_sweep_makes_the_others_wait_no_longer(bench: Callable[..., Bench]) -> None:
+    one = bench("front", "rear", max_wait_ms=1e9, input_timeout_s=40.0)
+    one.calibrate()
+    one.see(1, 1000 * MS)
+    one.see(2, 1000 * MS, "rear")
+    give_up(one, "rear")  # which has no camera_info
+    one.sweep(1000 * MS)
+    assert one.labels(1) == [1]
+    assert dict(one.worker.counts["rear"].missing) == {"no_calibration": 1}
+    one.calibrate("rear")
+    one.see(2, 1000 * MS, "rear", uncertainty=3)
+    one.sweep(1000 * MS)
+    assert one.labels(2) == [1, 2]
+    one.sweep(1010 * MS)  # after what it took part in, it is waited for
+    one.see(1, 1010 * MS)
+    time.sleep(0.05)
+    assert len(one.published) == 2
+    one.see(2, 1010 * MS, "rear", uncertainty=3)
+    assert one.labels(3) == [1, 2, 2]
+
+
+def test_where_every_camera_missed_every_sweep_they_are_waited_for(bench: Callable[..., Bench]) -> None:
+    one = bench(input_timeout_s=40.0)
+    one.calibrate()
+    give_up(one, "front")
+    one.sweep(1000 * MS)
+    time.sleep(0.05)
+    one.see(1, 1000 * MS)
+    assert one.labels(1) == [1]
+
+
+def test_every_camera_is_tried_before_any_is_again(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = bench("front", "rear")
+    tried: list[str] = []
+    lookup = one.transforms.lookup
+
+    def late_in_front(target: str, *others: Any) -> np.ndarray:
+        tried.append(target)
+        if tried.count("front") < 3 and target == "front":
+            raise TransformError("not yet")
+        return lookup(target, *others)
+
+    monkeypatch.setattr(one.transforms, "lookup", late_in_front)
+    for camera, label, uncertainty in (("front", 1, 9), ("rear", 2, 10)):
+        one.calibrate(camera)
+        one.see(label, 1000 * MS, camera, uncertainty=uncertainty)
+    one.sweep(1000 * MS)
+    assert one.labels(1) == [1]
+    assert tried == ["front", "rear", "front", "front"]
+    assert one.worker.counts["front"].used == one.worker.counts["rear"].used == 1
+
+
+def test_a_sweep_that_waits_for_transforms_when_the_node_is_deactivated_is_inactive(
+    bench: Callable[..., Bench],
+) -> None:
+    one = bench(max_wait_ms=1e9)
+    one.settings = PaintSettings(fixed_frame="odom", max_wait_ms=1e9)
+    one.calibrate()
+    one.see(1, 1010 * MS)
+    one.sweep(1000 * MS)
+    one.wait_until(lambda: not one.queue.others_wait)
+    time.sleep(0.05)
+    assert one.worker.stop(TIMEOUT_S)
+    assert one.counts().dropped == {"inactive": 1}
+
+
+def test_a_sweep_is_given_up_between_cameras(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = bench("front", "rear")
+    begun: list[Any] = []
+
+    def closes_after_the_first(points: Any, times: Any, views: Any, **_: Any) -> None:
+        for view in views:
+            begun.append(view)
+            one.queue.close()
+
+    monkeypatch.setattr("lwseg_ros.node.paint.worker.paint", closes_after_the_first)
+    for camera in ("front", "rear"):
+        one.calibrate(camera)
+        one.see(1, 1000 * MS, camera)
+    one.sweep(1000 * MS)
+    one.wait_until(lambda: one.counts().dropped == {"inactive": 1})
+    assert len(begun) == 1
 
 
 def test_a_fault_of_the_program_ends_nothing(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from std_msgs.msg import String
 from support.ros_harness import BEST_EFFORT, RELIABLE
 from support.ros_subject import Subject, ros_subject
 
-from lwseg_ros.node.image_subscription import ImageSubscription, choose_reliability, newly_lost
+from lwseg_ros.node.input_subscription import InputSubscription, choose_reliability, newly_lost
 
 REL, BEST = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 
@@ -71,12 +71,12 @@ def camera() -> Iterator[Subject]:
 
 
 class Heard:
-    """An ImageSubscription with what it brings."""
+    """An InputSubscription with what it brings."""
 
     def __init__(self, subject: Subject, setting: Any = "auto", message_type: Any = Image) -> None:
         self.numbers: list[int] = []
         self.lost = 0
-        self.subscription = ImageSubscription(
+        self.subscription = InputSubscription(
             subject.node,
             message_type,
             "picture",

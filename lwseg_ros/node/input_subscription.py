@@ -1,4 +1,4 @@
-"""A subscription to a camera's images whose reliability is given, or follows what the publishers offer."""
+"""A subscription to a sensor's images or points whose reliability is given, or follows what the publishers offer."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def newly_lost(total: int, previous_total: int) -> int:
     return step if step < 1 << 31 else 0
 
 
-class ImageSubscription:
+class InputSubscription:
     """Subscribe a topic, as reliably as its publishers allow where the setting is `auto`.
 
     While nobody publishes, and while `auto` changes its mind, there are two subscriptions, of either reliability: the one that
-    is heard, and a candidate that takes its place with its first message. So a publisher's first image arrives whatever it
+    is heard, and a candidate that takes its place with its first message. So a publisher's first message arrives whatever it
     offers, and those who publish on lose none by a change: DDS may take seconds to connect a new subscription.
     """
 
