@@ -13,7 +13,7 @@ import yaml
 
 from lwseg_ros.errors import CalibrationError
 from lwseg_ros.host.files import load_yaml
-from lwseg_ros.imaging.camera_info import scale_camera_info
+from lwseg_ros.imaging.camera_info import image_size_hw, scale_camera_info
 
 DISTORTION_MODELS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 TOLERANCE_PX = 0.01
@@ -46,8 +46,7 @@ class Calibration:
         Raises:
             CalibrationError: it is of another size, is not calibrated, or has a distortion that is not known here.
         """
-        sides = ((info.roi.height or info.height, info.binning_y), (info.roi.width or info.width, info.binning_x))
-        said = tuple(side // max(binning, 1) for side, binning in sides)
+        said = image_size_hw(info)
         if said != size_hw:
             raise CalibrationError(
                 f"it is of images of {said[0]} x {said[1]} pixels (height x width), but they are {size_hw[0]} x {size_hw[1]}"

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lwseg_ros.imaging.camera_info import scale_camera_info
 from lwseg_ros.model.acceptance import Acceptance
 from lwseg_ros.node.frame import SegmentedFrame
 
@@ -22,7 +21,7 @@ class RelayedLabels:
 
     Attributes:
         images: uint8 [H, W] by kind: label, uncertainty, and accepted where the model vouches for pixels. The receiver's own.
-        camera_info: sensor_msgs/CameraInfo of the label image; None where the camera has none.
+        camera_info: sensor_msgs/CameraInfo of the label image; None where the camera has none, or one of other images.
     """
 
     camera: str
@@ -77,5 +76,5 @@ class LabelRelay:
         images = {"label": segmentation.label.copy(), "uncertainty": segmentation.uncertainty.copy()}
         if acceptance is not None:
             images["accepted"] = acceptance.accepted(segmentation.label, segmentation.uncertainty)
-        info = frame.camera_info and scale_camera_info(frame.camera_info, segmentation.label.shape)
+        info = result.label_camera_info()
         listener.take_labels(RelayedLabels(frame.camera, frame.stamp_ns, frame.message.header.frame_id, images, info))
