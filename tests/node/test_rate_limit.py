@@ -27,7 +27,7 @@ def test_what_a_pause_missed_is_not_made_up_for() -> None:
 def test_a_limit_that_is_raised_holds_at_once() -> None:
     limit = RateLimit()
     assert [limit.lets_through(now_s, 0.01) for now_s in (0.0, 1.0)] == [True, False]
-    assert [limit.lets_through(2.0 + index / 10, 10.0) for index in range(4)] == [False, True, True, True]
+    assert [limit.lets_through(2.0 + 0.11 * index, 10.0) for index in range(4)] == [False, True, True, True]
 
 
 def test_frames_far_above_the_limit_do_not_raise_it() -> None:
