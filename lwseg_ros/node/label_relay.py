@@ -5,7 +5,7 @@ rclpy has no such way: it serializes every message, and reads it again, for a su
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +33,11 @@ class RelayedLabels:
 
 class LabelListener(Protocol):
     """Who takes labels in; called from the threads of the node `segment`, which it must not keep."""
+
+    @property
+    def cameras(self) -> Container[str]:
+        """Whose labels it wants; those of others are not even computed."""
+        ...
 
     def take_label_info(self, text: str) -> None:
         """Take in what is published on ~/label_info_json."""
@@ -67,11 +72,10 @@ class LabelRelay:
             self._listener.take_label_info(text)
 
     def send(self, result: SegmentedFrame, acceptance: Acceptance | None) -> None:
-        """Hand a frame's labels over; acceptance tells which pixels the model vouches for, where it does."""
-        listener = self._listener
-        if listener is None:
+        """Hand a frame's labels over to who wants them; acceptance tells which pixels the model vouches for, where it does."""
+        listener, frame, segmentation = self._listener, result.frame, result.segmentation
+        if listener is None or frame.camera not in listener.cameras:
             return
-        frame, segmentation = result.frame, result.segmentation
         # Copies: these may be the backend's memory, which the next frame is written to.
         images = {"label": segmentation.label.copy(), "uncertainty": segmentation.uncertainty.copy()}
         if acceptance is not None:

@@ -31,6 +31,8 @@ ACCEPTANCE = Acceptance.from_manifest({"level": 0.1, "confidence": 0.9, "thresho
 
 
 class Listener:
+    cameras = ("", "front")
+
     def __init__(self) -> None:
         self.infos: list[str] = []
         self.labels: list[RelayedLabels] = []
@@ -75,6 +77,17 @@ def test_a_calibration_of_other_images_is_not_handed_over() -> None:
     for height, width in ((4, 6), (0, 0), (4, 12)):
         relay.send(frame("front", CameraInfo(height=height, width=width, k=[4.0, 0, 3, 0, 4, 1, 0, 0, 1])), None)
     assert [labels.camera_info is None for labels in listener.labels] == [True, True, False]
+
+
+def test_nothing_is_computed_for_a_camera_that_nobody_listens_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay, listener = LabelRelay(), Listener()
+    relay.listen(listener)
+    with monkeypatch.context() as patch:
+        patch.setattr(Acceptance, "accepted", lambda *_: pytest.fail("computed for nobody"))
+        relay.send(frame("rear"), ACCEPTANCE)
+    assert listener.labels == []
+    relay.send(frame("front"), ACCEPTANCE)
+    assert len(listener.labels) == 1
 
 
 def test_what_labels_mean_is_told_to_who_listens_later_too() -> None:

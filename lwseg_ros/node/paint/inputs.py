@@ -44,6 +44,7 @@ class PaintInputs:
         self._statistics = statistics
         self._report = report
         self._relay = relay
+        self.cameras = queue.histories.keys()
         self.bad_images = dict.fromkeys(queue.histories, 0)
         self.points = ImageSubscription(
             node,
