@@ -19,8 +19,7 @@ class RateLimit:
         if not rate_hz:
             return True
         period_s = 1 / rate_hz
-        # No later than one that came early has left it: a turn that a lower limit put off is not waited for.
-        self._due_s = min(self._due_s, now_s + (1 + EARLY) * period_s)
+        self._due_s = min(self._due_s, now_s + (1 + EARLY) * period_s)  # where the limit was lower before
         if now_s < self._due_s - EARLY * period_s:
             return False
         behind = now_s - self._due_s >= period_s  # after a pause; what was missed is not made up for

@@ -41,10 +41,10 @@ class PaintInputs:
         """Subscribe; labels come by the relay where there is one."""
         self._node = node
         self._queue = queue
+        self.cameras = queue.histories.keys()
         self._statistics = statistics
         self._report = report
         self._relay = relay
-        self.cameras = queue.histories.keys()
         self.bad_images = dict.fromkeys(queue.histories, 0)
         self.points = ImageSubscription(
             node,
