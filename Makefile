@@ -24,7 +24,7 @@ help:
 	@echo "make check      lint, types and the fast tests, in parallel: under a minute"
 	@echo "make test       lint, types and all tests"
 	@echo "make test-jazzy the tests that start ROS 2 processes, on ROS 2 Jazzy; in .venv-jazzy"
-	@echo "make fuzz       a million damaged messages, images, models and bags, in minutes; FUZZ_SEED=N to repeat; out/fuzz/"
+	@echo "make fuzz       a million damaged messages, images, sweeps, models and bags, in minutes; FUZZ_SEED=N to repeat; out/fuzz/"
 	@echo "make verdict    the sample bag offline, held to what the shipped model promises; out/verdict/"
 	@echo "make bench      every performance figure; tables in out/bench/"
 	@echo "make cards      docs/models.md anew, the cards of the shipped models"

@@ -33,7 +33,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = parts.given_parameters(context, {"cameras": PARAMETERS["cameras"]})
     cameras = parts.cameras(context, given, "segment")
     topics = (text(context, name) for name in ("image", "camera_info", "points"))
-    both = {"use_sim_time": parts.use_sim_time(context), **given}
+    both = {**parts.use_sim_time(context), **given}
     return [
         parts.process(
             context,

@@ -9,8 +9,8 @@ from typing import Any
 
 from lwseg_ros.backends import BACKENDS, BackendOptions, load_runtime
 from lwseg_ros.commands.arguments import MODEL_HELP
-from lwseg_ros.host.terminal import say
-from lwseg_ros.model.card import miou_of, model_card, terms_of
+from lwseg_ros.host.terminal import say, visible
+from lwseg_ros.model.card import miou_of, model_card, object_under, shown, terms_of
 from lwseg_ros.model.model_file import DEFAULT_MODEL, ModelFile, shipped_models
 from lwseg_ros.model.precisions import ModelPrecisions, find_model
 
@@ -72,12 +72,18 @@ def table(name: str, model: dict[str, Any]) -> str:
     lines += [f"  mIoU: {', '.join(measured) or 'not measured'}", f"  terms of its data: {model['terms']}"]
     for file in model["files"]:
         lines.append(f"  {file['precision']:<5} {file['bytes'] / 1e6:6.2f} MB  {file['sha256'][:12]}  {file['path']}")
-        for runtime, figures in file["parent"].get("runtimes", {}).items():
+        for runtime, said in object_under(file["parent"], "runtimes").items():
+            forms = {"miou": ".4f", "miou_change": "+.4f", "equal_labels": ".2%"}
+            miou, change, equal = (_figure(object_under(said).get(key), form) for key, form in forms.items())
             lines.append(
-                f"        in {runtime}: mIoU {figures['miou']:.4f} ({figures['miou_change']:+.4f}), "
-                f"the fp32 file's labels on {figures['equal_labels']:.2%} of the pixels"
+                f"        in {visible(runtime)}: mIoU {miou} ({change}), the fp32 file's labels on {equal} of the pixels"
             )
     return "\n".join([*lines, *(f"  {runtime} takes {file}" for runtime, file in model["taken"].items())])
+
+
+def _figure(value: object, form: str) -> str:
+    """Format a figure; what is none is left to `shown`, since a manifest's `parent` is free in form."""
+    return format(value, form) if isinstance(value, float) else shown(value)
 
 
 def _file(model: ModelFile) -> dict[str, Any]:

@@ -13,11 +13,13 @@ import yaml
 
 from lwseg_ros.errors import CalibrationError
 from lwseg_ros.host.files import load_yaml
-from lwseg_ros.imaging.camera_info import scale_camera_info
+from lwseg_ros.imaging.camera_info import image_size_hw, scale_camera_info
 
 DISTORTION_MODELS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 TOLERANCE_PX = 0.01
 MAX_STEPS = 200
+# In units of the longer side of the image: a twentieth of a degree from one side to the other.
+_LONGEST_FOCAL = 1000
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,7 @@ class Calibration:
         Raises:
             CalibrationError: it is of another size, is not calibrated, or has a distortion that is not known here.
         """
-        sides = ((info.roi.height or info.height, info.binning_y), (info.roi.width or info.width, info.binning_x))
-        said = tuple(side // max(binning, 1) for side, binning in sides)
+        said = image_size_hw(info)
         if said != size_hw:
             raise CalibrationError(
                 f"it is of images of {said[0]} x {said[1]} pixels (height x width), but they are {size_hw[0]} x {size_hw[1]}"
@@ -58,7 +59,8 @@ class Calibration:
         if not matrix.any():
             raise CalibrationError(f"its {'P' if is_rectified else 'K'} is all zero: the camera was not calibrated")
         inside = 0 < cx < size_hw[1] - 1 and 0 < cy < size_hw[0] - 1
-        if not (np.isfinite(matrix).all() and min(fx, fy) > 0 and inside):
+        is_lens = min(fx, fy) > 0 and max(fx, fy) < _LONGEST_FOCAL * max(size_hw)
+        if not (np.isfinite(matrix).all() and is_lens and inside):
             raise CalibrationError(
                 f"focal lengths {fx:g} and {fy:g} and principal point {cx:g}, {cy:g} are of no camera of {size_hw[0]} x "
                 f"{size_hw[1]} pixels (height x width)"

@@ -6,6 +6,31 @@ import copy
 from typing import Any
 
 
+def image_size_hw(info: Any) -> tuple[int, int]:
+    """Give the size of the images that a CameraInfo is of: its region of interest, or all, after binning; 0 where it has none."""
+    height, width = info.roi.height or info.height, info.roi.width or info.width
+    return height // max(info.binning_y, 1), width // max(info.binning_x, 1)
+
+
+def disagreement(info: Any, size_hw: tuple[int, int]) -> str:
+    """Say why a CameraInfo cannot be that of images of some size; empty where it can.
+
+    A driver that scales its images may leave the calibration as it was: the same shape, to less than a pixel, is enough. An
+    uncalibrated (all zero) one says nothing that could be wrong.
+    """
+    if not (info.k[0] or info.p[0]):
+        return ""
+    height, width = image_size_hw(info)
+    if not (height and width):
+        return "it has no size (height or width is 0): calibrate the camera anew"
+    if abs(height * size_hw[1] - width * size_hw[0]) < max(height, width):
+        return ""
+    return (
+        f"it is of images of {height} x {width} pixels (height x width), but the camera's are {size_hw[0]} x {size_hw[1]}: "
+        "calibrate the camera as it is used"
+    )
+
+
 def scale_camera_info(info: Any, size_hw: tuple[int, int]) -> Any:
     """Give a copy of a CameraInfo that describes an image of another size with the same field of view.
 

@@ -51,7 +51,7 @@ def model_card(name: str, model: ModelPrecisions) -> str:
 
 def miou_of(manifest: Manifest) -> dict[str, float | None]:
     """Return the mIoU on the validation split, and the mean over held-out sequences; None where it was not measured."""
-    figures = {"validation": manifest.validation, "held out": _object(manifest.held_out, "mean")}
+    figures = {"validation": manifest.validation, "held out": object_under(manifest.held_out, "mean")}
     values = {on: entry.get("miou") for on, entry in figures.items()}
     return {on: value if isinstance(value, float) else None for on, value in values.items()}
 
@@ -69,10 +69,10 @@ def _files(files: Sequence[ModelFile]) -> str:
         (
             _code(file.path.name),
             _code(runtime),
-            *(_shown(_object(figures).get(key)) for key in ("miou", "miou_change", "equal_labels")),
+            *(shown(object_under(figures).get(key)) for key in ("miou", "miou_change", "equal_labels")),
         )
         for file in files
-        for runtime, figures in _object(file.manifest.parent, "runtimes").items()
+        for runtime, figures in object_under(file.manifest.parent, "runtimes").items()
     ]
     if not compared:
         return text
@@ -82,8 +82,8 @@ def _files(files: Sequence[ModelFile]) -> str:
 
 
 def _terms(manifest: Manifest) -> str:
-    recipe = _object(manifest.training, "recipe")
-    network, auxiliary = _object(recipe, "network"), _object(recipe, "auxiliary")
+    recipe = object_under(manifest.training, "recipe")
+    network, auxiliary = object_under(recipe, "network"), object_under(recipe, "auxiliary")
     lines = [f"Images: {_provenance(manifest.dataset)}"]
     if auxiliary:
         folder = f" ({_code(Path(str(auxiliary['root'])).name)})" if "root" in auxiliary else ""
@@ -96,8 +96,8 @@ def _terms(manifest: Manifest) -> str:
         lines.append(f"Weights that its backbone started from: {_code(network['pretrained'])}; {NOT_RECORDED}.")
     starts = {
         "Weights that training started from": network.get("warm_start") or network.get("initial_weights"),
-        "Teacher that it learned from": _object(recipe, "distillation").get("teacher"),
-        "Network of others": _object(manifest.training, "adopted").get("file"),
+        "Teacher that it learned from": object_under(recipe, "distillation").get("teacher"),
+        "Network of others": object_under(manifest.training, "adopted").get("file"),
     }
     lines += [f"{what}: {_code(source)}; {NOT_RECORDED}." for what, source in starts.items() if source]
     lines.append(
@@ -115,15 +115,15 @@ def _provenance(dataset: str) -> str:
 
 
 def _figures(manifest: Manifest) -> str:
-    validation, sequences = manifest.validation, _object(manifest.held_out, "sequences")
+    validation, sequences = manifest.validation, object_under(manifest.held_out, "sequences")
     rows = []
     if validation:
         split = str(validation.get("split"))
         seen = "(trained on)" not in split and manifest.trained_on(manifest.dataset, split)
         rows.append(_figures_row(f"validation, {_code(split)}{' (trained on)' if seen else ''}", validation))
-    rows += [_figures_row(f"{_code(name)}, held out", _object(sequences, name)) for name in sequences]
+    rows += [_figures_row(f"{_code(name)}, held out", object_under(sequences, name)) for name in sequences]
     if sequences:
-        rows.append(_figures_row("mean of those held out", _object(manifest.held_out, "mean")))
+        rows.append(_figures_row("mean of those held out", object_under(manifest.held_out, "mean")))
     if not rows:
         return "None are in the file."
     known = PROVENANCES.get(manifest.dataset)
@@ -143,7 +143,7 @@ def _figures(manifest: Manifest) -> str:
 
 
 def _figures_row(title: str, figures: dict[str, Any]) -> tuple[str, ...]:
-    return (title, *(_shown(figures.get(key)) for key in ("images", *FIGURES)))
+    return (title, *(shown(figures.get(key)) for key in ("images", *FIGURES)))
 
 
 def _calibration(manifest: Manifest) -> str:
@@ -151,7 +151,7 @@ def _calibration(manifest: Manifest) -> str:
         return "The network gives labels alone; the uncertainty of every pixel is 255, not known."
     if manifest.held_out:
         fitted = "fitted on the held-out sequences above, each predicted by the run that had not seen it"
-    elif _object(manifest.training, "adopted") and not manifest.training.get("calibrated"):
+    elif object_under(manifest.training, "adopted") and not manifest.training.get("calibrated"):
         fitted = "not fitted to anything: the uncertainty is not calibrated"
     elif manifest.validation:
         fitted = "fitted on the validation split, so that the ECE told of it flatters"
@@ -177,13 +177,13 @@ def _accepted_pixels(manifest: Manifest) -> str:
     text += _table(("class", "largest accepted uncertainty (0 to 254)"), rows)
     if never:
         text += f"\n\nNever accepted, since too seldom seen or too often wrong: {', '.join(never)}."
-    crossed = _object(manifest.acceptance, "crossed")
+    crossed = object_under(manifest.acceptance, "crossed")
     checked = [
         (
             _code(name),
-            _shown(_object(crossed, name).get("share")),
-            _shown(_object(crossed, name).get("error_rate")),
-            _names(_object(crossed, name).get("not_met")),
+            shown(object_under(crossed, name).get("share")),
+            shown(object_under(crossed, name).get("error_rate")),
+            _names(object_under(crossed, name).get("not_met")),
         )
         for name in crossed
     ]
@@ -225,14 +225,15 @@ def _training(manifest: Manifest) -> str:
     return "\n\n".join(text) or "Nothing is recorded in the file."
 
 
-def _object(values: Any, *keys: str) -> dict[str, Any]:
+def object_under(values: Any, *keys: str) -> dict[str, Any]:
     """Return the object that lies under keys in objects of a manifest, or an empty one."""
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
     return values if isinstance(values, dict) else {}
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Put a manifest's figure, or whatever stands in its place, into words."""
     if isinstance(value, float):
         return f"{value:.4f}"
     return "not measured" if value is None else _code(value) if isinstance(value, str) else str(value)
@@ -240,7 +241,7 @@ def _shown(value: object) -> str:
 
 def _names(values: object) -> str:
     if not isinstance(values, list):
-        return _shown(None)
+        return shown(None)
     return ", ".join(_code(value) for value in values) or "none"
 
 

@@ -102,14 +102,18 @@ def camera_status(
     active: bool,
     input_timeout_s: float,
     hardware_id: str,
+    camera_info_fault: str = "",
     lately: FrameFigures | None = None,
     normal: Mapping[str, Range] = MappingProxyType({}),
 ) -> DiagnosticStatus:
     """Report one camera's rates, latency and drops, and say what is wrong with its input.
 
-    lately: what it has seen over a window, None where that is too little to tell. normal: what the model says that should be.
+    camera_info_fault: why its calibration is not published, or empty. lately: what it has seen over a window, None where that is
+    too little to tell. normal: what the model says that should be.
     """
     errors, warnings = _complaints(snapshot, previous, source, stamp_clock, active, input_timeout_s)
+    if active and camera_info_fault:
+        warnings.append(f"camera_info is not published: {camera_info_fault}")
     if active and lately is not None and (strange := unusual(lately, normal)):
         warnings.append(f"the street is unlike those that the model was calibrated on: {', '.join(strange)}")
     level = DiagnosticStatus.ERROR if errors else DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from lwseg_ros.imaging.camera_info import disagreement, scale_camera_info
 from lwseg_ros.segmenter import Segmentation
 
 # A stamp outside this range against our clock was not taken from our clock.
@@ -44,6 +45,18 @@ class SegmentedFrame:
     image: Any
     """uint8 BGR [H, W, 3], camera pixels."""
     segmentation: Segmentation
+
+    @property
+    def camera_info_fault(self) -> str:
+        """Why the camera's CameraInfo cannot be that of its image; empty where it can, or there is none."""
+        info = self.frame.camera_info
+        return "" if info is None else disagreement(info, self.image.shape[:2])
+
+    def label_camera_info(self) -> Any:
+        """Give the CameraInfo of the label image; None where the camera has none, or one that is at fault."""
+        if self.frame.camera_info is None or self.camera_info_fault:
+            return None
+        return scale_camera_info(self.frame.camera_info, self.segmentation.label.shape)
 
 
 class StampClock:

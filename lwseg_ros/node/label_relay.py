@@ -5,13 +5,12 @@ rclpy has no such way: it serializes every message, and reads it again, for a su
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from lwseg_ros.imaging.camera_info import scale_camera_info
 from lwseg_ros.model.acceptance import Acceptance
 from lwseg_ros.node.frame import SegmentedFrame
 
@@ -22,7 +21,7 @@ class RelayedLabels:
 
     Attributes:
         images: uint8 [H, W] by kind: label, uncertainty, and accepted where the model vouches for pixels. The receiver's own.
-        camera_info: sensor_msgs/CameraInfo of the label image; None where the camera has none.
+        camera_info: sensor_msgs/CameraInfo of the label image; None where the camera has none, or one of other images.
     """
 
     camera: str
@@ -34,6 +33,11 @@ class RelayedLabels:
 
 class LabelListener(Protocol):
     """Who takes labels in; called from the threads of the node `segment`, which it must not keep."""
+
+    @property
+    def cameras(self) -> Container[str]:
+        """Whose labels it wants; those of others are not even computed."""
+        ...
 
     def take_label_info(self, text: str) -> None:
         """Take in what is published on ~/label_info_json."""
@@ -68,14 +72,13 @@ class LabelRelay:
             self._listener.take_label_info(text)
 
     def send(self, result: SegmentedFrame, acceptance: Acceptance | None) -> None:
-        """Hand a frame's labels over; acceptance tells which pixels the model vouches for, where it does."""
-        listener = self._listener
-        if listener is None:
+        """Hand a frame's labels over to who wants them; acceptance tells which pixels the model vouches for, where it does."""
+        listener, frame, segmentation = self._listener, result.frame, result.segmentation
+        if listener is None or frame.camera not in listener.cameras:
             return
-        frame, segmentation = result.frame, result.segmentation
         # Copies: these may be the backend's memory, which the next frame is written to.
         images = {"label": segmentation.label.copy(), "uncertainty": segmentation.uncertainty.copy()}
         if acceptance is not None:
             images["accepted"] = acceptance.accepted(segmentation.label, segmentation.uncertainty)
-        info = frame.camera_info and scale_camera_info(frame.camera_info, segmentation.label.shape)
+        info = result.label_camera_info()
         listener.take_labels(RelayedLabels(frame.camera, frame.stamp_ns, frame.message.header.frame_id, images, info))

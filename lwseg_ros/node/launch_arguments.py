@@ -51,6 +51,11 @@ def switch(name: str, text: str) -> bool:
     return value
 
 
+def given_switch(name: str, text: str) -> dict[str, bool]:
+    """Give what `switch` reads by its name; nothing where the text is empty, which leaves it to the parameters file."""
+    return {name: switch(name, text)} if text else {}
+
+
 def _value(text: str, parameter: Parameter) -> Any:
     """Read a text as YAML where the parameter's type asks for it; what does not fit is left to `Parameter.fault`."""
     value: Any = text
@@ -74,7 +79,19 @@ def _value(text: str, parameter: Parameter) -> Any:
 
 
 def cameras_of_file(path: str, name: str, namespace: str) -> list[str]:
-    """Give the camera names that a ROS parameters file sets for a node; none where it sets none.
+    """Give the camera names that a ROS parameters file sets for a node; none where it sets none. Raises LaunchArgumentError."""
+    value = _value_of_file("cameras", path, name, namespace)
+    return [] if value is None else list(value.string_array_value)
+
+
+def sim_time_of_file(path: str, name: str, namespace: str) -> bool:
+    """Tell whether a ROS parameters file has a node take the time from /clock. Raises LaunchArgumentError."""
+    value = _value_of_file("use_sim_time", path, name, namespace)
+    return value is not None and bool(value.bool_value)
+
+
+def _value_of_file(parameter: str, path: str, name: str, namespace: str) -> Any:
+    """Give the rcl_interfaces/ParameterValue that a ROS parameters file sets for a node; None where it sets none.
 
     Raises LaunchArgumentError when the file cannot be read as one.
     """
@@ -86,11 +103,10 @@ def cameras_of_file(path: str, name: str, namespace: str) -> list[str]:
         targets = [f"/**/{name}", node]  # beside /**, as a file of several nodes has it
         parameters = parameter_dict_from_yaml_file(path, use_wildcard=True, target_nodes=targets)
     except RuntimeError:  # nothing in it is for this node
-        return []
+        return None
     except Exception as error:  # rclpy lets out what values raise that it does not expect
         raise LaunchArgumentError(f"params_file is {path!r}, which is no ROS parameters file: {error}") from error
-    value = parameters["cameras"].value.string_array_value if "cameras" in parameters else []
-    return list(value)
+    return parameters[parameter].value if parameter in parameters else None
 
 
 def remappings(cameras: Sequence[str], image: str, camera_info: str) -> list[tuple[str, str]]:

@@ -14,7 +14,13 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from lwseg_ros.node.launch_arguments import cameras_of_file, parameter_values, rviz_remappings, switch
+from lwseg_ros.node.launch_arguments import (
+    cameras_of_file,
+    given_switch,
+    parameter_values,
+    rviz_remappings,
+    sim_time_of_file,
+)
 from lwseg_ros.node.parameters import Parameter
 
 CONFIG = Path(get_package_share_directory("lwseg_ros")) / "config"
@@ -35,7 +41,11 @@ def process_arguments(params_file: str) -> list[DeclareLaunchArgument]:
             default_value=str(CONFIG / params_file),
             description="Parameters file; arguments given here come before it.",
         ),
-        DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
+        DeclareLaunchArgument(
+            "use_sim_time",
+            default_value="",
+            description="Take the time from /clock: true or false; empty: as the parameters file says.",
+        ),
         DeclareLaunchArgument("log_level", default_value="info", description="Log level of the node."),
         DeclareLaunchArgument(
             "respawn",
@@ -125,7 +135,7 @@ def node(
         context,
         executable,
         name=text(context, "name"),
-        parameters=[text(context, "params_file"), {"use_sim_time": use_sim_time(context), **typed}],
+        parameters=[text(context, "params_file"), {**use_sim_time(context), **typed}],
         remappings=remappings,
     )
 
@@ -135,18 +145,22 @@ def cameras(context: LaunchContext, values: Mapping[str, Any], name: str) -> lis
     return values.get("cameras") or cameras_of_file(text(context, "params_file"), name, text(context, "namespace"))
 
 
-def use_sim_time(context: LaunchContext) -> bool:
-    """Tell whether the time comes from /clock."""
-    return switch("use_sim_time", text(context, "use_sim_time"))
+def use_sim_time(context: LaunchContext) -> dict[str, bool]:
+    """Give the parameter use_sim_time, by its name, where its argument is not empty."""
+    return given_switch("use_sim_time", text(context, "use_sim_time"))
 
 
 def rviz(context: LaunchContext, cameras: Sequence[str], segment: str) -> Node:
-    """Start RViz if it is asked for; segment: the name of the node whose first camera is shown."""
+    """Start RViz if it is asked for; segment: the name of the node whose first camera is shown, and whose time it takes."""
+    namespace = text(context, "namespace")
+    sim_time = use_sim_time(context) or {
+        "use_sim_time": sim_time_of_file(text(context, "params_file"), segment, namespace)
+    }
     return Node(
         package="rviz2",
         executable="rviz2",
         arguments=["-d", text(context, "rviz_config")],
-        parameters=[{"use_sim_time": use_sim_time(context)}],
-        remappings=rviz_remappings(cameras, text(context, "image"), text(context, "namespace"), segment),
+        parameters=[sim_time],
+        remappings=rviz_remappings(cameras, text(context, "image"), namespace, segment),
         condition=IfCondition(LaunchConfiguration("rviz")),
     )

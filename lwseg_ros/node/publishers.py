@@ -14,7 +14,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64, Header, String
 
 from lwseg_ros.imaging import drawing, label_png, messages
-from lwseg_ros.imaging.camera_info import scale_camera_info
 from lwseg_ros.imaging.message_types import find_message_type
 from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node.drift import DriftWatch
@@ -93,10 +92,12 @@ class CameraPublishers:
         self._compressed = group.create(CompressedImage, private_topic(camera, "label/compressed"))
         self._compressed_limit = RateLimit()
         self._camera_info = group.create(CameraInfo, private_topic(camera, "camera_info"))
+        self.camera_info_fault = ""
+        """Why none was published with the last frame; empty where one was, or the camera has none."""
         self._latency = MillisecondsPublisher(group, private_topic(camera, "debug/pipeline_latency_ms"))
 
     def publish(self, result: SegmentedFrame, settings: Settings) -> None:
-        """Publish label, uncertainty, camera_info where the camera has one, and accepted pixels and confidence if asked for."""
+        """Publish label, uncertainty, camera_info where the camera has its own, and accepted pixels and confidence if asked for."""
         header = result.frame.message.header
         segmentation = result.segmentation
         _publish_image(self._label, header, segmentation.label, "mono8")
@@ -110,8 +111,9 @@ class CameraPublishers:
             _publish_image(self._accepted, header, accepted, "mono8")
         if self._confidence is not None and self._confidence.get_subscription_count():
             _publish_image(self._confidence, header, 255 - segmentation.uncertainty, "mono8")
-        if result.frame.camera_info is not None:
-            scaled = scale_camera_info(result.frame.camera_info, segmentation.label.shape)
+        self.camera_info_fault = result.camera_info_fault
+        scaled = result.label_camera_info()
+        if scaled is not None:
             scaled.header = header
             self._camera_info.publish(scaled)
 
@@ -181,6 +183,10 @@ class ResultSink:
         self._drift = drift
         self._settings = settings
         self._relay = relay
+
+    def camera_info_fault(self, camera: str) -> str:
+        """Say why a camera's calibration is not published; empty where it is, or there is none."""
+        return self._cameras[camera].camera_info_fault
 
     def publish(self, result: SegmentedFrame) -> None:
         """Publish label, uncertainty and camera_info."""

@@ -292,6 +292,7 @@ class SegmentNode(ManagedNode[Settings]):
                     active=source.is_open,
                     input_timeout_s=self._settings.input_timeout_s,
                     hardware_id=hardware_id,
+                    camera_info_fault=self._sink.camera_info_fault(camera) if self._sink else "",
                     lately=self._drift.mean(camera, now_s),
                     normal=self._drift.normal,
                 )

@@ -44,6 +44,29 @@ def test_files_figures_and_what_each_runtime_takes(
     assert listed["taken"]["openvino"] == "tiny.int8.onnx"
 
 
+@pytest.mark.parametrize(
+    ("runtimes", "said"),
+    [
+        ({"x\x1b": {}}, ["in x\\x1b: mIoU not measured (not measured)", "labels on not measured of the pixels"]),
+        (
+            {"x": 3, "y": {"miou": "good", "equal_labels": 1}},
+            ["in x: mIoU not measured", "in y: mIoU `good`", "on 1 of"],
+        ),
+        (["openvino"], []),
+        (None, []),
+    ],
+)
+def test_figures_of_another_form_are_said_to_be_none(
+    runtimes: object, said: list[str], tiny_model: ModelFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = copied(tiny_model, tmp_path)
+    write_conversion(parent, "int8", parent={"sha256": parent.sha256, "runtimes": runtimes})
+    assert command(str(parent.path)) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("        in ") == sum("in " in part for part in said)
+    assert all(part in printed for part in said)
+
+
 def test_the_cards_in_the_docs_are_those_of_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("--card") == 0
     page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")

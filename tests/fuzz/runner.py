@@ -40,6 +40,7 @@ KINDS = {
         Kind("raw", 1_000_000),
         Kind("compressed", 120_000),
         Kind("model_files", 12_000),
+        Kind("sweeps", 60_000),
         Kind("bags", 2_500, max_cpu_s=10.0, max_bytes=4 * GIB),  # as large as what a recording declares
     )
 }

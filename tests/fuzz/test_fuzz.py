@@ -16,8 +16,12 @@ from fuzz.__main__ import main
 from fuzz.runner import KINDS, Kind, run
 
 
-@pytest.mark.parametrize(("name", "count"), [("raw", 3000), ("compressed", 600), ("model_files", 150), ("bags", 30)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("raw", 3000), ("compressed", 600), ("model_files", 150), ("bags", 30), ("sweeps", 150)]
+)
 def test_a_share_of_the_inputs(name: str, count: int) -> None:
+    if name == "sweeps":
+        pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
     report = run(KINDS[name], seed=1, count=count, num_workers=1)
     assert report.failures == {}
     assert report.outcomes.total() == count

@@ -84,6 +84,7 @@ NAN = float("nan")
         ({"height": 0, "width": 0}, "of images of 0 x 0 pixels"),
         ({"k": [0.0] * 9}, "its K is all zero: the camera was not calibrated"),
         ({"k": [NAN] * 9}, "focal lengths nan and nan and principal point nan, nan are of no camera"),
+        ({"k": [1e9, 0, 50, 0, 1e9, 30, 0, 0, 1]}, r"focal lengths 1e\+09 and 1e\+09 and .* are of no camera"),
         ({"k": list(np.eye(3).ravel())}, "focal lengths 1 and 1 and principal point 0, 0 are of no camera"),
         ({"d": [NAN, 0, 0, 0, 0]}, r"its distortion 'plumb_bob' \[nan, 0.0, 0.0, 0.0, 0.0\] is not known"),
         ({"distortion_model": "thin_prism"}, "'thin_prism' .* known are plumb_bob, rational_polynomial, equidistant"),

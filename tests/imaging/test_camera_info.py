@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lwseg_ros.imaging.camera_info import scale_camera_info
+from lwseg_ros.imaging.camera_info import disagreement, scale_camera_info
 
 
 def camera_info(**fields: object) -> SimpleNamespace:
@@ -70,3 +70,41 @@ def test_uncalibrated_cameras_stay_so() -> None:
     assert (scaled.height, scaled.width, scaled.k, scaled.p) == (10, 20, [0.0] * 9, [0.0] * 12)
     no_size = camera_info(height=0, width=0)
     assert scale_camera_info(no_size, (10, 20)).k == no_size.k
+
+
+ROI = SimpleNamespace(x_offset=0, y_offset=0, height=400, width=800, do_rectify=False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size_hw"),
+    [
+        ({}, (720, 1280)),
+        ({}, (360, 640)),
+        ({}, (480, 853)),  # 853.3
+        ({"binning_x": 2, "binning_y": 2}, (360, 640)),
+        ({"binning_y": 2}, (360, 1280)),
+        ({"roi": ROI}, (400, 800)),
+        ({"roi": ROI, "binning_x": 2, "binning_y": 2}, (200, 400)),
+        ({"k": [0.0] * 9, "p": [0.0] * 12}, (480, 640)),
+        ({"k": [0.0] * 9, "p": [0.0] * 12, "height": 0, "width": 0}, (480, 640)),
+    ],
+)
+def test_a_calibration_that_can_be_of_the_image(fields: dict[str, object], size_hw: tuple[int, int]) -> None:
+    assert disagreement(camera_info(**fields), size_hw) == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "size_hw", "said"),
+    [
+        ({"height": 480, "width": 640}, (720, 1280), "480 x 640"),
+        ({}, (1280, 720), "720 x 1280"),
+        ({}, (721, 1280), "720 x 1280"),
+        ({"binning_y": 2}, (720, 1280), "360 x 1280"),
+        ({"roi": ROI}, (720, 1280), "400 x 800"),
+        ({"height": 0, "width": 0}, (720, 1280), "no size"),
+        ({"height": 0}, (720, 1280), "no size"),
+        ({"height": 0, "width": 0, "k": [0.0] * 9}, (720, 1280), "no size"),
+    ],
+)
+def test_a_calibration_of_other_images(fields: dict[str, object], size_hw: tuple[int, int], said: str) -> None:
+    assert said in disagreement(camera_info(**fields), size_hw)

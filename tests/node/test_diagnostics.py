@@ -53,6 +53,7 @@ def status(
     stamps_ns: Sequence[int] = (NOW_NS - 12_000_000,),
     active: bool = True,
     lately: FrameFigures | None = None,
+    camera_info_fault: str = "",
 ) -> DiagnosticStatus:
     stamp_clock = StampClock()
     for number, stamp_ns in enumerate(stamps_ns):
@@ -67,6 +68,7 @@ def status(
         active=active,
         input_timeout_s=2.0,
         hardware_id="CPU",
+        camera_info_fault=camera_info_fault,
         lately=lately,
         normal={"accepted_share": (0.5, None), "brightness": (70.0, 160.0)},
     )
@@ -160,6 +162,12 @@ def test_a_street_unlike_those_of_the_calibration() -> None:
         ),
         ({"source": replace(WELL, incompatible_qos="DURABILITY")}, DiagnosticStatus.WARN, "does not fit in DURABILITY"),
         ({"active": False, "snapshot": replace(SNAPSHOT, silence_s=99.0)}, DiagnosticStatus.OK, "inactive"),
+        (
+            {"camera_info_fault": "it has no size"},
+            DiagnosticStatus.WARN,
+            "camera_info is not published: it has no size",
+        ),
+        ({"camera_info_fault": "it has no size", "active": False}, DiagnosticStatus.OK, "inactive"),
     ],
 )
 def test_troubles(arguments: dict[str, object], level: bytes, message: str) -> None:

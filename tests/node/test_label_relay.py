@@ -31,6 +31,8 @@ ACCEPTANCE = Acceptance.from_manifest({"level": 0.1, "confidence": 0.9, "thresho
 
 
 class Listener:
+    cameras = ("", "front")
+
     def __init__(self) -> None:
         self.infos: list[str] = []
         self.labels: list[RelayedLabels] = []
@@ -43,9 +45,10 @@ class Listener:
 
 
 def frame(camera: str = "", info: Any = None) -> SegmentedFrame:
+    """A frame of 2 x 6 pixels whose label, as with output_size model, has another size."""
     message = SimpleNamespace(header=SimpleNamespace(frame_id="optical"))
     segmentation = Segmentation(np.array([[0, 1, 0]], np.uint8), np.array([[20, 0, 21]], np.uint8), 1.0)
-    return SegmentedFrame(Frame(camera, message, STAMP_NS, 0.0, info), None, segmentation)
+    return SegmentedFrame(Frame(camera, message, STAMP_NS, 0.0, info), np.zeros((2, 6, 3), np.uint8), segmentation)
 
 
 def test_a_frame_is_handed_over_in_memory_of_the_listeners_own() -> None:
@@ -66,6 +69,25 @@ def test_a_frame_is_handed_over_in_memory_of_the_listeners_own() -> None:
     relay.send(frame(), None)
     assert set(listener.labels[1].images) == {"label", "uncertainty"}
     assert listener.labels[1].camera_info is None
+
+
+def test_a_calibration_of_other_images_is_not_handed_over() -> None:
+    relay, listener = LabelRelay(), Listener()
+    relay.listen(listener)
+    for height, width in ((4, 6), (0, 0), (4, 12)):
+        relay.send(frame("front", CameraInfo(height=height, width=width, k=[4.0, 0, 3, 0, 4, 1, 0, 0, 1])), None)
+    assert [labels.camera_info is None for labels in listener.labels] == [True, True, False]
+
+
+def test_nothing_is_computed_for_a_camera_that_nobody_listens_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay, listener = LabelRelay(), Listener()
+    relay.listen(listener)
+    with monkeypatch.context() as patch:
+        patch.setattr(Acceptance, "accepted", lambda *_: pytest.fail("computed for nobody"))
+        relay.send(frame("rear"), ACCEPTANCE)
+    assert listener.labels == []
+    relay.send(frame("front"), ACCEPTANCE)
+    assert len(listener.labels) == 1
 
 
 def test_what_labels_mean_is_told_to_who_listens_later_too() -> None:

@@ -12,10 +12,12 @@ import yaml
 from lwseg_ros.node.launch_arguments import (
     LaunchArgumentError,
     cameras_of_file,
+    given_switch,
     parameter_values,
     remappings,
     rviz_remappings,
     segment_and_paint_arguments,
+    sim_time_of_file,
     switch,
 )
 from lwseg_ros.node.paint.parameters import PAINT_PARAMETERS, PaintSettings
@@ -113,6 +115,21 @@ def test_switches() -> None:
             switch("use_sim_time", text)
 
 
+def test_a_switch_that_is_not_given_is_left_to_the_parameters_file() -> None:
+    assert given_switch("use_sim_time", "") == {}
+    assert given_switch("use_sim_time", "off") == {"use_sim_time": False}
+    with pytest.raises(LaunchArgumentError, match="use_sim_time is 'ture'"):
+        given_switch("use_sim_time", "ture")
+    source = ast.parse((LAUNCH.parent / "lwseg_ros" / "node" / "launch_parts.py").read_text(encoding="utf-8"))
+    defaults = [
+        {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}["default_value"]
+        for node in ast.walk(source)
+        if isinstance(node, ast.Call) and node.args and getattr(node.args[0], "value", None) == "use_sim_time"
+        if getattr(node.func, "id", "") == "DeclareLaunchArgument"
+    ]
+    assert defaults == [""]
+
+
 def test_remappings() -> None:
     assert remappings([], "", "") == []
     assert remappings([], "/camera/image_raw", "") == [
@@ -164,6 +181,22 @@ def test_remappings_that_make_no_sense(cameras: list[str], image: str, camera_in
 def test_cameras_of_a_parameters_file(text: str, namespace: str, cameras: list[str], tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(text)
     assert cameras_of_file(str(tmp_path / "params.yaml"), "segment", namespace) == cameras
+
+
+@pytest.mark.parametrize(
+    ("text", "is_simulated"),
+    [
+        ("/**: {ros__parameters: {use_sim_time: true}}", True),
+        ("/**: {ros__parameters: {use_sim_time: true}}\n/**/segment: {ros__parameters: {use_sim_time: false}}", False),
+        ("/car/segment: {ros__parameters: {use_sim_time: true}}", True),
+        ("/**/paint: {ros__parameters: {use_sim_time: true}}", False),
+        ("/**: {ros__parameters: {use_sim_time: 1}}", False),
+        ("/**: {ros__parameters: {cameras: [front]}}", False),
+    ],
+)
+def test_sim_time_of_a_parameters_file(text: str, is_simulated: bool, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    assert sim_time_of_file(str(tmp_path / "params.yaml"), "segment", "/car") is is_simulated
 
 
 def test_the_shipped_parameters_file_names_no_camera() -> None:

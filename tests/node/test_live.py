@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +304,29 @@ def test_camera_info_is_scaled_to_the_label(probe: Probe) -> None:
     assert (scaled.height, scaled.width, scaled.header.frame_id) == (*SIZE_HW, "front")
     np.testing.assert_allclose(scaled.k, [100.0, 0.0, 59.5, 0.0, 100.0, 44.5, 0.0, 0.0, 1.0])
     np.testing.assert_allclose(scaled.d, info.d)
+
+
+def test_a_calibration_of_other_images_is_told_of(probe: Probe) -> None:
+    info = CameraInfo(height=240, width=240, k=[200.0, 0.0, 119.5, 0.0, 200.0, 119.5, 0.0, 0.0, 1.0])
+
+    def complaint(is_expected: Callable[[str], bool]) -> str:
+        """Send the calibration and images until a status has the message that is expected."""
+
+        def find() -> str | None:
+            probe.publish("/camera_info", info)
+            segment_live(probe, painted_image(SIZE_HW)[0])
+            statuses = (status for array in probe.received["/diagnostics"] for status in array.status)
+            return next((s.message for s in statuses if s.name == "segment: camera" and is_expected(s.message)), None)
+
+        found: str = probe.spin_until(find, "the message")
+        probe.received["/diagnostics"].clear()
+        return found
+
+    assert "240 x 240 pixels (height x width), but the camera's are 90 x 120" in complaint(
+        lambda message: "camera_info is not published" in message
+    )
+    info.height = 180
+    complaint(lambda message: "camera_info" not in message)
 
 
 def test_classes_are_there_for_late_subscribers(probe: Probe, tiny_model: ModelFile) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_r
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from support import ros_harness  # sets the domain before anything starts
 from support.tiny_model import ACCEPTANCE, CLASSES, painted_image, write_tiny_model
 
@@ -131,6 +132,28 @@ def test_accepted_pixels_are_published_while_somebody_asks_for_them(
     np.testing.assert_array_equal(messages.view(received[0]), expected)
     assert received[0].encoding == "mono8"
     assert (received[0].header.frame_id, received[0].header.stamp.sec) == ("front_optical", 12)
+    group.close()
+
+
+def test_a_calibration_of_other_images_is_not_published(
+    node: LifecycleNode, tiny_model: ModelFile, result: SegmentedFrame
+) -> None:
+    group = PublisherGroup(node)
+    publishers = CameraPublishers(group, "front", tiny_model)
+    node.trigger_configure()
+    node.trigger_activate()
+    received: list[CameraInfo] = []
+    node.create_subscription(CameraInfo, "/publishing/front/camera_info", received.append, 5)
+    wait_until(node, lambda: any(p.get_subscription_count() for p in group._publishers))
+    faults = []
+    for height, width in ((40, 40), (60, 80)):
+        info = CameraInfo(height=height, width=width, k=[80.0, 0.0, 40.0, 0.0, 80.0, 30.0, 0.0, 0.0, 1.0])
+        publishers.publish(replace(result, frame=replace(result.frame, camera_info=info)), Settings())
+        faults.append(publishers.camera_info_fault)
+    assert "40 x 40 pixels (height x width), but the camera's are 30 x 40" in faults[0]
+    assert faults[1] == ""
+    wait_until(node, lambda: received)
+    assert [(info.height, info.width, info.k[0]) for info in received] == [(30, 40, 40.0)]
     group.close()
 
 

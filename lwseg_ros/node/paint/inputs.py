@@ -47,6 +47,7 @@ class PaintInputs:
         """
         self._node = node
         self._queue = queue
+        self.cameras = queue.histories.keys()
         self._statistics = statistics
         self._settings = settings
         self._report = report
