@@ -141,6 +141,8 @@ def _cloud(points: np.ndarray, shape: tuple[int, int], rng: np.random.Generator)
             "f4": offsets_ns / SECOND_NS,
             "f8": (offsets_ns + is_absolute * STAMP_NS) / SECOND_NS,
         }[timed[1]]
+        if rng.integers(2):  # as drivers write where no beam came back
+            table[timed[0]][~np.isfinite(points).all(axis=0) | ~points.any(axis=0)] = 0
     padding = int(rng.choice([0, 0, 5]))
     message.row_step = shape[1] * message.point_step + padding
     lines = np.zeros((shape[0], message.row_step), np.uint8)

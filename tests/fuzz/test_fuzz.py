@@ -17,7 +17,7 @@ from fuzz.runner import KINDS, Kind, run
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("raw", 3000), ("compressed", 600), ("model_files", 150), ("bags", 30), ("sweeps", 150)]
+    ("name", "count"), [("raw", 3000), ("compressed", 600), ("model_files", 150), ("bags", 30), ("sweeps", 400)]
 )
 def test_a_share_of_the_inputs(name: str, count: int) -> None:
     if name == "sweeps":

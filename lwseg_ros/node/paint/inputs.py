@@ -30,7 +30,7 @@ BYTES = ("mono8", "8UC1")
 
 
 class PaintInputs:
-    """What comes in while the node is active; it is only decoded, an image or a sweep, and left in the queue."""
+    """What comes in while the node is active: images are decoded, sweeps left as they are, all in the queue."""
 
     def __init__(
         self,
