@@ -16,12 +16,13 @@ from lwseg_ros.datasets.registry import (
     load_classification_split,
     load_split,
 )
-from lwseg_ros.datasets.split import Split, figures_note
+from lwseg_ros.datasets.split import TRAINED_ON, Split, figures_note
 
 __all__ = [
     "CLASSIFICATION_DATASETS",
     "DATASETS",
     "PROVENANCES",
+    "TRAINED_ON",
     "ClassificationSplit",
     "CodedPath",
     "Provenance",

@@ -41,9 +41,13 @@ class Split:
                 )
 
 
+TRAINED_ON = " (trained on)"
+"""What stands behind the name of a split whose images a network was trained on."""
+
+
 def figures_note(split: str, trained_on: bool = False) -> str:
     """Return what to write behind figures of a split: that they are of what was trained on, or else validation figures, if they
     are; else nothing."""
     if trained_on:
-        return " (trained on)"
+        return TRAINED_ON
     return " (validation figures)" if split in ("val", "validation") else ""

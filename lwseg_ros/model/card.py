@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from lwseg_ros.datasets import PROVENANCES
+from lwseg_ros.datasets import PROVENANCES, TRAINED_ON
 from lwseg_ros.host.terminal import visible
 from lwseg_ros.model.manifest import NO_UNCERTAINTY, Manifest
 from lwseg_ros.model.model_file import ModelFile
@@ -50,10 +50,17 @@ def model_card(name: str, model: ModelPrecisions) -> str:
 
 
 def miou_of(manifest: Manifest) -> dict[str, float | None]:
-    """Return the mIoU on the validation split, and the mean over held-out sequences; None where it was not measured."""
-    figures = {"validation": manifest.validation, "held out": object_under(manifest.held_out, "mean")}
+    """Return the mIoU on the validation split, and the mean over held-out sequences; None where it was not measured, or on
+    images that were trained on."""
+    validation = {} if _trained_on_validation(manifest) else manifest.validation
+    figures = {"validation": validation, "held out": object_under(manifest.held_out, "mean")}
     values = {on: entry.get("miou") for on, entry in figures.items()}
     return {on: value if isinstance(value, float) else None for on, value in values.items()}
+
+
+def _trained_on_validation(manifest: Manifest) -> bool:
+    split = str(manifest.validation.get("split"))
+    return split.endswith(TRAINED_ON) or manifest.trained_on(manifest.dataset, split)
 
 
 def terms_of(manifest: Manifest) -> str:
@@ -116,18 +123,26 @@ def _provenance(dataset: str) -> str:
 
 def _figures(manifest: Manifest) -> str:
     validation, sequences = manifest.validation, object_under(manifest.held_out, "sequences")
-    rows = []
+    rows, seen = [], _trained_on_validation(manifest)
     if validation:
-        split = str(validation.get("split"))
-        seen = "(trained on)" not in split and manifest.trained_on(manifest.dataset, split)
-        rows.append(_figures_row(f"validation, {_code(split)}{' (trained on)' if seen else ''}", validation))
+        split = str(validation.get("split")).removesuffix(TRAINED_ON)
+        rows.append(_figures_row(f"validation, {_code(split)}{TRAINED_ON if seen else ''}", validation))
     rows += [_figures_row(f"{_code(name)}, held out", object_under(sequences, name)) for name in sequences]
     if sequences:
-        rows.append(_figures_row("mean of those held out", object_under(manifest.held_out, "mean")))
+        counts = [object_under(sequences, name).get("images") for name in sequences]
+        known_counts = [count for count in counts if isinstance(count, int)]
+        images = {"images": sum(known_counts)} if len(known_counts) == len(counts) else {}
+        rows.append(_figures_row("mean of those held out", images | object_under(manifest.held_out, "mean")))
     if not rows:
         return "None are in the file."
     known = PROVENANCES.get(manifest.dataset)
-    notes = [f"Validation: {known.caution}."] if validation and known is not None and known.caution else []
+    notes = []
+    if validation and seen:
+        notes.append(
+            "Validation: these images were trained on too, so their figures do not tell how good the model is."
+        )
+    elif validation and known is not None and known.caution:
+        notes.append(f"Validation: {known.caution}.")
     if not sequences:
         notes.append(
             "Held out: not measured, or not with this file; expect less on other streets than on those of the validation."

@@ -48,7 +48,7 @@ def test_figures_say_what_they_are_of(tiny_model: ModelFile) -> None:
     figures = section(card(tiny_model, **FULL), "Figures")
     assert "| validation, `val` | 101 | 0.7123 | 0.9300 | 0.0123 | 0.9100 |" in figures
     assert "| `0006R0`, held out | 101 | 0.5000 |" in figures
-    assert "| mean of those held out | not measured | 0.5500 | not measured |" in figures
+    assert "| mean of those held out | 163 | 0.5500 | not measured |" in figures
     assert "`val` is one clip of the recording 0016E5" in figures
     assert miou_of(replace(tiny_manifest(), **FULL)) == {"validation": 0.71234, "held out": 0.55}
 
@@ -57,6 +57,13 @@ def test_what_was_trained_on_is_no_validation(tiny_model: ModelFile) -> None:
     recipe = RECIPE | {"dataset": {"name": "camvid", "train_split": ["train", "val"]}}
     text = card(tiny_model, **FULL | {"training": {"recipe": recipe}})
     assert "| validation, `val` (trained on) |" in text
+    assert "- Validation: these images were trained on too" in text
+    assert "0016E5" not in section(text, "Figures")
+    assert miou_of(replace(tiny_manifest(), **FULL | {"training": {"recipe": recipe}}))["validation"] is None
+    exported = {"validation": FULL["validation"] | {"split": "val (trained on)"}}
+    assert section(card(tiny_model, **FULL | {"training": {"recipe": recipe}} | exported), "Figures") == section(
+        text, "Figures"
+    )
 
 
 def test_calibration_says_what_it_was_fitted_to(tiny_model: ModelFile) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from lwseg_ros.classes import ClassInfo
-from lwseg_ros.datasets import CodedPath, Split, load_split, read_pair
+from lwseg_ros.datasets import TRAINED_ON, CodedPath, Split, load_split, read_pair
 from lwseg_ros.errors import DatasetError, RecipeError
 from lwseg_ros.imaging.resizing import resize_image, resize_label
 from lwseg_training.config.recipe import DatasetSection
@@ -31,7 +31,7 @@ def load_splits(section: DatasetSection, root: Path) -> tuple[Split, Split]:
     if not section.held_out:
         validation = load_split(section.name, root, section.validation_split)
         # By the images: of a folder's splits one may hold another.
-        seen = " (trained on)" if {i for i, _ in train.pairs} & {i for i, _ in validation.pairs} else ""
+        seen = TRAINED_ON if {i for i, _ in train.pairs} & {i for i, _ in validation.pairs} else ""
         return train, replace(validation, split=validation.split + seen)
     sequences = {sequence_of(image) for image, _ in train.pairs}
     unknown = set(section.held_out) - sequences
