@@ -15,7 +15,7 @@ from lwseg_ros.host.terminal import say
 from lwseg_ros.model.precisions import find_model
 
 HELP = "Measure latency and throughput of a model in each runtime of this machine."
-EXAMPLE = "lwseg bench dwrseg_b_camvid --seconds 5 --json"
+EXAMPLE = "lwseg bench lite_seg0_camvid --seconds 5 --json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from lwseg_ros.host.terminal import say
 from lwseg_ros.model.precisions import CHOICES, find_model
 
 HELP = "Build the TensorRT engine of a model file and keep it in the engine cache."
-EXAMPLE = "lwseg build dwrseg_b_camvid --max-batch 2"
+EXAMPLE = "lwseg build lite_seg0_camvid --max-batch 2"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

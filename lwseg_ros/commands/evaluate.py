@@ -16,7 +16,7 @@ from lwseg_ros.host.terminal import say
 from lwseg_ros.segmenter import Segmenter
 
 HELP = "Evaluate a model on a labelled split: IoU, precision and recall, edges, image regions, how the uncertainty finds errors."
-EXAMPLE = "lwseg evaluate dwrseg_b_camvid --dataset camvid --data ~/camvid --split val"
+EXAMPLE = "lwseg evaluate lite_seg0_camvid --dataset camvid --data ~/camvid --split val"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ from lwseg_ros.imaging.video import read_frames, write_video
 from lwseg_ros.segmenter import Segmentation, Segmenter
 
 HELP = "Segment images, folders of images and videos into label, uncertainty and overlay."
-EXAMPLE = "lwseg predict dwrseg_b_camvid street.jpg drive.mp4 -o out/predicted"
+EXAMPLE = "lwseg predict lite_seg0_camvid street.jpg drive.mp4 -o out/predicted"
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")

@@ -31,7 +31,7 @@ __all__ = [
     "weights_sha256",
 ]
 
-DEFAULT_MODEL = "dwrseg_b_camvid"
+DEFAULT_MODEL = "lite_seg0_camvid"
 METADATA_KEY = "lwseg_manifest"
 MODELS_FOLDER = Path(__file__).parents[1] / "assets" / "models"
 # 42 million weights in fp32, as the largest of our networks has; checking a file takes four times its memory.
@@ -103,7 +103,7 @@ def save_model(onnx_model: onnx.ModelProto, manifest: Manifest, path: str | Path
 
 
 def resolve_model(name_or_path: str | Path) -> Path:
-    """Find a model file by path, or a shipped model by name such as `dwrseg_b_camvid`.
+    """Find a model file by path, or a shipped model by name such as `lite_seg0_camvid`.
 
     Raises ModelFileError, which lists the shipped names, when there is neither, or where it cannot be looked for.
     """

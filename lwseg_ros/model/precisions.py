@@ -32,7 +32,7 @@ class ModelPrecisions:
 
 
 def split_precision(name_or_path: str | Path) -> tuple[str | Path, str]:
-    """Split `MODEL:PRECISION`, such as `dwrseg_b_camvid:int8`, into model and precision, which is "auto" where none is named."""
+    """Split `MODEL:PRECISION`, such as `lite_seg0_camvid:int8`, into model and precision, which is "auto" where none is named."""
     name, colon, precision = str(name_or_path).rpartition(":")
     return (name, precision) if colon and precision in PRECISIONS else (name_or_path, "auto")
 
