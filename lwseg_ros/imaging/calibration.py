@@ -16,6 +16,8 @@ from lwseg_ros.host.files import load_yaml
 from lwseg_ros.imaging.camera_info import image_size_hw, scale_camera_info
 
 DISTORTION_MODELS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
+# What drivers call a lens without distortion; of others, such as "fisheye", zeros need not mean a pinhole.
+_PINHOLES = ("", "none", "pinhole", "plumb_bob", "rational_polynomial")
 TOLERANCE_PX = 0.01
 MAX_STEPS = 200
 # In units of the longer side of the image: a twentieth of a degree from one side to the other.
@@ -139,7 +141,7 @@ def _numbers(values: Any, count: int | None = None) -> list[float]:
 
 def _distortion(info: Any) -> tuple[float, ...]:
     values = [float(value) for value in info.d]
-    if not any(values) and info.distortion_model != "equidistant":
+    if not any(values) and info.distortion_model in _PINHOLES:
         return ()
     count = DISTORTION_MODELS.get(info.distortion_model)
     if count is None or not all(map(math.isfinite, values)) or any(values[count:]):

@@ -46,7 +46,7 @@ def camera_findings(node: Node, topics: Sequence[str], *, wait_s: float, listen_
     found = _wait_for_topics(node, named, wait_s)
     for topic in named:
         if topic not in found:
-            yield _nobody_publishes(f"camera {topic}")
+            yield _no_images(node, topic)
     if not named and not found:
         yield _nobody_publishes("cameras")
     for topic, message_type in found.items():
@@ -56,6 +56,19 @@ def camera_findings(node: Node, topics: Sequence[str], *, wait_s: float, listen_
 def _nobody_publishes(name: str) -> Finding:
     remedy = "start the camera's driver; if it runs, give this shell its ROS_DOMAIN_ID, FASTDDS_BUILTIN_TRANSPORTS and discovery"
     return Finding(name, "nobody publishes images", remedy)
+
+
+def _no_images(node: Node, topic: str) -> Finding:
+    """Say what there is in the place of a named topic's images."""
+    topics = dict(node.get_topic_names_and_types())
+    compressed = f"{topic}/compressed"
+    if node.count_publishers(topic):
+        remedy = "name the camera's image topic, as `ros2 topic list` has it"
+        return Finding(f"camera {topic}", f"it carries {', '.join(topics.get(topic, ()))}, no images", remedy)
+    if COMPRESSED in topics.get(compressed, ()) and node.count_publishers(compressed):
+        remedy = f"set the parameter transport to compressed; `lwseg doctor {compressed}` listens to these"
+        return Finding(f"camera {topic}", f"nobody publishes images but compressed ones, on {compressed}", remedy)
+    return _nobody_publishes(f"camera {topic}")
 
 
 def _wait_for_topics(node: Node, named: Sequence[str], wait_s: float) -> dict[str, str]:

@@ -94,15 +94,13 @@ def paint(
     )
     for view in views if count else ():
         moved = times.move(points, view.pose_at)
-        index, column, row = view.projection.pixels(moved)
-        if occlusion.angle_deg:
-            seen = visible(
-                column,
-                row,
+        angle_rad = math.radians(occlusion.angle_deg)
+        index, column, row = view.projection.pixels(moved, beyond_rad=angle_rad)
+        if angle_rad:
+            seen = view.projection.shows(column, row) & visible(
                 moved[:, index],
-                view.projection.calibration.size_hw,
                 focal_px=max(view.projection.calibration.focal_px),
-                angle_rad=math.radians(occlusion.angle_deg),
+                angle_rad=angle_rad,
                 tolerance=occlusion.tolerance,
             )
             index, column, row = index[seen], column[seen], row[seen]

@@ -112,7 +112,8 @@ def point_times_ns(
     if not len(values):
         return None
     if values.dtype.kind == "f":
-        largest = values.max()
+        # In float32 all times of a sweep since 1970 are the same.
+        largest = values.max() if values.dtype.itemsize == 8 else 0.0
         if largest > _ABSOLUTE_NS:
             offsets = values - float(stamp_ns)
         else:

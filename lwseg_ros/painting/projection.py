@@ -46,22 +46,35 @@ class Projection:
             raise CalibrationError(f"its R {rotation.ravel().tolist()} is no rotation")
         return cls(calibration, tuple(map(tuple, rotation.tolist())))
 
-    def pixels(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def pixels(self, points: np.ndarray, *, beyond_rad: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Project points [3, N] in the camera's frame, x right, y down, z ahead.
 
         Returns the indices of those that the image shows, ascending, and their column and row, floats [M] with pixel centres at
         whole numbers. Points behind the camera, without finite coordinates, or so far to the side that the lens model folds back
-        are not shown.
+        are not shown. beyond_rad: those that lie up to such an angle outside the image are given too, which `shows` tells apart.
         """
         if self.rotation is not None:
             points = np.asarray(self.rotation, points.dtype) @ points
-        height, width = self.calibration.size_hw
         (fx, fy), (cx, cy) = self.calibration.focal_px, self.calibration.center_px
         with np.errstate(all="ignore"):
             index, x, y = self._equidistant(points) if self.calibration.is_equidistant else self._pinhole(points)
             column, row = fx * x + cx, fy * y + cy
-            inside = (column >= -0.5) & (column < width - 0.5) & (row >= -0.5) & (row < height - 0.5)
-        return index[inside], column[inside], row[inside]
+            given = self.shows(column, row, beyond_px=beyond_rad * max(fx, fy) * self._stretch)
+        return index[given], column[given], row[given]
+
+    def shows(self, column: np.ndarray, row: np.ndarray, *, beyond_px: float = 0.0) -> np.ndarray:
+        """Tell which columns and rows, [N], lie in the image, or so far beyond its border; bool [N]."""
+        height, width = self.calibration.size_hw
+        least, most = -0.5 - beyond_px, beyond_px - 0.5
+        return np.asarray((column >= least) & (column < width + most) & (row >= least) & (row < height + most))
+
+    @property
+    def _stretch(self) -> float:
+        """How many times as far apart rays lie in the image's corners as at its centre."""
+        if self.calibration.is_equidistant:
+            return 1.0
+        sides = zip(self.calibration.size_hw[::-1], self.calibration.center_px, self.calibration.focal_px, strict=True)
+        return 1 + sum((max(center, size - center) / focal) ** 2 for size, center, focal in sides)
 
     def _pinhole(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give the rays (x, y, 1) as the lens distorts them, of the points within its limit."""

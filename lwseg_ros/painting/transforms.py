@@ -95,9 +95,11 @@ class TransformBuffer:
         fixed: the frame in which the world stands still between the two times; with one time it plays no part.
 
         Raises:
-            TransformError: a frame is not known or not connected, or a time is outside what is known.
+            TransformError: a frame has no name, is not known or not connected, or a time is outside what is known.
         """
         target, source, fixed = (name.lstrip("/") for name in (target, source, fixed))
+        if not (target and source):  # two of them need not be the same
+            raise TransformError(f"from {source!r} to {target!r} there is no transform: a frame has no name")
         with self._lock:
             if target_ns == source_ns:
                 return self._motion(target, source, source_ns)

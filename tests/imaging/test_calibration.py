@@ -88,6 +88,10 @@ NAN = float("nan")
         ({"k": list(np.eye(3).ravel())}, "focal lengths 1 and 1 and principal point 0, 0 are of no camera"),
         ({"d": [NAN, 0, 0, 0, 0]}, r"its distortion 'plumb_bob' \[nan, 0.0, 0.0, 0.0, 0.0\] is not known"),
         ({"distortion_model": "thin_prism"}, "'thin_prism' .* known are plumb_bob, rational_polynomial, equidistant"),
+        (
+            {"distortion_model": "fisheye", "d": [0, 0, 0, 0]},
+            r"its distortion 'fisheye' \[0.0, 0.0, 0.0, 0.0\] is not known",
+        ),
         ({"distortion_model": "equidistant", "d": [0, 0, 0, 0, 1]}, "is not known"),
         ({"distortion_model": "rational_polynomial", "d": [0] * 8 + [1]}, "is not known"),
     ],

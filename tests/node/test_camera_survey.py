@@ -54,6 +54,26 @@ def test_every_camera_once_and_no_labels_of_ours() -> None:
     ]
 
 
+@pytest.mark.integration
+def test_what_is_there_in_the_place_of_images_is_said() -> None:
+    rclpy.init()
+    camera, survey = Node("camera"), Node("survey")
+    camera.create_publisher(CompressedImage, "/front/image_raw/compressed", 5)
+    camera.create_publisher(String, "/front/name", 5)
+    try:
+        found = list(camera_findings(survey, ["/front/image_raw", "/front/name"], wait_s=0.5, listen_s=0.2))
+    finally:
+        camera.destroy_node()
+        survey.destroy_node()
+        rclpy.shutdown()
+    assert [finding.found for finding in found] == [
+        "nobody publishes images but compressed ones, on /front/image_raw/compressed",
+        "it carries std_msgs/msg/String, no images",
+    ]
+    assert "parameter transport" in found[0].remedy
+    assert "image topic" in found[1].remedy
+
+
 def test_images_that_cannot_be_segmented_are_told() -> None:
     stamp = Image().header.stamp
     assert _size_of(image_message(np.zeros((4, 6), np.float32), "32FC1", stamp=stamp)) == (

@@ -228,6 +228,8 @@ def test_a_time_that_is_not_finite_tells_nothing_of_the_others() -> None:
     [
         (timed("time", "f4", [0, 5, 9, 2]), "auto", "field time says 0 to 9 s after the stamp, which is no sweep"),
         (timed("t", "u4", [0, 1, 2, 2_000_000_000]), "auto", "says 0 to 2 s after the stamp"),
+        (timed("t", "f4", [STAMP_NS / 1e9] * 4), "auto", "s after the stamp, which is no sweep"),
+        (timed("t", "f4", [float(STAMP_NS)] * 4), "auto", "s after the stamp, which is no sweep"),
         (timed("when", "f4", [0] * 4), "t", "has no field t for the points' times; there are: x, y, z, when"),
     ],
 )

@@ -80,6 +80,12 @@ def test_what_is_not_known_is_said(
         buffer.lookup(target, target_ns, source, source_ns, "odom")
 
 
+@pytest.mark.parametrize(("target", "source"), [("", ""), ("/", "lidar"), ("camera", "")])
+def test_frames_without_a_name_are_not_taken_for_the_same(buffer: TransformBuffer, target: str, source: str) -> None:
+    with pytest.raises(TransformError, match="a frame has no name"):
+        buffer.lookup(target, SECOND, source, SECOND, "")
+
+
 def test_an_empty_buffer_knows_no_frames() -> None:
     with pytest.raises(TransformError, match="known frames: none"):
         TransformBuffer().lookup("a", 0, "b", 0, "c")

@@ -22,6 +22,7 @@ from lwseg_training.engine.fit import fit
 from lwseg_training.engine.segmentation import SegmentationTask
 from support.camvid_miniature import miniature_recipe, write_recipe
 from support.child_processes import children
+from support.two_processes import statuses_and_errors, two_processes
 
 ALONE = Process(0, 1, torch.device("cpu"))
 # Bit-identical results are promised for one machine and one number of threads.
@@ -155,11 +156,11 @@ def test_processes_stop_after_the_same_step_when_one_is_told_to(miniature: Path,
 
 def test_a_batch_that_two_processes_cannot_share_is_refused(miniature: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "mini.yaml", batch_size=3)
-    command = train_command(recipe, miniature, tmp_path / "run")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command[1:]]
-    done = subprocess.run(launcher, env=ENVIRONMENT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
-    assert done.returncode != 0
-    assert "lwseg train: a batch of 3 cannot be shared out evenly among 2 processes" in done.stderr
+    with two_processes(train_command(recipe, miniature, tmp_path / "run")) as runs:
+        statuses, errors = statuses_and_errors(runs, RUN_TIMEOUT_S)
+    assert statuses == [1, 1], errors
+    refusal = "lwseg train: a batch of 3 cannot be shared out evenly among 2 processes"
+    assert all(refusal in text for text in errors), errors
 
 
 def test_another_seed_gives_other_weights(miniature: Path, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def test_the_model_file_loads_and_says_what_it_is(exported: Path, state: dict[st
     assert manifest.validation["images"] == 3
     assert manifest.validation["miou"] == pytest.approx(state["best_miou"], abs=1e-4)
     assert 0 <= manifest.validation["ece"] < 0.2
+    assert (manifest.held_out, manifest.acceptance) == ({}, {}), "nothing was cross-fitted"
 
 
 def test_the_model_gives_the_labels_of_the_checkpoint(
@@ -187,9 +188,10 @@ def test_scales_that_make_no_sense_are_refused(state: dict[str, Any], miniature:
     assert not path.exists()
 
 
-def test_exporting_in_half_leaves_the_network_in_float(state: dict[str, Any]) -> None:
-    _, network = network_of(state)
-    to_onnx(InferenceGraph(network, Normalize()).eval(), (32, 32), "fp16")
+def test_exporting_in_half_leaves_the_network_in_float() -> None:
+    network = torch.nn.Conv2d(3, 5, 1)
+    model = to_onnx(InferenceGraph(network, Normalize()).eval(), (32, 32), "fp16")
+    assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in model.graph.initializer}
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
@@ -220,11 +222,12 @@ def test_windows_of_the_recipe_are_inside_the_graph(
         export_checkpoint(windowed, miniature, tmp_path / "low.onnx", uncertainty_kind="low_scale", low_scale=0.5)
 
 
-def test_parity_is_measured(state: dict[str, Any], validation: LabelledImages) -> None:
-    _, network = network_of(state)
-    graph = InferenceGraph(network, Normalize()).eval()
+def test_parity_is_measured(exported: Path, state: dict[str, Any], validation: LabelledImages) -> None:
+    recipe, network = network_of(state)
+    temperature = load_model(exported).manifest.temperature
+    graph = InferenceGraph(network, Normalize(recipe.normalization), temperature).eval()
     references = [Prediction(*reference) for reference in references_of(graph, validation)]
-    model = to_onnx(graph, (64, 96))
+    model = onnx.load_model(exported)
 
     def parity(model: onnx.ModelProto, runtime: str = "onnxruntime") -> Parity:
         check = ParityCheck(model)
@@ -243,10 +246,10 @@ def test_parity_is_measured(state: dict[str, Any], validation: LabelledImages) -
 
 
 def test_a_graph_that_differs_from_pytorch_is_refused_and_not_written(
-    state: dict[str, Any], miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Path, state: dict[str, Any], miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A faulty converter, in effect: what it writes is a valid graph with other weights.
-    monkeypatch.setattr(export, "to_onnx", lambda *arguments: perturbed(to_onnx(*arguments), -1.0))
+    # A faulty converter, in effect: what it writes is the checkpoint's graph, valid, with other weights.
+    monkeypatch.setattr(export, "to_onnx", lambda *_: perturbed(onnx.load_model(exported), -1.0))
     path = tmp_path / "model.onnx"
     path.write_bytes(b"the one before")
     with pytest.raises(

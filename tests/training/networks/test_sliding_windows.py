@@ -30,6 +30,20 @@ class Position(nn.Module):
         return torch.cat([rows, columns, image[:, :1]], dim=1)
 
 
+class Context(nn.Module):
+    """Logits of a 3x3 convolution, to each of which the mean over the window is added: what is seen depends on the window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1)
+        self.mixed = nn.Conv2d(4, 4, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.convolution(image)
+        return features + 5 * self.mixed(features.mean(dim=(2, 3), keepdim=True))
+
+
 def lemore(size_hw: tuple[int, int]) -> LeMoRe:
     torch.manual_seed(0)
     return LeMoRe(4, size_hw=size_hw, channels=(8, 8, 16, 16), blocks=(1, 1, 1, 1), width=16).eval()
@@ -102,12 +116,17 @@ def test_multiply_adds_are_those_of_all_windows() -> None:
 
 
 def test_the_exported_graph_does_the_same() -> None:
-    graph = InferenceGraph(SlidingWindows(lemore((48, 64)), (48, 64)), Normalize()).eval()
+    network = Context()
+    graph = InferenceGraph(SlidingWindows(network, (48, 64)), Normalize()).eval()
     model = to_onnx(graph, (80, 150))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    images = np.random.default_rng(0).integers(0, 256, (3, 80, 150, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (3, 80, 150, 3))
+    # Ever brighter, so that each window has another mean.
+    images = (noise * np.linspace(0, 1, 150)[:, None]).astype(np.uint8)
     with torch.no_grad():
         label, uncertainty = (output.numpy() for output in graph(torch.from_numpy(images)))
+        whole, _ = InferenceGraph(network, Normalize()).eval()(torch.from_numpy(images))
+    assert (whole.numpy() != label).mean() > 0.01, "without windows it would be another thing"
     got_label, got_uncertainty = session.run(None, {"image": images})
     assert (got_label == label).mean() > 0.999
     assert np.abs(got_uncertainty.astype(int) - uncertainty).max() <= 2
