@@ -17,9 +17,7 @@ from lwseg_ros.errors import BackendError, BackendLostError, BackendUnavailableE
 
 # Device nodes of desktop drivers, of Jetson and of DRIVE, and the driver's library of WSL 2, which has no node of its own; they
 # show a GPU even where the bindings are missing.
-DEVICE_NODES = tuple(
-    map(Path, ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/usr/lib/wsl/lib/libcuda.so.1"))
-)
+DEVICE_NODES = tuple(map(Path, ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/usr/lib/wsl/lib/libcuda.so.1")))
 INSUFFICIENT_DRIVER = 35
 # What TensorRT asks of the address of every tensor.
 ALIGNMENT = 256

@@ -27,7 +27,8 @@ def test_bindings_that_raise_where_there_is_no_driver(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("gpu", "said"), [(False, "no NVIDIA GPU is found"), (True, "cuda-python is not installed; `pip install cuda-python`")]
+    ("gpu", "said"),
+    [(False, "no NVIDIA GPU is found"), (True, "cuda-python is not installed; `pip install cuda-python`")],
 )
 def test_bindings_are_missed_only_where_a_gpu_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: bool, said: str
