@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import select
 import sys
 import warnings
@@ -14,22 +13,36 @@ from typing import Protocol
 
 from lwseg_ros import __version__
 from lwseg_ros.errors import LwsegError, RecipeWarning, UsageError
-from lwseg_ros.host.terminal import say
+from lwseg_ros.host.terminal import say, stop_printing
 
-TRAINING_COMMANDS = (
-    "adopt",
-    "average",
-    "compare",
-    "export",
-    "networks",
-    "pretrain",
-    "pseudo-label",
-    "quantize",
-    "scales",
-    "table",
-    "train",
-)
+VEHICLE_COMMANDS = {
+    "bench": "latency and throughput of a model in each runtime",
+    "build": "a model's TensorRT engine, ahead of the drive",
+    "demo": "the sample clip through the live node, and a report",
+    "doctor": "what keeps this machine or its cameras from working, and what helps",
+    "evaluate": "figures of a model on a labelled data set",
+    "models": "models, their precisions, figures and cards",
+    "predict": "label, uncertainty and overlay of images and videos",
+    "replay": "a bag through the live node or offline, and a report",
+    "report": "judge or compare finished runs",
+    "soak": "the live node under load for long",
+}
+"""What `lwseg_ros` brings, in a few words, since the help imports none of them."""
+TRAINING_COMMANDS = {
+    "adopt": "a model file of somebody's ONNX network",
+    "average": "average the weights of checkpoints",
+    "compare": "compare recipes on recordings they never saw",
+    "export": "calibrate a checkpoint, and make a model file of it",
+    "networks": "the networks that can be trained",
+    "pretrain": "train a backbone to classify images",
+    "pseudo-label": "label images by a finished network",
+    "quantize": "a model file in int8 or fp16",
+    "scales": "one network at two scales of the image",
+    "table": "train, export and tabulate recipes",
+    "train": "train a network as a recipe says",
+}
 """What the distribution in training/ brings, named here for those who do not have it."""
+_EXTRAS = {"quantize": "quantize"}  # of that distribution, by the commands that need one
 _CHECKOUT = {"lwseg_ros": ".", "lwseg_training": "./training"}  # where a package of ours lies in one
 
 
@@ -53,10 +66,12 @@ def installed_commands() -> dict[str, EntryPoint]:
 
 def usage(commands: Sequence[str]) -> str:
     """List the subcommands without importing any of them."""
+    described = VEHICLE_COMMANDS | TRAINING_COMMANDS
+    listed = "\n".join(f"  {name:<14}{described.get(name, '')}".rstrip() for name in commands)
     return (
         "usage: lwseg COMMAND [options]\n\n"
         f"Lightweight segmentation for ROS 2, version {__version__}.\n\n"
-        f"commands: {', '.join(commands)}\n\n"
+        f"commands:\n{listed}\n\n"
         "`lwseg COMMAND --help` explains a command and shows an example, such as\n  lwseg demo -o out/demo"
     )
 
@@ -69,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError as error:
         if _output_has_no_reader():
-            # So that the interpreter's own flush at its end stays quiet too.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            stop_printing()
         else:
             say(f"lwseg: {error}", file=sys.stderr)
         return 1
@@ -114,7 +128,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return 0
     name = arguments[0]
     if name not in commands:
-        hint = "`pip install ./training` (from a checkout) brings it" if name in TRAINING_COMMANDS else ""
+        package = f"'./training[{_EXTRAS[name]}]'" if name in _EXTRAS else "./training"
+        hint = f"`pip install {package}` (from a checkout) brings it" if name in TRAINING_COMMANDS else ""
         say(f"lwseg: no command {name!r}; {hint or 'there are: ' + ', '.join(commands)}", file=sys.stderr)
         return 2
     try:

@@ -126,6 +126,7 @@ class Segmenter:
 
         Raises ImageError, and BackendError where the runtime fails at once, is closed, or has as much under way as it can.
         """
+        _check_several(images)  # whose rows are not to be counted
         if len(images) > self._max_batch:
             raise ImageError(f"{len(images)} images, expected at most {self._max_batch}; open with a larger max_batch")
         if not isinstance(self.backend, SlottedBackend):
@@ -217,10 +218,16 @@ class _UnderWay:
 
 def _check_request(images: Sequence[np.ndarray], output_size: str) -> None:
     """Check what `segment` and `submit` are given; raises ImageError."""
+    _check_several(images)
     if output_size not in OUTPUT_SIZES:
         raise ImageError(f"output_size is {output_size!r}, expected one of {', '.join(OUTPUT_SIZES)}")
     for index, image in enumerate(images):
         _check_image(image, index)
+
+
+def _check_several(images: Sequence[np.ndarray]) -> None:
+    if isinstance(images, np.ndarray) and images.ndim == 3:  # an array of several has an axis more, and serves
+        raise ImageError(f"images is one image, {images.dtype} {list(images.shape)}; pass a list: segment([image])")
 
 
 def _check_image(image: np.ndarray, index: int) -> None:

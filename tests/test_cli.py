@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lwseg_ros import cli
-from lwseg_ros.cli import TRAINING_COMMANDS, installed_commands, main
+from lwseg_ros.cli import TRAINING_COMMANDS, VEHICLE_COMMANDS, installed_commands, main
 from lwseg_ros.commands import bench
 from lwseg_ros.errors import BackendError, RecipeWarning
 
@@ -50,9 +50,22 @@ def test_without_the_training_distribution_its_commands_say_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(cli, "installed_commands", dict)
     assert main([name, "--help"]) == 2
+    package = "'./training[quantize]'" if name == "quantize" else "./training"
     assert capsys.readouterr().err == (
-        f"lwseg: no command '{name}'; `pip install ./training` (from a checkout) brings it\n"
+        f"lwseg: no command '{name}'; `pip install {package}` (from a checkout) brings it\n"
     )
+
+
+def test_every_command_of_ours_is_described_and_those_of_others_are_named() -> None:
+    assert list(VEHICLE_COMMANDS) == COMMANDS
+    lines = cli.usage(["bench", "somebodys", "train"]).splitlines()
+    start = lines.index("commands:")
+    assert lines[start + 1 : start + 5] == [
+        "  bench         latency and throughput of a model in each runtime",
+        "  somebodys",
+        "  train         train a network as a recipe says",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,14 @@ def test_bad_images(segmenter: Segmenter, image: Any, message: str) -> None:
     assert len(segmenter.segment([good])) == 1
 
 
+def test_an_image_without_its_list_is_told_from_a_batch(segmenter: Segmenter) -> None:
+    image: Any = painted_image((48, 64))[0]
+    for segment in (segmenter.segment, segmenter.submit):
+        with pytest.raises(ImageError, match=r"one image, uint8 \[48, 64, 3\]; pass a list: segment\(\[image\]\)"):
+            segment(image)
+    assert len(segmenter.segment(np.stack([image, image]))) == 2
+
+
 def test_bad_output_size_model_and_options(segmenter: Segmenter, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="output_size is 'screen', expected one of camera, model"):
         segmenter.segment([], output_size="screen")

@@ -15,8 +15,9 @@ import numpy as np
 
 from lwseg_ros.errors import BackendError, BackendLostError, BackendUnavailableError
 
-# Device nodes of desktop drivers, of Jetson and of DRIVE; they show a GPU even where the bindings are missing.
-DEVICE_NODES = (Path("/dev/nvidiactl"), Path("/dev/nvhost-gpu"), Path("/dev/nvgpu"))
+# Device nodes of desktop drivers, of Jetson and of DRIVE, and the driver's library of WSL 2, which has no node of its own; they
+# show a GPU even where the bindings are missing.
+DEVICE_NODES = tuple(map(Path, ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/usr/lib/wsl/lib/libcuda.so.1")))
 INSUFFICIENT_DRIVER = 35
 # What TensorRT asks of the address of every tensor.
 ALIGNMENT = 256
@@ -47,6 +48,8 @@ def bindings() -> ModuleType:
             return importlib.import_module(name)
         except Exception:  # without a driver some versions raise RuntimeError, with half an installation anything
             continue
+    if not gpu_is_there():  # bindings would not help
+        raise BackendUnavailableError("no NVIDIA GPU is found")
     raise BackendUnavailableError("the Python package cuda-python is not installed; `pip install cuda-python`")
 
 

@@ -118,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record",
         type=recording_file,
-        metavar="FILE.mcap",
+        metavar="FILE.mcap|FILE.rrd",
         help="write the predictions too: .mcap, beside the images, for RViz and Foxglove; .rrd for Rerun",
     )
     add_common_arguments(parser)

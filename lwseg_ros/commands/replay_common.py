@@ -210,6 +210,9 @@ def summary(figures: dict[str, Any]) -> str:
         return f", {intervals['level'] * 100:g} % interval {low:.4f} to {high:.4f} by {of}"
 
     counts, latency, engine = figures["frames"], figures["latency_ms"], figures["engine_ms"]
+    latencies = f"p50 {show(latency['p50'])}, p95 {show(latency['p95'])}, p99 {show(latency['p99'])} ms"
+    if latency["p50"] is None:
+        latencies = f"not measured{' (offline)' if figures['mode'].startswith('offline') else ''}"
     uncertainty, by_cause, against = figures["uncertainty"], counts["dropped_by_cause"], figures["against"]
     rows = [
         ("model", f"{figures['model']} on {figures['backend']}, {figures['precision']}"),
@@ -217,7 +220,7 @@ def summary(figures: dict[str, Any]) -> str:
         *([("dropped", ", ".join(f"{count} {cause}" for cause, count in by_cause.items()))] if by_cause else []),
         ("truth", _judged(figures["truth"])),
         ("rate", f"{show(figures['rate_hz'])} Hz, the engine alone {show(figures['engine_hz'])} Hz"),
-        ("latency", f"p50 {show(latency['p50'])}, p95 {show(latency['p95'])}, p99 {show(latency['p99'])} ms"),
+        ("latency", latencies),
         ("engine", f"p50 {show(engine['p50'])}, p95 {show(engine['p95'])} ms"),
         *(
             [("fallback", f"to {figures['device']}: {figures['fallback_reason']}")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from typing import TextIO
 
 # C0 but the tab, DEL and C1, ends of lines and changes of direction of Unicode, and what no file in UTF-8 or XML 1.0 (2.2) may
@@ -18,3 +20,8 @@ def visible(text: str) -> str:
 def say(text: object, file: TextIO | None = None) -> None:
     """Print lines of text, with control characters made visible; file: standard output, where it is None."""
     print("\n".join(map(visible, str(text).split("\n"))), file=file)
+
+
+def stop_printing() -> None:
+    """Let standard output end quietly where nobody reads it any more, the interpreter's own flush at its end too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -79,7 +79,8 @@ def _conversion(model: ModelFile, precision: str) -> ModelFile:
             f"model file {model.path} is {model.manifest.precision}, and no {precision} is made of that; "
             "export one with `lwseg export CHECKPOINT -o MODEL.onnx`"
         )
-    remedy = f"`lwseg quantize {model.path} --precision {precision} --data DIR -o {path}` makes it"
+    command = f"lwseg quantize {model.path} --precision {precision} --data DIR -o {path}"
+    remedy = f"`{command}` makes it, which `pip install './training[quantize]'` (from a checkout) brings"
     if not path.is_file():
         raise ModelFileError(
             f"model file {model.path} is {model.manifest.precision}, and beside it is no {path.name}; {remedy}"

@@ -101,7 +101,7 @@ class CameraInput:
             reliability_reason=self._images.choice.reason,
             all_reliable=all(publisher.qos_profile.reliability == RELIABLE for publisher in publishers),
             info_topic=self._info_subscriptions[0].topic_name,
-            calibration=_describe(self._camera_info),
+            calibration=self._describe_calibration(),
         )
 
     def _follow(self) -> None:
@@ -143,8 +143,12 @@ class CameraInput:
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera_info = message
 
-
-def _describe(info: CameraInfo | None) -> str:
-    if info is None:
-        return "none has come"
-    return "received" if info.k[0] else "received, but the camera is not calibrated (k[0] is 0)"
+    def _describe_calibration(self) -> str:
+        info = self._camera_info
+        if info is None:
+            topic = f"{self._prefix}camera_info"
+            resolved = self._node.resolve_topic_name(topic)
+            # Remapping `image` does not move it along.
+            is_remapped = resolved != self._node.resolve_topic_name(topic, only_expand=True)
+            return f"none has come on {resolved}" + ("" if is_remapped else f"; -r {topic}:=TOPIC")
+        return "received" if info.k[0] else "received, but the camera is not calibrated (k[0] is 0)"

@@ -16,6 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
 from lwseg_ros.node.log_records import log_records_in_ros
+from lwseg_ros.node.overrides import warn_of_unknown_parameters
 from lwseg_ros.node.signals import ignore_signals
 
 # A process manager or an operator waits five.
@@ -71,6 +72,7 @@ def spin_until_signal(
         log = nodes[0].get_logger()
         with log_records_in_ros(log):
             try:
+                warn_of_unknown_parameters(nodes)
                 for node in nodes:
                     executor.add_node(node)
                 if all(node.autostart() for node in nodes):

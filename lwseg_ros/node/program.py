@@ -6,7 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lwseg_ros.host.terminal import stop_printing
 from lwseg_ros.node.signals import queue_signals
+
+# What ROS takes after --ros-args alone, and people give without.
+_ROS_FLAGS = ("-r", "--remap", "-p", "--param", "--params-file", "-e", "--enclave", "--log-level")
 
 
 def run_program(
@@ -41,16 +45,20 @@ def run_program(
         for words in node_arguments:
             own += remove_ros_args(list(words))
         if own and own[0] in ("-h", "--help"):
-            print(f"{usage}\n\nparameters:\n{parameters}")
+            print(f"{usage}\n\nparameters:\n{parameters}", flush=True)
             return 0
         if own:
-            print(f"{name}: no argument {own[0]!r}; see --help", file=sys.stderr)
+            remedy = "; ROS arguments come after --ros-args" if own[0] in _ROS_FLAGS else ""
+            print(f"{name}: no argument {own[0]!r}; see --help{remedy}", file=sys.stderr)
             return 2
         never_wait_for_readers()
         exit_codes = queue_signals()
         rclpy.init(
             args=[*arguments, *arguments_without_log_folder(name)], signal_handler_options=SignalHandlerOptions.NO
         )
+    except BrokenPipeError:  # who reads the help, such as `head`, has enough
+        stop_printing()
+        return 1
     except Exception as error:
         print(f"{name}: wrong ROS arguments: {error}; see --help", file=sys.stderr)
         return 2

@@ -52,6 +52,10 @@ class PublisherGroup:
         self._publishers.append(self._node.create_lifecycle_publisher(message_type, topic, qos))
         return self._publishers[-1]
 
+    def warn(self, text: str) -> None:
+        """Log what is wrong with them, as the node."""
+        self._node.get_logger().warning(text)
+
     def close(self) -> None:
         """Destroy all."""
         while self._publishers:
@@ -137,8 +141,11 @@ class CameraPublishers:
 class ModelPublishers:
     """Publish what belongs to the model and the machine rather than to a camera."""
 
-    def __init__(self, group: PublisherGroup, model: ModelFile) -> None:
-        """Create the publishers; label_info only where vision_msgs is installed."""
+    def __init__(self, group: PublisherGroup, model: ModelFile, *, publish_confidence: bool = False) -> None:
+        """Create the publishers; label_info only where vision_msgs is installed.
+
+        publish_confidence: as the node's parameter; who sets it wants label_info, and is warned where that is missing.
+        """
         self._model = model
         self.label_info_json = label_info_json(model)
         self._json = group.create(String, "~/label_info_json", LATCHED_QOS)
@@ -146,6 +153,11 @@ class ModelPublishers:
         self._vision_class = find_message_type("vision_msgs/msg/VisionClass")
         if self._label_info_type is not None:
             self._label_info = group.create(self._label_info_type, "~/label_info", LATCHED_QOS)
+        elif publish_confidence:
+            group.warn(
+                "vision_msgs is not installed, so ~/label_info is not published, without which Nav2's semantic layer drops every "
+                "frame (publish_confidence is true): sudo apt install ros-$ROS_DISTRO-vision-msgs"
+            )
         self._processing_time = MillisecondsPublisher(group, "~/debug/processing_time_ms")
         self._inference_time = MillisecondsPublisher(group, "~/debug/engine_time_ms")
 

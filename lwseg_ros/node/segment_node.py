@@ -11,6 +11,7 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from lwseg_ros.backends import BackendOptions
+from lwseg_ros.backends.cuda import gpu_is_there
 from lwseg_ros.errors import LwsegError
 from lwseg_ros.imaging import messages
 from lwseg_ros.node.backend_thread import BackendThread
@@ -103,7 +104,7 @@ class SegmentNode(ManagedNode[Settings]):
         self._log_choice(self._segmenter)
         model = self._segmenter.model
         self._inputs = {camera: CameraInput(self, camera, lambda: self._settings) for camera in settings.cameras}
-        self._model_publishers = ModelPublishers(self._outputs, model)
+        self._model_publishers = ModelPublishers(self._outputs, model, publish_confidence=settings.publish_confidence)
         acceptance = model.manifest.accepted_pixels()
         self._drift = DriftWatch(acceptance, settings.cameras)
         self._sink = ResultSink(
@@ -226,9 +227,9 @@ class SegmentNode(ManagedNode[Settings]):
         if self._fallback is not None:
             return f"{self._fallback.reason}; a runtime on the CPU has been opening for {self._opening_s:.0f} s"
         if self._opening_s > OPENING_PATIENCE_S and not self._engine_build.text:
-            return (
-                f"the model has been opening for {self._opening_s:.0f} s; `lwseg build` builds TensorRT engines ahead"
-            )
+            is_built = self._settings.backend in ("auto", "tensorrt") and gpu_is_there()
+            remedy = "; `lwseg build` builds TensorRT engines ahead" if is_built else ""
+            return f"the model has been opening for {self._opening_s:.0f} s{remedy}"
         if self._worker is None:
             return ""
         if self._worker.lost:

@@ -42,6 +42,7 @@ class CameraHistory:
         """Whether accepted pixels come for each label."""
         # By stamp, in the order in which they came.
         self._moments: dict[int, _Moment] = {}
+        self._seen: set[str] = set()
         self._camera_infos: dict[int, Any] = {}
 
     def add(self, kind: str, stamp_ns: int, frame_id: str, image: np.ndarray) -> None:
@@ -52,6 +53,7 @@ class CameraHistory:
         moment = self._moments.setdefault(stamp_ns, _Moment())
         moment.frame_id = frame_id
         moment.images[kind] = image
+        self._seen.add(kind)
 
     def add_camera_info(self, stamp_ns: int, camera_info: Any) -> None:
         """Take in a calibration: that of the images of its stamp, and of those that have none of their own."""
@@ -94,6 +96,14 @@ class CameraHistory:
         """Name the kinds that are missing of the images nearest to a time; all where there are none within the tolerance."""
         found = _nearest(self._moments, stamp_ns, tolerance_ns)
         return [kind for kind in self._kinds() if found is None or kind not in self._moments[found].images]
+
+    def never_came(self) -> list[str]:
+        """Name the kinds of which no image has ever come."""
+        return [kind for kind in self._kinds() if kind not in self._seen]
+
+    def stamps(self) -> list[int]:
+        """Give the stamps of the images that are kept, complete or not, the oldest first."""
+        return sorted(self._moments)
 
     def is_settled(self, stamp_ns: int) -> bool:
         """Tell whether the nearest images to a time are known: later ones are there, or the next will be farther away.

@@ -26,6 +26,24 @@ def test_bindings_that_raise_where_there_is_no_driver(monkeypatch: pytest.Monkey
     assert "Failed to dlopen" in probe.detail
 
 
+@pytest.mark.parametrize(
+    ("gpu", "said"),
+    [(False, "no NVIDIA GPU is found"), (True, "cuda-python is not installed; `pip install cuda-python`")],
+)
+def test_bindings_are_missed_only_where_a_gpu_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: bool, said: str
+) -> None:
+    def not_installed(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    if gpu:
+        (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(cuda, "DEVICE_NODES", (tmp_path / "nvidiactl",))
+    monkeypatch.setattr(cuda.importlib, "import_module", not_installed)
+    with pytest.raises(BackendUnavailableError, match=f"{said}$"):
+        cuda.bindings()
+
+
 @pytest.mark.parametrize("gpu", [True, False])
 def test_a_gpu_whose_driver_is_too_old_is_told_from_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: bool

@@ -38,7 +38,9 @@ def test_offline_writes_a_report_and_prints_the_figures(
     assert main([*arguments, "-o", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "3 published, 3 segmented, 0 dropped, 0 bad" in printed
-    assert "p50 not measured" in printed
+    assert "latency      not measured (offline)\n" in printed
+    assert main(["replay", "--help"]) == 0
+    assert "--record FILE.mcap|FILE.rrd" in capsys.readouterr().out
     assert f"report: {out / 'report.html'}" in printed
     assert main([*arguments, "-o", str(out), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)

@@ -17,6 +17,7 @@ from fuzz.runner import pick, refused
 from fuzz.scenes import SECOND_NS, STAMP_NS, SWEEP_NS, TIME_FIELDS, Scene, sound_scene
 from lwseg_ros.errors import ImageError, TransformError
 from lwseg_ros.node.paint.classes import LabelClasses
+from lwseg_ros.node.paint.sources import Sources
 from lwseg_ros.node.paint.sweep_queue import Sweep, SweepQueue
 from lwseg_ros.node.paint.worker import SWEEP_CAUSES, MissingError, PaintedSweep, PaintWorker
 from lwseg_ros.node.statistics import FrameStatistics
@@ -76,6 +77,7 @@ def painted(scene: Scene) -> PaintedSweep:
         statistics=FrameStatistics(0.0, SWEEP_CAUSES),
         publish=found.append,
         report=lambda _: None,
+        sources=Sources(),
     )
     worker._handle(Sweep(scene.cloud, time.monotonic() - 1))  # past its time: nothing more is waited for
     return found[0]

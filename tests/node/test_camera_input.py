@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
 
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from support.ros_harness import RELIABLE
@@ -90,10 +91,20 @@ def test_a_calibration_that_was_published_once_before_is_received(
 def test_a_latched_calibration_may_come_later(subject: Subject, camera: Subject) -> None:
     source, _ = open_input(subject)
     subject.spin_for(0.3)
-    assert source.state().calibration == "none has come"
+    assert source.state().calibration == "none has come on /front/camera_info; -r front/camera_info:=TOPIC"
     latched = camera.node.create_publisher(CameraInfo, "/front/camera_info", LATCHED)
     latched.publish(CameraInfo())
     subject.spin_until(lambda: "not calibrated" in source.state().calibration, "the calibration")
+
+
+def test_where_a_calibration_was_remapped_to_is_said(subject: Subject) -> None:
+    node: Any = subject.node
+    remapped = Node("remapped", context=node.context, cli_args=["--ros-args", "-r", "camera_info:=/camera/info"])
+    source = CameraInput(remapped, "", Settings)
+    source.open(Mailbox([""]))
+    assert source.state().calibration == "none has come on /camera/info"
+    source.close()
+    remapped.destroy_node()
 
 
 def test_closing_leaves_nothing_and_the_calibration_stays(subject: Subject, camera: Subject) -> None:

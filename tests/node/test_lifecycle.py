@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -102,6 +105,20 @@ def test_wrong_ros_arguments_are_wrong_usage(start: Callable[..., NodeProcess]) 
     node = start("--nonsense")
     assert node.wait() == 2
     assert "wrong ROS arguments" in node.output
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), [
+    (["-r", "image:=/x"], 2, ["segment: no argument '-r'; see --help; ROS arguments come after --ros-args"]),
+    (["--raw"], 2, ["segment: no argument '--raw'; see --help"]),
+    (["--help"], 1, []),  # to a reader that has enough
+])  # fmt: skip
+def test_what_is_said_of_arguments_that_are_not_ros_s(arguments: list[str], code: int, said: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "lwseg_ros.node", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr.splitlines()[-1:]) == (code, said)  # rcl may say something before
 
 
 def output_topics(probe: Probe) -> set[str]:

@@ -28,7 +28,13 @@ from lwseg_ros.model.model_file import ModelFile
 from lwseg_ros.node import publishers as node_publishers
 from lwseg_ros.node.frame import Frame, SegmentedFrame
 from lwseg_ros.node.parameters import Settings
-from lwseg_ros.node.publishers import CameraPublishers, PublisherGroup, fill_label_info, label_info_json
+from lwseg_ros.node.publishers import (
+    CameraPublishers,
+    ModelPublishers,
+    PublisherGroup,
+    fill_label_info,
+    label_info_json,
+)
 from lwseg_ros.segmenter import Segmentation
 
 pytestmark = pytest.mark.integration
@@ -232,6 +238,21 @@ def test_the_ecosystem_s_stamped_message_is_used_where_installed(
     publisher.publish(result.frame.message.header.stamp, 2.5)
     wait_until(node, lambda: received)
     assert (received[0].stamp.sec, received[0].frame_id) == (12, "2.5")
+    group.close()
+
+
+@pytest.mark.parametrize("publish_confidence", [False, True])
+def test_who_publishes_confidence_for_nav2_is_told_that_label_info_is_missing(
+    node: LifecycleNode, tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch, publish_confidence: bool
+) -> None:
+    monkeypatch.setattr(node_publishers, "find_message_type", lambda *names: None)
+    warned: list[str] = []
+    monkeypatch.setattr(PublisherGroup, "warn", lambda group, text: warned.append(text))
+    group = PublisherGroup(node)
+    ModelPublishers(group, tiny_model, publish_confidence=publish_confidence)
+    assert [text.endswith("sudo apt install ros-$ROS_DISTRO-vision-msgs") for text in warned] == [
+        True
+    ] * publish_confidence
     group.close()
 
 

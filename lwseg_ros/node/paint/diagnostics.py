@@ -35,7 +35,8 @@ def points_status(
             cause = "though it has a publisher" if num_publishers else "nobody publishes it; check its remapping"
             errors.append(f"no points on {topic} for {snapshot.silence_s:.1f} s: {cause}")
         elif snapshot.unanswered_s > input_timeout_s:
-            errors.append(f"points come, but none is painted for {snapshot.unanswered_s:.1f} s")
+            lately = f"; last: {last_drop}" if last_drop and not drops else ""
+            errors.append(f"points come, but none is painted for {snapshot.unanswered_s:.1f} s{lately}")
         if drops:
             (errors if new["error"] or errors else warnings).append(
                 f"dropped since the last report: {drops}; last: {last_drop}"
@@ -67,12 +68,17 @@ def camera_status(
     new = missing - previous
     lately = ", ".join(f"{count} {cause}" for cause, count in new.items())
     warnings = [f"took no part in sweeps since the last report: {lately}; last: {counts.last_reason}"] if new else []
+    otherwise = "in order"
+    if not counts.used:
+        otherwise = "has taken part in no sweep so far"
+        if missing and not new:
+            warnings.append(f"{otherwise}; last: {counts.last_reason}")
     values: dict[str, object] = {
         "used": counts.used,
         **{f"missing_{cause}": count for cause, count in sorted(missing.items())},
         "bad_images": bad_images,
     }
-    return _with_complaints(f"{name}: camera {camera}".rstrip(), [], warnings, "in order", values)
+    return _with_complaints(f"{name}: camera {camera}".rstrip(), [], warnings, otherwise, values)
 
 
 def _with_complaints(

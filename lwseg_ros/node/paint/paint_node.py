@@ -15,6 +15,7 @@ from lwseg_ros.node.managed_node import ManagedNode
 from lwseg_ros.node.paint.diagnostics import camera_status, points_status
 from lwseg_ros.node.paint.inputs import PaintInputs
 from lwseg_ros.node.paint.parameters import PAINT_PARAMETERS, PaintSettings
+from lwseg_ros.node.paint.sources import Sources
 from lwseg_ros.node.paint.sweep_queue import SweepQueue
 from lwseg_ros.node.paint.transforms import Transforms, listen
 from lwseg_ros.node.paint.worker import SWEEP_CAUSES, CameraCounts, PaintedSweep, PaintWorker
@@ -67,6 +68,7 @@ class PaintNode(ManagedNode[PaintSettings]):
             statistics=self._statistics,
             publish=self._publish,
             report=self._warn_rarely,
+            sources=Sources(self.resolve_topic_name if self._relay is None else None),
         )
         self._worker.start()
         self._inputs = PaintInputs(

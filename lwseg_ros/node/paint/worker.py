@@ -15,6 +15,7 @@ from lwseg_ros.errors import CalibrationError, ImageError, PointCloudError, Tran
 from lwseg_ros.node.paint.classes import LabelClasses
 from lwseg_ros.node.paint.parameters import PaintSettings
 from lwseg_ros.node.paint.patience import Patience
+from lwseg_ros.node.paint.sources import Sources
 from lwseg_ros.node.paint.sweep_queue import Sweep, SweepQueue
 from lwseg_ros.node.paint.transforms import Transforms
 from lwseg_ros.node.statistics import FrameStatistics
@@ -88,14 +89,16 @@ class PaintWorker:
         statistics: FrameStatistics,
         publish: Callable[[PaintedSweep], None],
         report: Callable[[str], None],
+        sources: Sources,
     ) -> None:
-        """Prepare; report is told in words what became of a sweep or a camera's part in it."""
+        """Prepare; report is told in words what became of a sweep or a camera's part in it, sources names what did not come."""
         self._queue = queue
         self._transforms = transforms
         self._settings = settings
         self._statistics = statistics
         self._publish = publish
         self._report = report
+        self._sources = sources
         self._thread = threading.Thread(target=self._run, name="paint", daemon=True)
         self._patience = {camera: Patience() for camera in queue.histories}
         self.counts = {camera: CameraCounts() for camera in queue.histories}
@@ -143,7 +146,7 @@ class PaintWorker:
         self._check_active()
         classes = self._queue.classes
         if classes is None:
-            raise MissingError("no_classes", "nothing has come on label_info_json: remap it to the node segment's")
+            raise MissingError("no_classes", self._sources.no_classes())
         views = self._views(points, awaited, settings, deadline_s)
         painted = paint(
             points.xyz,
@@ -241,13 +244,19 @@ class PaintWorker:
             except ImageError as error:
                 raise MissingError("no_labels", str(error)) from error
             if images is None:
-                kinds = " and ".join(history.lacking(points.middle_ns, tolerance_ns))
-                raise MissingError(
-                    "no_labels", f"no {kinds} within {settings.max_time_difference_ms:g} ms of the sweep's middle"
+                reason = self._sources.no_labels(
+                    camera,
+                    history,
+                    settings,
+                    middle_ns=points.middle_ns,
+                    arrival_s=points.sweep.arrival_s,
+                    last_image_s=self._queue.last_image_s[camera],
+                    now_s=time.monotonic(),
                 )
+                raise MissingError("no_labels", reason)
             info = history.camera_info_at(images.stamp_ns)
         if info is None:
-            raise MissingError("no_calibration", "no camera_info has come")
+            raise MissingError("no_calibration", self._sources.no_camera_info(camera))
         height, width = images.label.shape
         try:
             projection = Projection.of_camera_info(info, (height, width), is_rectified=settings.rectified)

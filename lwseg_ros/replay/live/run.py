@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from lwseg_ros.errors import BagError
 from lwseg_ros.evaluation.evaluator import Prediction
+from lwseg_ros.evaluation.percentiles import percentiles
 from lwseg_ros.host.files import temporary_folder
 from lwseg_ros.model.model_file import load_model
 from lwseg_ros.replay.bag import Bag
@@ -23,6 +25,9 @@ from lwseg_ros.replay.paired_truth import PairedTruth
 from lwseg_ros.replay.pairing import Frame
 from lwseg_ros.replay.recorders import recorder_to
 from lwseg_ros.replay.results import Engine, FrameCounts, ReplayResult
+
+IN_NODE = "{} in the node"
+SUPERSEDED = IN_NODE.format("superseded")
 
 __all__ = ["LiveOptions", "LiveReplayError", "replay_live"]
 
@@ -85,7 +90,7 @@ def replay_live(
                 )
             return prediction
 
-        latencies_ms = recording.latencies_ms
+        latencies_ms, counts = recording.latencies_ms, _counts(recording)
         evaluation = evaluate_bag(
             bag,
             truth,
@@ -106,11 +111,11 @@ def replay_live(
             mode="live node, " + ("as fast as it answers" if options.rate is None else f"rate {options.rate:g}"),
             model=model,
             engine=_engine(recording),
-            counts=_counts(recording),
+            counts=counts,
             rate_hz=recording.rate_hz,
             inference_ms=recording.inference_ms,
             latencies_ms=latencies_ms,
-            warnings=warnings,
+            warnings=[*warnings, *superseded_in_words(counts, recording, path)],
         )
 
 
@@ -126,6 +131,20 @@ def _engine(recording: LiveRecording) -> Engine:
     )
 
 
+def superseded_in_words(counts: FrameCounts, recording: LiveRecording, bag: Path) -> list[str]:
+    """Say why frames were superseded, as far as the figures tell, and what helps; nothing where none was."""
+    superseded, published = counts.dropped_by_cause.get(SUPERSEDED, 0), recording.published
+    if not superseded or not recording.inference_ms or len(published) < 2:
+        return []
+    rate_hz = (len(published) - 1) / (published[-1].publish_ns - published[0].publish_ns) * 1e9
+    engine_ms = percentiles(recording.inference_ms, (50,))["p50"]
+    return [
+        f"{superseded} superseded: the engine takes {engine_ms:.1f} ms a frame, and {rate_hz:.1f} images came a second; other load "
+        "on this machine? Else a faster model, or "
+        f"`lwseg replay {shlex.quote(str(bag))} --offline -o DIR` for figures of all frames"
+    ]
+
+
 def _counts(recording: LiveRecording) -> FrameCounts:
     """Count what became of the images: the node says what it dropped and why, the rest was lost on the way."""
     published, segmented = len(recording.published), recording.num_answered
@@ -134,7 +153,7 @@ def _counts(recording: LiveRecording) -> FrameCounts:
     # after an interruption the node may have counted some that came later
     bad = min(said.pop("bad"), published - segmented)
     dropped = published - segmented - bad
-    by_cause = {f"{cause} in the node": count for cause, count in said.items() if count}
+    by_cause = {IN_NODE.format(cause): count for cause, count in said.items() if count}
     lost = dropped - sum(by_cause.values())
     if lost > 0:
         by_cause["lost on the way"] = lost

@@ -90,4 +90,22 @@ def test_a_camera_that_takes_no_part_is_a_warning_while_that_lasts() -> None:
     assert (found.name, found.level) == ("paint: camera front", WARN)
     assert found.message == "took no part in sweeps since the last report: 2 no_labels; last: too far"
     assert values(found) == {"used": "5", "missing_no_labels": "3", "bad_images": "7"}
-    assert camera_status("paint", "", counts, Counter(no_labels=3), 0).level == OK
+    assert camera_status("paint", "", counts, Counter(no_labels=3), 0).message == "in order"
+
+
+def test_a_camera_that_never_took_part_is_not_in_order() -> None:
+    found = camera_status("paint", "", CameraCounts(), Counter(), 0)
+    assert (found.level, found.message) == (OK, "has taken part in no sweep so far")
+    found = camera_status("paint", "", CameraCounts(0, Counter(no_labels=3), "too far"), Counter(no_labels=3), 0)
+    assert (found.level, found.message) == (WARN, "has taken part in no sweep so far; last: too far")
+
+
+def test_why_nothing_is_painted_is_said_in_a_report_without_a_new_drop_too() -> None:
+    statistics = FrameStatistics(100.0, SWEEP_CAUSES)
+    for arrival_s in (101.0, 103.5):
+        statistics.add_arrival(arrival_s)
+    now = statistics.snapshot(104.0)
+    found = points_status(
+        "paint", "active", now, now, topic="/lidar", num_publishers=1, input_timeout_s=2.0, last_drop="why"
+    )
+    assert (found.level, found.message) == (ERROR, "points come, but none is painted for 3.0 s; last: why")

@@ -17,6 +17,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 from lwseg_ros.errors import TransformError
 from lwseg_ros.node.paint.classes import LabelClasses
 from lwseg_ros.node.paint.parameters import PaintSettings
+from lwseg_ros.node.paint.sources import Sources
 from lwseg_ros.node.paint.sweep_queue import DEPTH, Sweep, SweepQueue
 from lwseg_ros.node.paint.worker import SWEEP_CAUSES, PaintedSweep, PaintWorker
 from lwseg_ros.node.statistics import FrameStatistics
@@ -46,6 +47,7 @@ class Bench:
             statistics=self.statistics,
             publish=self._publish,
             report=self.reports.append,
+            sources=Sources("/segment/{}".format),
         )
         for camera in self.queue.histories:
             self.transforms.add("lidar", camera, 0, (0, 0, 0), (0, 0, 0, 1), is_static=True)
@@ -143,6 +145,7 @@ def test_what_does_not_come_in_time_is_the_cause(bench: Callable[..., Bench]) ->
     one.see(1, 1100 * MS)
     one.sweep(1100 * MS)
     one.wait_until(lambda: one.counts().dropped == {"no_labels": 1, "no_calibration": 1})
+    assert one.worker.last_drop.startswith("no camera_info on /segment/front/camera_info: ")
     one.calibrate()
     one.settings = PaintSettings(fixed_frame="odom", max_wait_ms=1.0)
     one.sweep(1101 * MS)
@@ -215,7 +218,23 @@ def test_which_images_are_missing_is_said(bench: Callable[..., Bench]) -> None:
     one.see(1, 1000 * MS)
     one.sweep(1000 * MS)
     one.wait_until(lambda: one.counts().dropped == {"no_labels": 1})
+    assert one.worker.last_drop.startswith("no usable image has come on /segment/front/accepted: ")
+    one.queue.histories["front"].add("accepted", 900 * MS, "front", np.zeros(SHAPE, np.uint8))
+    one.sweep(1000 * MS)
+    one.wait_until(lambda: one.counts().dropped == {"no_labels": 2})
     assert one.worker.last_drop == "no accepted within 60 ms of the sweep's middle"
+
+
+def test_labels_that_come_too_late_are_told_from_those_of_another_clock(bench: Callable[..., Bench]) -> None:
+    one = bench(max_wait_ms=1.0)
+    one.calibrate()
+    one.see(1, 1000 * MS)
+    one.sweep(1000 * MS + 900 * MS)
+    one.wait_until(lambda: one.counts().dropped == {"no_labels": 1})
+    assert "ms after a sweep of their stamp; max_wait_ms is 1: raise it" in one.worker.last_drop
+    one.sweep(700 * MS)
+    one.wait_until(lambda: one.counts().dropped == {"no_labels": 2})
+    assert one.worker.last_drop.startswith("the nearest label is 300 ms after the sweep's middle; ")
 
 
 def give_up(one: Bench, camera: str) -> None:

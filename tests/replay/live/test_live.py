@@ -231,6 +231,18 @@ def test_images_follow_their_stamps_where_asked_for_and_long_gaps_are_cut(
     assert "before 1 of its images" in cut
 
 
+def test_why_frames_were_superseded_is_said_with_what_helps(tmp_path: Path, tiny_model: ModelFile) -> None:
+    bag = write_messages(tmp_path / "a bag", painted_messages(90, size_hw=(480, 640), labels=False))
+    result = replay_live(bag, options(tiny_model, rate=100.0))
+    superseded = result.counts.dropped_by_cause["superseded in the node"]
+    (said,) = result.warnings
+    engine_ms, rate_hz = (float(number) for number in re.findall(r"(\d+\.\d) (?:ms a frame|images came)", said))
+    assert said.startswith(f"{superseded} superseded: the engine takes ")
+    assert engine_ms == pytest.approx(np.median(result.inference_ms), abs=0.06)
+    assert 15 < rate_hz <= 1500
+    assert said.endswith(f"`lwseg replay '{bag}' --offline -o DIR` for figures of all frames")
+
+
 def test_a_disk_without_room_for_the_answers_is_said(
     tmp_path: Path, tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
