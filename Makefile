@@ -78,10 +78,11 @@ test: lint browser verdict
 	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist worksteal -m "not integration" tests/training
 	$(PYTEST) -m integration
 
-# The shipped model holds on the sample bag what its manifest says of it (mIoU 0.74).
+# The shipped model gives on the sample bag what its manifest says of it (mIoU 0.86, since it was trained on these images): that model,
+# runtime and arithmetic are what they were, not how good it is.
 verdict: setup
 	$(BIN)/lwseg replay lwseg_ros/assets/camvid_val_clip --offline -o out/verdict \
-	  --require 'miou>=0.72' 'iou.pedestrian>=0.5' 'judged>=101' 'dropped<=0' 'ece<=0.02'
+	  --require 'miou>=0.84' 'iou.pedestrian>=0.75' 'judged>=101' 'dropped<=0' 'ece<=0.02' 'accepted>=0.8' 'accepted.error_rate<=0.01'
 
 fuzz: setup
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
