@@ -31,7 +31,7 @@ def bare_network(model: ModelFile, precision: str) -> Infer:
     graph = _up_to_logits(core.read_model(model.data, b""), model)
     if precision == MIXED:
         graph = openvino_mixed.keep_fine_layers(core, graph)
-    graph = _from_normalised_image(graph)
+    graph = _from_normalised_image(graph, model)
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": HINTS[precision]}
     request = core.compile_model(graph, "CPU", settings).create_infer_request()
     return lambda image: request.infer({0: image}, share_inputs=True, share_outputs=True)[0]
@@ -87,15 +87,21 @@ def _up_to_logits(graph: openvino.Model, model: ModelFile) -> openvino.Model:
     raise BackendError(f"the graph of {model.path} has no logits of the image's size, so it has no bare network")
 
 
-def _from_normalised_image(graph: openvino.Model) -> openvino.Model:
-    """Cut off what comes before the first layer of the network: the only way that leads from the image."""
-    value = graph.input(0)
-    while len(consumers := value.get_target_inputs()) == 1:
-        layer = next(iter(consumers)).get_node()
-        if layer.get_type_name() in (*MATRIX_OPS, "FakeQuantize", "Result"):
-            break
-        value = layer.output(0)
+def _from_normalised_image(graph: openvino.Model, model: ModelFile) -> openvino.Model:
+    """Cut off what comes before the network's first matrix product, and before the quantisation of its input."""
+    first = next(layer for layer in graph.get_ordered_ops() if layer.get_type_name() in MATRIX_OPS)
+    value = first.input_value(0)
+    while value.get_node().get_type_name() == "FakeQuantize":
+        value = value.get_node().input_value(0)
     entry = ops.parameter(value.get_partial_shape(), value.get_element_type(), name="normalised")
+    image = graph.input(0)
     for consumer in value.get_target_inputs():
         consumer.replace_source_output(entry.output(0))
+    # A batch of any size is asked for with the image's shape, [N, H, W, 3].
+    for shape in (consumer.get_node() for consumer in image.get_target_inputs()):
+        if shape.get_type_name() == "ShapeOf":
+            batch = ops.slice(ops.shape_of(entry, shape.get_element_type()), [0], [1], [1])
+            fixed = np.array([*model.manifest.input_size_hw, 3], shape.get_element_type().to_dtype())
+            for consumer in shape.output(0).get_target_inputs():
+                consumer.replace_source_output(ops.concat([batch, fixed], 0).output(0))
     return openvino.Model(graph.get_results(), [entry], "bare network")

@@ -163,7 +163,7 @@ def test_shipped_models_agree_with_the_reference(path: Path, name: str, camera_i
     label, uncertainty = backend.infer(batch)
     backend.close()
     assert (label == reference[0]).mean() >= 0.999
-    assert np.percentile(np.abs(uncertainty.astype(int) - reference[1]), 99) <= 2
+    assert np.percentile(np.abs(uncertainty.astype(int) - reference[1]), 99) <= 4  # bf16 has 8 bits
 
 
 def test_tensorrt_without_a_gpu_says_so(tiny_model: ModelFile) -> None:
