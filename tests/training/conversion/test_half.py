@@ -11,6 +11,7 @@ from onnx import TensorProto, numpy_helper
 from support.tiny_model import painted_image, tiny_graph
 
 from lwseg_ros.errors import ModelFileError
+from lwseg_ros.model.model_file import ModelFile
 
 
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
@@ -20,13 +21,17 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     }
 
 
+def _ends(node: onnx.NodeProto, types: dict[str, int]) -> tuple[int, int]:
+    return types[node.input[0]], types[node.output[0]]
+
+
 def outputs(model: onnx.ModelProto, image: np.ndarray) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     found: list[np.ndarray] = session.run(["label", "uncertainty"], {"image": image[None]})
     return found
 
 
-def test_the_network_alone_is_half(shipped_half: onnx.ModelProto) -> None:
+def test_the_network_alone_is_half(shipped: ModelFile, shipped_half: onnx.ModelProto) -> None:
     model = shipped_half
     types = element_types(model)
     operators = [node.op_type for node in model.graph.node]
@@ -35,12 +40,22 @@ def test_the_network_alone_is_half(shipped_half: onnx.ModelProto) -> None:
             assert {types[tensor] for tensor in (*node.input, *node.output) if tensor} == {TensorProto.FLOAT16}
         if node.op_type in ("ArgMax", "ReduceMax", "Round"):  # of label and uncertainty
             assert types[node.input[0]] == TensorProto.FLOAT
-    (normalised,) = (node.output[0] for node in model.graph.node[:5] if node.op_type == "Div")
-    assert [node.op_type for node in model.graph.node if normalised in node.input] == ["Cast"]
-    assert operators.count("Cast") == 4 + 2  # the graph's own, one into the network and one out of it
-    assert not any(
-        tensor.data_type == TensorProto.FLOAT and "network." in tensor.name for tensor in model.graph.initializer
+    into, out = (
+        node for node in model.graph.node if node.op_type == "Cast" and TensorProto.FLOAT16 in _ends(node, types)
     )
+    assert [_ends(cast, types) for cast in (into, out)] == [
+        (TensorProto.FLOAT, TensorProto.FLOAT16),
+        (TensorProto.FLOAT16, TensorProto.FLOAT),
+    ]
+    first = next(position for position, name in enumerate(operators) if name == "Conv")
+    assert into.output[0] in model.graph.node[first].input
+    original = onnx.load_model_from_string(shipped.data)
+    assert operators.count("Cast") == sum(node.op_type == "Cast" for node in original.graph.node) + 2
+    floats = {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT}
+    assert {name for name in floats if "network." in name} <= {
+        "network.backbone.scale",
+        "network.backbone.shift",
+    }  # of the image
 
 
 def test_it_gives_the_same() -> None:
