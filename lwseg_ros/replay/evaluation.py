@@ -128,5 +128,5 @@ def _measured(
         pixel_accuracy=finite_or_none(counts.confusion.pixel_accuracy),
         miou=finite_or_none(counts.confusion.miou_present),
         confident_error=finite_or_none(counts.uncertainty.confident_error),
-        confusion=counts.confusion.sparse,
+        cells=counts.confusion.sparse.tobytes(),
     )

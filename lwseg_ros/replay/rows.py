@@ -39,7 +39,8 @@ class FrameRow:
         confident_error: share of the pixels with ground truth that are wrong, each counted by its certainty, 1 less its
             uncertainty.
         bag: number of the recording in a replay of several, whose stamps have nothing to do with each other.
-        confusion: the counts of this image as `ConfusionMatrix.sparse` gives them, uint32 [K, 2]; None without ground truth.
+        cells: the bytes of `confusion`; None without ground truth. Arrays of many frames, between those of images that come and
+            go, would keep the heap from using its memory again.
     """
 
     index: int
@@ -52,7 +53,12 @@ class FrameRow:
     accepted_share: float | None = None
     confident_error: float | None = None
     bag: int = 0
-    confusion: np.ndarray | None = field(default=None, compare=False)  # arrays have no truth value to compare by
+    cells: bytes | None = field(default=None, repr=False)
+
+    @property
+    def confusion(self) -> np.ndarray | None:
+        """The counts of this image as `ConfusionMatrix.sparse` gives them, uint32 [K, 2]; None without ground truth."""
+        return None if self.cells is None else np.frombuffer(self.cells, np.uint32).reshape(-1, 2)
 
     @property
     def is_judged(self) -> bool:

@@ -180,4 +180,4 @@ def _row(index: int, stamp_ns: int, bag: int, cells: np.ndarray, num_classes: in
     confusion = ConfusionMatrix(num_classes)
     confusion.add_sparse(cells)
     accuracy = finite_or_none(confusion.pixel_accuracy)
-    return FrameRow(index, stamp_ns, pixel_accuracy=accuracy, bag=bag, confusion=cells)
+    return FrameRow(index, stamp_ns, pixel_accuracy=accuracy, bag=bag, cells=cells.astype(np.uint32).tobytes())

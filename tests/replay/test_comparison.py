@@ -27,7 +27,7 @@ def frames_of(right: list[list[int]], *, first: int = 0, period_s: float = 0.5) 
     for index, hits in enumerate(right, first):
         confusion = ConfusionMatrix(2)
         confusion.counts += [[hits[0], 10 - hits[0]], [10 - hits[1], hits[1]]]
-        rows.append(FrameRow(index, int(index * period_s * 1e9), confusion=confusion.sparse))
+        rows.append(FrameRow(index, int(index * period_s * 1e9), cells=confusion.sparse.tobytes()))
     return rows
 
 
@@ -118,7 +118,7 @@ def test_what_is_hard_for_both_does_not_widen_a_paired_interval(run: Callable[..
 def test_a_class_that_nobody_has_is_of_no_iou(run: Callable[..., Run]) -> None:
     confusion = ConfusionMatrix(2)
     confusion.counts[0, 0] = 5
-    frames = [FrameRow(index, index * 10**9, confusion=confusion.sparse) for index in range(12)]
+    frames = [FrameRow(index, index * 10**9, cells=confusion.sparse.tobytes()) for index in range(12)]
     differences = compare(run("new", frames), run("old", frames))["differences"]
     assert differences["per_class_iou"]["car"] == {"difference": None, "low": None, "high": None}
     assert differences["miou"] == {"difference": 0, "low": 0, "high": 0}
@@ -191,7 +191,7 @@ def test_runs_that_judged_other_pixels_are_not_compared(run: Callable[..., Run])
     base, masked = run("old", frames_of([[10, 10], [5, 5]])), frames_of([[10, 10], [5, 5]])
     confusion = ConfusionMatrix(2)
     confusion.counts += [[5, 0], [0, 5]]  # what was wrong is masked out
-    masked[1] = replace(masked[1], confusion=confusion.sparse)
+    masked[1] = replace(masked[1], cells=confusion.sparse.tobytes())
     truth = base.figures["truth"] | {"pixels_masked": 10}
     message = r"judged other pixels, in frame 1 10 and 20 \(mask: True and False\); replay one of them again"
     with pytest.raises(LwsegError, match=message):
@@ -225,7 +225,9 @@ def test_runs_that_judged_other_pixels_are_not_compared(run: Callable[..., Run])
 def test_rows_that_are_damaged_or_of_another_run(tmp_path: Path, columns: dict[str, np.ndarray], message: str) -> None:
     confusion = ConfusionMatrix(2)
     confusion.counts[0, 0] = 10
-    folder = write_run(tmp_path / "run", [FrameRow(index, index, confusion=confusion.sparse) for index in range(2)])
+    folder = write_run(
+        tmp_path / "run", [FrameRow(index, index, cells=confusion.sparse.tobytes()) for index in range(2)]
+    )
     assert len(read_run(folder).judged) == 2
     with np.load(folder / "rows.npz") as file:
         arrays = dict(file) | columns

@@ -24,7 +24,7 @@ def frame(s: float, *, right: int | None = None, **measured: float) -> FrameRow:
         return row
     counts = EVALUATOR.add(Prediction(np.where(np.arange(4) < right, TRUTH, 4).astype(np.uint8)), TRUTH)
     assert counts is not None
-    return replace(row, pixel_accuracy=right / 4, confusion=counts.confusion.sparse)
+    return replace(row, pixel_accuracy=right / 4, cells=counts.confusion.sparse.tobytes())
 
 
 def test_windows_by_hand() -> None:

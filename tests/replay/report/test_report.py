@@ -160,7 +160,7 @@ def test_a_run_is_compared_with_itself(result: ReplayResult, tmp_path: Path) -> 
 
 def test_a_comparison_that_fails_costs_nothing_but_itself(result: ReplayResult, tmp_path: Path) -> None:
     write_report(describe(result), tmp_path / "base")
-    rows = tuple(replace(row, pixel_accuracy=None, confusion=None) for row in result.rows)
+    rows = tuple(replace(row, pixel_accuracy=None, cells=None) for row in result.rows)
     unjudged = replace(result, rows=rows)
     report = describe(unjudged, [parse("against.differences.miou.low>=0")], read_run(tmp_path / "base"))
     check_schema(report.figures)
