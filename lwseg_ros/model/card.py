@@ -168,6 +168,8 @@ def _calibration(manifest: Manifest) -> str:
         fitted = "fitted on the held-out sequences above, each predicted by the run that had not seen it"
     elif object_under(manifest.training, "adopted") and not manifest.training.get("calibrated"):
         fitted = "not fitted to anything: the uncertainty is not calibrated"
+    elif manifest.validation and _trained_on_validation(manifest):
+        fitted = "fitted on images that were trained on, so that the uncertainty is too low on others"
     elif manifest.validation:
         fitted = "fitted on the validation split, so that the ECE told of it flatters"
     else:

@@ -69,6 +69,8 @@ def test_what_was_trained_on_is_no_validation(tiny_model: ModelFile) -> None:
 def test_calibration_says_what_it_was_fitted_to(tiny_model: ModelFile) -> None:
     assert "fitted on the held-out sequences" in section(card(tiny_model, **FULL), "Calibration")
     assert "fitted on the validation split" in section(card(tiny_model, **FULL | {"held_out": {}}), "Calibration")
+    seen = {"held_out": {}, "validation": {"split": "val (trained on)"}}
+    assert "fitted on images that were trained on" in section(card(tiny_model, **FULL | seen), "Calibration")
     adopted = {"training": {"adopted": {"file": "theirs.onnx"}, "calibrated": False}}
     assert "not fitted to anything" in section(card(tiny_model, **adopted), "Calibration")
     assert "does not say" in section(card(tiny_model), "Calibration")

@@ -6,13 +6,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
+from lwseg_training.commands.export import calibration_warning
 from lwseg_training.networks import NETWORKS
 from support.camvid_miniature import write_miniature, write_recipe
-from support.tiny_model import CLASSES, painted_image
+from support.tiny_model import CLASSES, painted_image, tiny_manifest
 
 from lwseg_ros.cli import installed_commands, main
 from lwseg_ros.model.model_file import load_model
@@ -268,3 +271,12 @@ def test_help_names_the_recipes_that_the_command_takes(
 def test_every_command_of_training_is_there() -> None:
     wanted = {"average", "networks", "train", "pretrain", "compare", "export", "scales", "table"}
     assert wanted <= set(installed_commands())
+
+
+@pytest.mark.parametrize(
+    ("split", "held_out", "warned"),
+    [("val (trained on)", {}, True), ("val (trained on)", {"mean": {}}, False), ("val", {}, False)],
+)
+def test_a_temperature_of_what_was_trained_on_is_warned_of(split: str, held_out: dict[str, Any], warned: bool) -> None:
+    manifest = replace(tiny_manifest(), validation={"split": split}, held_out=held_out)
+    assert ("--cross-fit" in calibration_warning(manifest)) is warned

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 from lwseg_ros.commands.arguments import parse_size_hw
+from lwseg_ros.datasets import TRAINED_ON
 from lwseg_ros.errors import RecipeError
 from lwseg_ros.evaluation.acceptance import accepted_in_words
 from lwseg_ros.model.model_file import UNCERTAINTY_KINDS, Manifest
@@ -107,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
             **options,
         )
     manifest = model.manifest
+    if warning := calibration_warning(manifest):
+        print(warning, file=sys.stderr)
     if args.json:
         report = {
             "model": str(model.path),
@@ -138,6 +142,17 @@ def run(args: argparse.Namespace) -> int:
         print(f"fitted on the other sequences, on {sequence}: {accepted_in_words({**manifest.acceptance, **figures})}")
     print(f"{model.path}: {len(model.data) / 1e6:.1f} MB, {args.precision}, SHA-256 {model.sha256[:16]}")
     return 0
+
+
+def calibration_warning(manifest: Manifest) -> str:
+    """Warn of a temperature that was fitted to images which the network was trained on; empty where it was not."""
+    split = str(manifest.validation.get("split"))
+    if manifest.held_out or not split.endswith(TRAINED_ON):
+        return ""
+    return (
+        f"warning: the temperature was fitted on {split}, whose images the network knows, so the uncertainty will be too low on "
+        "others; give finished runs without a sequence each, as `lwseg compare` leaves them, by --cross-fit"
+    )
 
 
 def parse_share(text: str) -> float:
