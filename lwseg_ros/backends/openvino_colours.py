@@ -24,8 +24,8 @@ def take_out_reversal(model: openvino.Model) -> bool:
     False, and then the model is as it was, where anything but a cast or a transposition comes before, or there is none.
     """
     value, axis = model.input(0), CHANNELS_LAST
-    while len(consumers := value.get_target_inputs()) == 1:
-        layer = next(iter(consumers)).get_node()
+    while len(layers := _readers(value)) == 1:
+        layer = layers[0]
         kind = layer.get_type_name()
         if kind == "Slice":
             if not _reverses(layer, axis):
@@ -49,6 +49,12 @@ def reverse(images: np.ndarray, out: np.ndarray) -> np.ndarray:
     rows = (-1, *images.shape[2:])
     cv2.cvtColor(images.reshape(rows), cv2.COLOR_BGR2RGB, dst=out.reshape(rows))
     return out
+
+
+def _readers(value: Any) -> list[Any]:
+    """Return the layers that read a value; those that only ask for its shape, which reversal does not change, are not among them."""
+    layers = [consumer.get_node() for consumer in value.get_target_inputs()]
+    return [layer for layer in layers if layer.get_type_name() != "ShapeOf"]
 
 
 def _reverses(layer: Any, axis: int) -> bool:

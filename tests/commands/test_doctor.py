@@ -127,8 +127,8 @@ def test_an_engine_is_not_built_but_asked_for(monkeypatch: pytest.MonkeyPatch) -
         raise BackendError("building the engine was interrupted")
 
     monkeypatch.setattr(Segmenter, "open", build_an_engine)
-    (finding,) = findings.runtime_findings("lemore_camvid", "tensorrt")
-    assert finding.remedy.startswith("`lwseg build lemore_camvid` builds the TensorRT engine")
+    (finding,) = findings.runtime_findings("lite_seg0_fast_camvid", "tensorrt")
+    assert finding.remedy.startswith("`lwseg build lite_seg0_fast_camvid` builds the TensorRT engine")
 
 
 def test_shared_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_damaged_conversion_is_refused(parent: ModelFile) -> None:
 
 
 def test_splitting_a_name() -> None:
-    assert split_precision("dwrseg_b_camvid:int8") == ("dwrseg_b_camvid", "int8")
+    assert split_precision("lite_seg0_camvid:int8") == ("lite_seg0_camvid", "int8")
     assert split_precision("C:model.onnx") == ("C:model.onnx", "auto")
     assert split_precision(Path("a/b.onnx")) == (Path("a/b.onnx"), "auto")
 

@@ -20,7 +20,7 @@ FRAMES = (0, 45, 90)
 def clip_predictions() -> tuple[Manifest, list[tuple[np.ndarray, Prediction]]]:
     """Return the manifest, and ground truth and prediction of each of FRAMES."""
     found = []
-    with Segmenter.open("lemore_camvid", "onnxruntime") as segmenter, Bag(SAMPLE_BAG) as bag:
+    with Segmenter.open("lite_seg0_fast_camvid", "onnxruntime") as segmenter, Bag(SAMPLE_BAG) as bag:
         [truth] = bag.label_topics()
         for frame in pair(bag, bag.image_topic(), truth).frames:
             if frame.index in FRAMES:

@@ -212,7 +212,7 @@ def test_the_node_with_clocks_tells_every_stage(tiny_model: ModelFile, tmp_path:
 @pytest.mark.integration
 def test_the_afternoons_node_answers_beside_ours() -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
-    figures = peer.measure("lemore_camvid", turns=1, images=1)
+    figures = peer.measure("lite_seg0_fast_camvid", turns=1, images=1)
     assert all(row["latency_ms"]["p50"] > 0 for row in figures["contenders"].values())
     (row,) = figures["comparisons"]
     assert f"{row['value']:.2f} (at least 3.0 wanted)" in peer.table(figures)

@@ -217,8 +217,8 @@ def test_without_recipes_the_shipped_ones_for_the_data_set_are_taken() -> None:
     assert short == {
         f"{network}_camvid_short" for network in ("dwrseg_b", "dwrseg_l", "pmsdsen", "lemore", "lite_seg0")
     }
-    args.models = ["dwrseg_b_camvid"]
-    assert [entry.row.name for entry in command.planned(args)] == ["dwrseg_b_camvid.onnx"]
+    args.models = ["lite_seg0_camvid"]
+    assert [entry.row.name for entry in command.planned(args)] == ["lite_seg0_camvid.onnx"]
 
 
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:

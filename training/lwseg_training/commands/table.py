@@ -42,7 +42,7 @@ HELP = (
 EXAMPLE = (
     "lwseg table --data data/camvid\n"
     "  lwseg table pilot dwrseg_b_camvid --data data/camvid --hold-out 0006R0 0001TP --readme README.md\n"
-    "  lwseg table --models dwrseg_b_camvid --data data/camvid"
+    "  lwseg table --models lite_seg0_camvid --data data/camvid"
 )
 
 
