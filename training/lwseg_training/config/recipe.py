@@ -199,6 +199,8 @@ class InferenceSection(Section):
     ``upsample_logits``: logits are instead, and each pixel's class is taken there, as in mmsegmentation; not in the model file.
     ``window_hw``: run the network on windows of this size that share ``window_overlap`` or more with the next ones, and average
     the logits (networks/sliding_windows.py); by default, on the whole image.
+    ``label_step``: tell label and uncertainty once for each block of so many by so many pixels (networks/label_blocks.py), so that
+    there is less to do behind a light network's last layer. Of LiteSeg alone, at a ``size_hw`` of multiples.
     """
 
     size_hw: SizeHW | None = None
@@ -207,11 +209,16 @@ class InferenceSection(Section):
     upsample_logits: bool = False
     window_hw: SizeHW | None = None
     window_overlap: float = Field(DEFAULT_OVERLAP, ge=0, lt=1)
+    label_step: Literal[1, 2, 4] = 1
 
     @model_validator(mode="after")
     def _at_most_one(self) -> InferenceSection:
         if sum(size is not None for size in (self.size_hw, self.short_side, self.long_side)) > 1:
             raise ValueError("give one of size_hw, short_side and long_side")
+        if self.label_step > 1 and self.window_hw is not None:
+            raise ValueError("label_step is of whole images, not of windows: leave out label_step or window_hw")
+        if self.label_step > 1 and (self.size_hw is None or any(side % self.label_step for side in self.size_hw)):
+            raise ValueError(f"label_step {self.label_step} wants a size_hw of multiples of it, not {self.size_hw}")
         return self
 
 

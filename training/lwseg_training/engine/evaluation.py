@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from lwseg_ros.errors import RecipeError
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
 from lwseg_ros.imaging.resizing import resize_image, resize_label
 from lwseg_training.config.recipe import InferenceSection
 from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.labelled_images import LabelledImages
+from lwseg_training.networks.label_blocks import LabelBlocks
 from lwseg_training.networks.layers import upsample_logits
+from lwseg_training.networks.lite_seg import LiteSeg
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.networks.sliding_windows import SlidingWindows
 
@@ -53,10 +56,19 @@ def evaluate_network(
 
 
 def as_inferred(network: nn.Module, inference: InferenceSection | None) -> nn.Module:
-    """Return the network as it is used: on windows of the image where the recipe says so, else itself."""
-    if inference is None or inference.window_hw is None:
-        return network
-    return SlidingWindows(network, inference.window_hw, inference.window_overlap)
+    """Return the network as it is used: on windows of the image, or with labels of blocks, where the recipe says so, else itself.
+
+    Raises RecipeError for labels of blocks by a network that has none.
+    """
+    if inference is not None and inference.label_step > 1:
+        if not isinstance(network, LiteSeg):
+            raise RecipeError(
+                f"inference.label_step={inference.label_step} is of LiteSeg alone, not of a {type(network).__name__}; leave it out"
+            )
+        return LabelBlocks(network, inference.label_step)
+    if inference is not None and inference.window_hw is not None:
+        return SlidingWindows(network, inference.window_hw, inference.window_overlap)
+    return network
 
 
 def at_inference_size(image: np.ndarray, inference: InferenceSection | None) -> np.ndarray:

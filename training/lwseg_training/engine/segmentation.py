@@ -16,7 +16,7 @@ from lwseg_training.data.class_frequencies import class_frequencies
 from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.data.samples import TrainingSamples
 from lwseg_training.distributed import Process
-from lwseg_training.engine.evaluation import evaluate_network
+from lwseg_training.engine.evaluation import as_inferred, evaluate_network
 from lwseg_training.engine.teacher import Teacher
 from lwseg_training.losses import SegmentationLoss
 from lwseg_training.losses.distillation import distillation_loss
@@ -80,7 +80,11 @@ class SegmentationTask:
 
     def build_network(self) -> nn.Module:
         section = self.recipe.network
-        return build_network(section.name, len(self.classes), **section.options)
+        network = build_network(section.name, len(self.classes), **section.options)
+        as_inferred(
+            network, self.recipe.inference
+        )  # raises RecipeError now, and not where it is evaluated for the first time
+        return network
 
     def step_loss(
         self, outputs: Tensor | Sequence[Tensor], image: Tensor, label: Tensor, batch_label: Tensor

@@ -72,12 +72,16 @@ def export_checkpoint(
 
     Raises ParityError, and writes nothing, where the exported graph disagrees with PyTorch; ModelFileError where there is
     no folder for the model file; RecipeError where the network has no low scale whose uncertainty could be exported, or a
-    low scale already.
+    low scale already, or where the recipe's ``inference.label_step`` does not divide the size.
     """
     check_writable(path)
     recipe, graph = uncalibrated_graph(state, uncertainty_kind, low_scale)
     _, validation = load_splits(recipe.dataset, data_root)
     size_hw = size_hw or input_size(recipe, data_root)
+    if any(side % recipe.inference.label_step for side in size_hw):
+        raise RecipeError(
+            f"the recipe's inference.label_step={recipe.inference.label_step} wants an input size of multiples of it, not {size_hw}"
+        )
     images = LabelledImages(validation, size_hw)
     calibration = (
         cross_fit.calibration

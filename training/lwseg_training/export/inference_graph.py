@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lwseg_ros.model.model_file import UNCERTAINTY_KINDS
 from lwseg_training.networks import TwoScaleNetwork
+from lwseg_training.networks.label_blocks import LabelBlocks
 
 
 class InferenceGraph(nn.Module):
@@ -61,7 +62,10 @@ class InferenceGraph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 BGR [N, H, W, 3] to label uint8 [N, H, W] and uncertainty uint8 [N, H, W] (0 certain, 255 not at all)."""
-        logits, uncertainty_logits = self._both_logits(image)
+        if isinstance(self.network, LabelBlocks):
+            logits = uncertainty_logits = self.network.of_blocks(self._network_input(image)).float()
+        else:
+            logits, uncertainty_logits = self._both_logits(image)
         probabilities = (uncertainty_logits * (1 / self.temperature)).softmax(dim=1)
         label_probabilities = probabilities if uncertainty_logits is logits else logits.softmax(dim=1)
         # Of the probabilities, not of the logits: the same class, and OpenVINO then needs half the time for all after the network.
@@ -73,6 +77,8 @@ class InferenceGraph(nn.Module):
             finite = finite & _is_possible(uncertainty)
         label = torch.where(finite, label, float(self.ignore_id))
         uncertainty = torch.where(finite, uncertainty, 1.0)
+        if isinstance(self.network, LabelBlocks):
+            label, uncertainty = self.network.repeated(label), self.network.repeated(uncertainty)
         return label.to(torch.uint8), _levels(uncertainty)
 
     def _both_logits(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -70,8 +70,12 @@ class LiteSeg(ClassifyingNetwork):
         self.head = nn.Sequential(Separable(channels), nn.Dropout2d(dropout))
         self.classifier = nn.Conv2d(channels, num_classes, 1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W]."""
+    def forward(self, image: Tensor, step: int = 1) -> Tensor:
+        """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W].
+
+        With a ``step``, which has to divide the finest stride, H and W: one for each block of step x step pixels, as if they were
+        averaged, [N, num_classes, H / step, W / step].
+        """
         features = self.backbone(image)[-len(self.strides) :]
         joined, coarsest = self.context(features[-1].mean(dim=(2, 3), keepdim=True)), True
         for feature, lateral, level in zip(features[::-1], self.laterals[::-1], self.levels[::-1], strict=True):
@@ -80,9 +84,9 @@ class LiteSeg(ClassifyingNetwork):
             coarsest = False
         logits = self.classifier(self.head(joined))
         height, width = image.shape[-2:]
-        finest = self.strides[0]
-        whole = upsample_logits(logits, (logits.shape[-2] * finest, logits.shape[-1] * finest))
-        return whole[..., :height, :width]
+        times = self.strides[0] // step
+        whole = upsample_logits(logits, (logits.shape[-2] * times, logits.shape[-1] * times))
+        return whole[..., : height // step, : width // step]
 
 
 def _upsample(features: Tensor, finer: Tensor) -> Tensor:
