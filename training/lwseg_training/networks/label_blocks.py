@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lwseg_training.networks.lite_seg import LiteSeg
 
@@ -35,5 +36,4 @@ class LabelBlocks(nn.Module):
 
     def repeated(self, values: Tensor) -> Tensor:
         """Bring values [N, H / step, W / step] to [N, H, W]."""
-        blocks = values[:, :, None, :, None].expand(-1, -1, self.step, -1, self.step)
-        return blocks.flatten(3, 4).flatten(1, 2)
+        return F.interpolate(values[:, None], scale_factor=self.step, mode="nearest")[:, 0]
