@@ -27,7 +27,7 @@ TAKES_A_MODEL = (
     "label_bandwidth",
     "painting_live",
 )
-BENCHMARKS = (*TAKES_A_MODEL, "painting", "training_loader")
+BENCHMARKS = (*TAKES_A_MODEL, "large_camera", "painting", "training_loader")
 
 
 def run_benchmark(name: str, model: str, out: Path) -> dict[str, Any] | None:

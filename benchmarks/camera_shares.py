@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,20 @@ def measure(model: str = DEFAULT_MODEL, seconds: float = SECONDS, rate_hz: float
 
 
 def measure_case(
-    model: str, parameters: dict[str, Any], seconds: float, rate_hz: float, settle_s: float = SETTLE_S
+    model: str,
+    parameters: dict[str, Any],
+    seconds: float,
+    rate_hz: float,
+    settle_s: float = SETTLE_S,
+    *,
+    cameras: Sequence[str] = CAMERAS,
+    size_hw: tuple[int, int] = SIZE_HW,
 ) -> dict[str, dict[str, Any]]:
     """Start the node and the cameras, and return what became of each camera's images; raises LwsegError."""
     environment = os.environ | {"ROS_DOMAIN_ID": str(free_domain_id()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    words = {"model": model, "cameras": f"[{', '.join(CAMERAS)}]", "diagnostics_rate_hz": 5.0, **parameters}
+    words = {"model": model, "cameras": f"[{', '.join(cameras)}]", "diagnostics_rate_hz": 5.0, **parameters}
     given = [word for name, value in words.items() for word in ("-p", f"{name}:={value}")]
-    config = {"cameras": CAMERAS, "size_hw": SIZE_HW, "rate_hz": rate_hz, "seconds": seconds, "settle_s": settle_s}
+    config = {"cameras": cameras, "size_hw": size_hw, "rate_hz": rate_hz, "seconds": seconds, "settle_s": settle_s}
     node = subprocess.Popen([sys.executable, "-m", "lwseg_ros.node", "--ros-args", *given], env=environment, cwd=ROOT)
     try:
         driver = [sys.executable, "-m", "benchmarks.camera_shares_driver", json.dumps(config)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.tiny_model import painted_image
 
-from benchmarks import camera_shares, cameras, frame_profile, peer, threads
+from benchmarks import camera_shares, cameras, frame_profile, large_camera, peer, threads
 from benchmarks.closed_loop import Answer, latencies_s, latency_ms
 from benchmarks.documented import write_table
 from benchmarks.frame_picture import frame_svg
@@ -207,6 +207,18 @@ def test_the_node_with_clocks_tells_every_stage(tiny_model: ModelFile, tmp_path:
     times_ms, message_bytes = frame_profile.live_profile(case, str(tiny_model.path), 3, tmp_path)
     assert message_bytes > 96 * 128 * 3
     assert all(times_ms[stage] > 0 for stage in (*STAGES, AFTER, "all"))
+
+
+@pytest.mark.integration
+def test_a_large_cameras_images_are_counted(tiny_model: ModelFile) -> None:
+    pytest.importorskip("rclpy", reason="rclpy is not installed: pip install lwseg_ros[ros]")
+    name = str(tiny_model.path)
+    figures = large_camera.measure(name, beside=name, seconds=1.0, rate_hz=4.0)
+    (row,) = figures["models"].values()
+    assert row["published"] == row["segmented"] + sum(row["dropped"].values()) + row["not_received"]
+    assert row["segmented"] > 0
+    assert row["latency_ms"]["p50"] > 0
+    assert f"| `{name}` | {row['segmented']} of {row['published']} |" in large_camera.table(figures)
 
 
 @pytest.mark.integration
