@@ -30,7 +30,9 @@ def measure(
         name: measure_case(name, {}, seconds, rate_hz, cameras=[CAMERA], size_hw=SIZE_HW)[CAMERA]
         for name in dict.fromkeys((model, beside))
     }
-    share = rows[model]["segmented"] / max(1, rows[model]["published"])
+    share = rows[model]["segmented"] / (
+        rate_hz * seconds
+    )  # of what was to come: the camera leaves out what would be late
     return {
         "benchmark": "large_camera",
         "size_hw": SIZE_HW,
@@ -38,7 +40,7 @@ def measure(
         "seconds": seconds,
         "models": rows,
         "comparisons": [
-            comparison(f"share of the images that are segmented, {model}", share, "at least 0.99", share >= 0.99)
+            comparison(f"labels to images that were to come, {model}", share, "at least 0.99", share >= 0.99)
         ],
         "machine": machine(),
     }

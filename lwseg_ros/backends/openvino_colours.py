@@ -52,7 +52,7 @@ def reverse(images: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 def _readers(value: Any) -> list[Any]:
-    """Return the layers that read a value; those that only ask for its shape, which reversal does not change, are not among them."""
+    """Return the layers that read a value, but for those that only ask for its shape, which a reversal does not change."""
     layers = [consumer.get_node() for consumer in value.get_target_inputs()]
     return [layer for layer in layers if layer.get_type_name() != "ShapeOf"]
 

@@ -16,7 +16,7 @@ KEEP_CHANNELS = {
     *("Neg", "QuantizeLinear", "Relu", "Resize", "Sigmoid", "Softmax", "Sqrt", "Tanh"),
 }
 BROADCAST = {"Add", "Div", "Max", "Mean", "Min", "Mul", "Sub", "Sum", "Where"}
-KEEP_VALUES = {"Cast", "Floor", "Identity", "Reshape", "Round", "Squeeze", "Transpose", "Unsqueeze"}
+KEEP_VALUES = {"Cast", "Floor", "Gather", "Identity", "Reshape", "Round", "Squeeze", "Transpose", "Unsqueeze"}
 NO_LABEL = 256  # labels are 8-bit
 
 
@@ -24,13 +24,18 @@ def label_values(graph: onnx.GraphProto, output: str = "label") -> set[int] | No
     """Return all values that an output can have, or None where the graph does not tell.
 
     It tells where the output is an ArgMax over the channels of a convolution, or over a side that the file declares, which then
-    only changes its type or shape, or is chosen by Where between such values and constants. 256 stands for all above 255.
+    only changes its type or shape, is repeated or picked from, or is chosen by Where between such values and constants. 256
+    stands for all above 255.
     """
     known = _Known(graph)
     for node in graph.node:  # each after those that it depends on, which the checker demands
         if node.domain in ("", "ai.onnx"):
             known.follow(node)
     return known.values(output)
+
+
+def _is_nearest(attributes: dict[str, onnx.AttributeProto]) -> bool:
+    return "mode" not in attributes or attributes["mode"].s == b"nearest"
 
 
 class _Known:
@@ -70,7 +75,7 @@ class _Known:
         if kind == "ArgMax":
             classes = self._side(inputs[0], attributes["axis"].i if "axis" in attributes else 0)
             self._values[output] = None if classes is None else set(range(min(classes, NO_LABEL + 1)))
-        elif kind in KEEP_VALUES:
+        elif kind in KEEP_VALUES or (kind == "Resize" and _is_nearest(attributes)):
             self._values[output] = self.values(inputs[0])
         elif kind == "Where":
             one, other = self.values(inputs[1]), self.values(inputs[2])

@@ -176,7 +176,7 @@ def predict(model: ModelFile, case: tuple[str, str], images: np.ndarray) -> tupl
 
 
 def add_to_logits(proto: onnx.ModelProto, stray: np.ndarray) -> None:
-    """Add float32 [1, C, 1, W] to the logits that softmax is given."""
+    """Add float32 [1, C, 1, W] to the logits that softmax is given, W of them a row."""
     softmax = [node for node in proto.graph.node if node.op_type == "Softmax"][-1]
     proto.graph.initializer.append(numpy_helper.from_array(stray, "stray"))
     place = list(proto.graph.node).index(softmax)
@@ -195,8 +195,13 @@ def test_shipped_models_mark_the_pixels_whose_logits_are_not_finite(
     images = cv2.resize(camera_images[0], (width, height))[None]
     label, uncertainty = (output.copy() for output in predict(model, case, images))
     columns = slice(100, 140)
-    stray = np.zeros((1, len(model.manifest.classes), 1, width), np.float32)
-    stray[:, 3, :, columns] = value  # of one class; all other logits stay as they are
+    step = model.manifest.training["recipe"]["inference"].get(
+        "label_step", 1
+    )  # of a block of pixels, which is marked as a whole
+    stray = np.zeros((1, len(model.manifest.classes), 1, width // step), np.float32)
+    stray[:, 3, :, columns.start // step : columns.stop // step] = (
+        value  # of one class; all other logits stay as they are
+    )
     broken = edited(model, tmp_path / "m.onnx", lambda proto: add_to_logits(proto, stray))
     label[..., columns], uncertainty[..., columns] = model.manifest.ignore_id, 255
     actual = predict(broken, case, images)

@@ -171,6 +171,32 @@ def test_a_label_chosen_between_classes_and_the_ignore_id(tmp_path: Path) -> Non
         save_model(proto, replace(tiny_manifest(), classes=CLASSES[:-1]), tmp_path / "m.onnx")
 
 
+def of_blocks(proto: onnx.ModelProto, **attributes: str) -> None:
+    """Repeat the label over blocks of pixels between ArgMax and cast, as exported by `F.interpolate` and an index."""
+    constant(proto, "one_axis", np.array([1], np.int64))
+    constant(proto, "times", np.array([1, 1, 2, 2], np.float32))
+    constant(proto, "first", np.array(0, np.int64))
+    cast = next(node for node in proto.graph.node if node.output[0] == "label")
+    nodes = [
+        helper.make_node("Unsqueeze", [cast.input[0], "one_axis"], ["with_channel"]),
+        helper.make_node("Resize", ["with_channel", "", "times"], ["repeated"], **attributes),
+        helper.make_node("Gather", ["repeated", "first"], ["picked"], axis=1),
+    ]
+    place = list(proto.graph.node).index(cast)
+    cast.input[0] = "picked"
+    for offset, node in enumerate(nodes):
+        proto.graph.node.insert(place + offset, node)
+
+
+@pytest.mark.parametrize(("attributes", "values"), [({"mode": "nearest"}, ALL), ({}, ALL), ({"mode": "linear"}, None)])
+def test_labels_that_are_repeated_are_still_those_of_the_classes(
+    attributes: dict[str, str], values: set[int] | None
+) -> None:
+    proto = tiny_graph()
+    of_blocks(proto, **attributes)
+    assert label_values(proto.graph) == values
+
+
 @pytest.mark.parametrize("kind", ["TopK", "own operator", "no ArgMax"])
 def test_graphs_that_do_not_tell(kind: str) -> None:
     proto = tiny_graph()

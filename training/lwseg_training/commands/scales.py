@@ -53,6 +53,11 @@ def run(args: argparse.Namespace) -> int:
             "scales are those of whole images, and the recipe's inference.window_hw makes the network run on windows; "
             "resume the run with inference.window_hw=null"
         )
+    if recipe.inference.label_step > 1:
+        raise RecipeError(
+            f"scales are compared pixel by pixel, and the recipe's inference.label_step={recipe.inference.label_step} makes labels "
+            "of blocks; resume the run with inference.label_step=1"
+        )
     network = on_two_scales(trained, args.low_scale)
     if args.split is None:
         _, split = load_splits(recipe.dataset, args.data)

@@ -215,10 +215,20 @@ class InferenceSection(Section):
     def _at_most_one(self) -> InferenceSection:
         if sum(size is not None for size in (self.size_hw, self.short_side, self.long_side)) > 1:
             raise ValueError("give one of size_hw, short_side and long_side")
-        if self.label_step > 1 and self.window_hw is not None:
-            raise ValueError("label_step is of whole images, not of windows: leave out label_step or window_hw")
-        if self.label_step > 1 and (self.size_hw is None or any(side % self.label_step for side in self.size_hw)):
-            raise ValueError(f"label_step {self.label_step} wants a size_hw of multiples of it, not {self.size_hw}")
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> InferenceSection:
+        step = self.label_step
+        if step > 1 and (self.window_hw is not None or self.upsample_logits):
+            other = "upsample_logits" if self.window_hw is None else "window_hw"
+            raise ValueError(
+                f"label_step {step} makes labels of blocks, which {other} has none of: leave out one of them"
+            )
+        if step > 1 and (self.size_hw is None or any(side % step for side in self.size_hw)):
+            raise ValueError(
+                f"label_step {step} wants a size_hw of multiples of it, not {self.size_hw}; give such a size_hw, or label_step 1"
+            )
         return self
 
 

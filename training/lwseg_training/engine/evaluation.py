@@ -39,8 +39,8 @@ def evaluate_network(
     """Predict every image of a split and count at the image's size, as the vehicle does; leaves the network in eval mode.
 
     Args:
-        inference: the size to predict at, and of windows, and whether logits are upsampled; by default each image's own, none,
-            and labels are.
+        inference: the size to predict at, of windows, and of blocks with one label, and whether logits are upsampled; by default
+            each image's own, none, one pixel, and labels are.
     """
     network = as_inferred(network.eval(), inference)
 
@@ -61,14 +61,25 @@ def as_inferred(network: nn.Module, inference: InferenceSection | None) -> nn.Mo
     Raises RecipeError for labels of blocks by a network that has none.
     """
     if inference is not None and inference.label_step > 1:
-        if not isinstance(network, LiteSeg):
-            raise RecipeError(
-                f"inference.label_step={inference.label_step} is of LiteSeg alone, not of a {type(network).__name__}; leave it out"
-            )
+        check_label_step(network, inference.label_step)
+        assert isinstance(network, LiteSeg)
         return LabelBlocks(network, inference.label_step)
     if inference is not None and inference.window_hw is not None:
         return SlidingWindows(network, inference.window_hw, inference.window_overlap)
     return network
+
+
+def check_label_step(network: nn.Module, step: int) -> None:
+    """Raise RecipeError where a network cannot tell labels of blocks of so many by so many pixels."""
+    if step > 1 and not isinstance(network, LiteSeg):
+        raise RecipeError(
+            f"inference.label_step={step} is of LiteSeg alone, not of a {type(network).__name__}; set it to 1"
+        )
+    if isinstance(network, LiteSeg) and step > 1 and step >= network.strides[0]:
+        raise RecipeError(
+            f"inference.label_step={step} has to be below the network's finest stride, {network.strides[0]}; choose a smaller one, "
+            "or network.options.finest=8"
+        )
 
 
 def at_inference_size(image: np.ndarray, inference: InferenceSection | None) -> np.ndarray:

@@ -59,7 +59,8 @@ def open_labeller(network: str, device: torch.device) -> Iterator[Labeller]:
 def _of_checkpoint(state: dict[str, Any], device: torch.device) -> Labeller:
     recipe, trained = network_of(state)
     normalize = Normalize(recipe.normalization, recipe.exposure)
-    graph = nn.Sequential(normalize, as_inferred(trained, recipe.inference)).eval().to(device)
+    of_pixels = recipe.inference.model_copy(update={"label_step": 1})  # time does not matter here
+    graph = nn.Sequential(normalize, as_inferred(trained, of_pixels)).eval().to(device)
 
     @torch.no_grad()
     def predict(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from lwseg_training.data.class_frequencies import class_frequencies
 from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.data.samples import TrainingSamples
 from lwseg_training.distributed import Process
-from lwseg_training.engine.evaluation import as_inferred, evaluate_network
+from lwseg_training.engine.evaluation import check_label_step, evaluate_network
 from lwseg_training.engine.teacher import Teacher
 from lwseg_training.losses import SegmentationLoss
 from lwseg_training.losses.distillation import distillation_loss
@@ -81,9 +81,7 @@ class SegmentationTask:
     def build_network(self) -> nn.Module:
         section = self.recipe.network
         network = build_network(section.name, len(self.classes), **section.options)
-        as_inferred(
-            network, self.recipe.inference
-        )  # raises RecipeError now, and not where it is evaluated for the first time
+        check_label_step(network, self.recipe.inference.label_step)  # now, and not at the first evaluation
         return network
 
     def step_loss(

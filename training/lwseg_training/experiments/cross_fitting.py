@@ -50,7 +50,7 @@ def cross_fit(
     where there is none.
     """
     recipe = parse_recipe(state["recipe"], source="checkpoint")
-    size_hw = size_hw or input_size(recipe, data_root)
+    size_hw = input_size(recipe, data_root, size_hw)
     of_sequences = {}
     for sequence, checkpoint in _by_sequence(recipe, runs).items():
         own_recipe, graph = uncalibrated_graph(checkpoint, uncertainty_kind, low_scale)

@@ -77,11 +77,7 @@ def export_checkpoint(
     check_writable(path)
     recipe, graph = uncalibrated_graph(state, uncertainty_kind, low_scale)
     _, validation = load_splits(recipe.dataset, data_root)
-    size_hw = size_hw or input_size(recipe, data_root)
-    if any(side % recipe.inference.label_step for side in size_hw):
-        raise RecipeError(
-            f"the recipe's inference.label_step={recipe.inference.label_step} wants an input size of multiples of it, not {size_hw}"
-        )
+    size_hw = input_size(recipe, data_root, size_hw)
     images = LabelledImages(validation, size_hw)
     calibration = (
         cross_fit.calibration
@@ -140,6 +136,11 @@ def uncalibrated_graph(
             "the uncertainty low_scale is of whole images, and the recipe's inference.window_hw makes the network run on windows; "
             "choose another --uncertainty, or resume the run with inference.window_hw=null"
         )
+    if low_scale is not None and recipe.inference.label_step > 1:
+        raise RecipeError(
+            f"a synergy has a label for each pixel, and the recipe's inference.label_step={recipe.inference.label_step} one for "
+            "each block; leave out the low scale (--synergy), or resume the run with inference.label_step=1"
+        )
     normalize = Normalize(recipe.normalization, recipe.exposure)
     network = as_inferred(network, recipe.inference)
     return recipe, InferenceGraph(network, normalize, uncertainty_kind=uncertainty_kind).eval()
@@ -152,8 +153,19 @@ def calibrated(graph: InferenceGraph, temperature: float, ignore_id: int) -> Inf
     ).eval()
 
 
-def input_size(recipe: Recipe, data_root: Path) -> tuple[int, int]:
-    """Return the input size that a recipe's model has by default, see `export_checkpoint`."""
+def input_size(recipe: Recipe, data_root: Path, size_hw: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Return the input size that a recipe's model has: the one given, or by default as `export_checkpoint` says.
+
+    Raises RecipeError for one given that the recipe's ``inference.label_step`` does not divide.
+    """
+    step = recipe.inference.label_step
+    if size_hw is not None and any(side % step for side in size_hw):
+        raise RecipeError(
+            f"the recipe's inference.label_step={step} wants a size of multiples of it, not {size_hw[0]}x{size_hw[1]} (HxW); "
+            "choose another --size, or resume the run with inference.label_step=1"
+        )
+    if size_hw is not None:
+        return size_hw
     images = LabelledImages(load_splits(recipe.dataset, data_root)[1])
     drawn = range(0, len(images), -(-len(images) // NUM_SIZED_IMAGES))
     sizes = {inference_size(images[index][1].shape, recipe.inference) for index in drawn}

@@ -16,7 +16,8 @@ class InferenceGraph(nn.Module):
     """Normalise, run the network, scale by the temperature, and reduce to a label and an uncertainty a pixel.
 
     Args:
-        network: float [N, 3, H, W] to logits [N, C, H, W]; for ``low_scale`` a TwoScaleNetwork.
+        network: float [N, 3, H, W] to logits [N, C, H, W]; for ``low_scale`` a TwoScaleNetwork. Of LabelBlocks, label and
+            uncertainty are made of the blocks' logits and then repeated: a block whose logits are not finite is marked as a whole.
         normalize: uint8 BGR [N, H, W, 3] to the network's input, such as `Normalize`.
         temperature: T > 0; probabilities are softmax(logits / T). For ``low_scale`` the logits are those of the low scale, ln of
             its probabilities, so T is a matter of the low scale alone. Labels do not depend on T.

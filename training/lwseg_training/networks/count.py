@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lwseg_training.networks.label_blocks import LabelBlocks
 from lwseg_training.networks.sliding_windows import SlidingWindows
 
 
@@ -25,8 +26,10 @@ def count_network(network: nn.Module, size_hw: tuple[int, int]) -> NetworkCount:
     """Count a network at an input of H x W, on the CPU, as the papers do (fvcore: two for each normalised element, and the like).
 
     Resizing to the input's size is left out, as in the papers' figures: for LeMoRe's 150 classes it would be a fifth of all.
-    Of sliding windows, what the network does in all of them counts.
+    Of sliding windows, what the network does in all of them counts; of labels of blocks, the network itself.
     """
+    if isinstance(network, LabelBlocks):
+        return count_network(network.network, size_hw)
     if isinstance(network, SlidingWindows):
         of_one = count_network(network.network, network.window_size(size_hw))
         return NetworkCount(of_one.parameters, of_one.multiply_adds * len(network.corners(size_hw)))

@@ -16,7 +16,7 @@ class LabelBlocks(nn.Module):
 
     Args:
         network: takes the step beside the image; float32 [N, 3, H, W] to logits [N, C, H / step, W / step].
-        step: see `LiteSeg.forward`.
+        step: below the network's finest stride, see `LiteSeg.forward`.
     """
 
     def __init__(self, network: LiteSeg, step: int) -> None:

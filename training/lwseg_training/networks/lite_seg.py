@@ -73,8 +73,8 @@ class LiteSeg(ClassifyingNetwork):
     def forward(self, image: Tensor, step: int = 1) -> Tensor:
         """Map a normalised RGB image [N, 3, H, W] to logits [N, num_classes, H, W].
 
-        With a ``step``, which has to divide the finest stride, H and W: one for each block of step x step pixels, as if they were
-        averaged, [N, num_classes, H / step, W / step].
+        With a ``step`` below the finest stride, which it has to divide, as it has H and W: [N, num_classes, H / step, W / step],
+        one for each block of step x step pixels, which is the mean of theirs. Raises ValueError for another step.
         """
         features = self.backbone(image)[-len(self.strides) :]
         joined, coarsest = self.context(features[-1].mean(dim=(2, 3), keepdim=True)), True
@@ -84,6 +84,10 @@ class LiteSeg(ClassifyingNetwork):
             coarsest = False
         logits = self.classifier(self.head(joined))
         height, width = image.shape[-2:]
+        if step > 1 and (step >= self.strides[0] or any(side % step for side in (self.strides[0], height, width))):
+            raise ValueError(
+                f"a step of {step} is not below the stride {self.strides[0]}, or does not divide it and {height} x {width}"
+            )
         times = self.strides[0] // step
         whole = upsample_logits(logits, (logits.shape[-2] * times, logits.shape[-1] * times))
         return whole[..., : height // step, : width // step]
