@@ -17,7 +17,7 @@ from lwseg_ros.imaging.resizing import MAX_SIDE
 from lwseg_ros.model.acceptance import Acceptance
 
 FORMAT_VERSION = 1
-MAX_JSON_CHARACTERS = 1 << 18  # of the shipped models, 3,300
+MAX_JSON_CHARACTERS = 1 << 18  # of the shipped models, up to 10,100
 MAX_INPUT_PIXELS = 1 << 23  # 3840 x 2160 fits
 PRECISIONS = ("fp32", "fp16", "int8")
 OPTIONAL = ("held_out", "acceptance", "parent")
