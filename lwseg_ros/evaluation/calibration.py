@@ -84,7 +84,9 @@ def nll(histogram: np.ndarray, num_classes: int) -> float:
 def _binned(histogram: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sum right pixels, confidence, and pixels a bin, float64 [15] each."""
     confidence = level_confidence(num_classes)
-    bins = np.clip(np.ceil(confidence * NUM_ECE_BINS).astype(int) - 1, 0, NUM_ECE_BINS - 1)
+    # In integers: a confidence on a bin's border, such as 1/3 at level 187 of 11 classes, belongs to the bin below it.
+    doubt = np.arange(256) * (num_classes - 1) * NUM_ECE_BINS // (255 * num_classes)  # bins below 1, rounded down
+    bins = np.clip(NUM_ECE_BINS - 1 - doubt, 0, NUM_ECE_BINS - 1)
     pixels = histogram.sum(axis=1)
     weights = histogram[:, 0], pixels * confidence, pixels
     right, expected, count = (np.bincount(bins, weights=weight, minlength=NUM_ECE_BINS) for weight in weights)

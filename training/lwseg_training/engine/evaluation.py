@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from lwseg_ros.errors import RecipeError
 from lwseg_ros.evaluation.evaluator import Evaluator, Prediction, evaluate
 from lwseg_ros.imaging.resizing import resize_image, resize_label
 from lwseg_training.config.recipe import InferenceSection
@@ -16,7 +15,6 @@ from lwseg_training.data.augmentation import IGNORE
 from lwseg_training.data.labelled_images import LabelledImages
 from lwseg_training.networks.label_blocks import LabelBlocks
 from lwseg_training.networks.layers import upsample_logits
-from lwseg_training.networks.lite_seg import LiteSeg
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.networks.sliding_windows import SlidingWindows
 
@@ -61,25 +59,10 @@ def as_inferred(network: nn.Module, inference: InferenceSection | None) -> nn.Mo
     Raises RecipeError for labels of blocks by a network that has none.
     """
     if inference is not None and inference.label_step > 1:
-        check_label_step(network, inference.label_step)
-        assert isinstance(network, LiteSeg)
         return LabelBlocks(network, inference.label_step)
     if inference is not None and inference.window_hw is not None:
         return SlidingWindows(network, inference.window_hw, inference.window_overlap)
     return network
-
-
-def check_label_step(network: nn.Module, step: int) -> None:
-    """Raise RecipeError where a network cannot tell labels of blocks of so many by so many pixels."""
-    if step > 1 and not isinstance(network, LiteSeg):
-        raise RecipeError(
-            f"inference.label_step={step} is of LiteSeg alone, not of a {type(network).__name__}; set it to 1"
-        )
-    if isinstance(network, LiteSeg) and step > 1 and step >= network.strides[0]:
-        raise RecipeError(
-            f"inference.label_step={step} has to be below the network's finest stride, {network.strides[0]}; choose a smaller one, "
-            "or network.options.finest=8"
-        )
 
 
 def at_inference_size(image: np.ndarray, inference: InferenceSection | None) -> np.ndarray:

@@ -16,13 +16,14 @@ from lwseg_training.data.class_frequencies import class_frequencies
 from lwseg_training.data.labelled_images import LabelledImages, load_splits
 from lwseg_training.data.samples import TrainingSamples
 from lwseg_training.distributed import Process
-from lwseg_training.engine.evaluation import check_label_step, evaluate_network
+from lwseg_training.engine.evaluation import evaluate_network
 from lwseg_training.engine.teacher import Teacher
 from lwseg_training.losses import SegmentationLoss
 from lwseg_training.losses.distillation import distillation_loss
 from lwseg_training.losses.logit_adjustment import adjusted_logits
 from lwseg_training.losses.partial_labels import prior_shift
 from lwseg_training.networks import build_network
+from lwseg_training.networks.label_blocks import check_label_step
 from lwseg_training.networks.normalization import Normalize
 from lwseg_training.optim.schedule import learning_rate_factor, run_length
 

@@ -5,7 +5,21 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwseg_ros.errors import RecipeError
 from lwseg_training.networks.lite_seg import LiteSeg
+
+
+def check_label_step(network: nn.Module, step: int) -> None:
+    """Raise RecipeError where a network cannot tell labels of blocks of so many by so many pixels."""
+    if step > 1 and not isinstance(network, LiteSeg):
+        raise RecipeError(
+            f"inference.label_step={step} is of LiteSeg alone, not of a {type(network).__name__}; set it to 1"
+        )
+    if isinstance(network, LiteSeg) and step > 1 and step >= network.strides[0]:
+        raise RecipeError(
+            f"inference.label_step={step} has to be below the network's finest stride, {network.strides[0]}; choose a smaller one, "
+            "or network.options.finest=8"
+        )
 
 
 class LabelBlocks(nn.Module):
@@ -15,12 +29,13 @@ class LabelBlocks(nn.Module):
     classes apart at an eighth of the image's size.
 
     Args:
-        network: takes the step beside the image; float32 [N, 3, H, W] to logits [N, C, H / step, W / step].
-        step: below the network's finest stride, see `LiteSeg.forward`.
+        network: a LiteSeg, which takes the step beside the image; float32 [N, 3, H, W] to logits [N, C, H / step, W / step].
+        step: see `check_label_step`.
     """
 
-    def __init__(self, network: LiteSeg, step: int) -> None:
+    def __init__(self, network: nn.Module, step: int) -> None:
         super().__init__()
+        check_label_step(network, step)
         self.network = network
         self.step = step
 
